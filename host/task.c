@@ -1,0 +1,605 @@
+/* Tasks and operations. lua_resume and lua_yield stand once each in the program, here.
+
+   A task's struct is the memory of its Lua box. One registry reference pins the box while the
+   task lives, and while somebody who joined has not taken the results; the box's environment
+   table holds the coroutine, later the results. */
+#include "task.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "err.h"
+#include "log.h"
+#include "mem.h"
+
+#define BOX "dgrun.task"
+
+/* A cancelled task whose waits all fail may loop for ever on one; this many end it. */
+enum { CANCELLED_WAITS_LIMIT = 1000 };
+
+struct join {
+    struct op op;
+    struct task *target;
+    struct join *next;
+};
+
+struct task {
+    struct sched *sched;
+    lua_State *co;
+    char *name;
+    struct op *op;      /* what it waits for */
+    struct join *joins; /* who waits for it */
+    struct task *next_ready;
+    struct task *prev, *next; /* all that live */
+    int box;                  /* registry reference */
+    unsigned pins;
+    unsigned shields;
+    unsigned cancelled_waits;
+    int results;
+    bool daemon, cancelled, finished, failed;
+};
+
+struct hook {
+    struct hook *next;
+    void (*close)(void *data);
+    void *data;
+};
+
+struct sched {
+    lua_State *L;
+    uv_loop_t loop;
+    struct task *current;
+    struct task *root;
+    struct task *ready, **ready_end;
+    struct task *tasks;
+    unsigned live, daemons;
+    struct hook *hooks;
+    int signal;
+};
+
+static const char sched_key = 0;
+
+static struct sched *sched_of(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&sched_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    struct sched *s = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return s;
+}
+
+uv_loop_t *task_loop(lua_State *L) { return &sched_of(L)->loop; }
+
+void task_at_exit(lua_State *L, void (*close)(void *data), void *data)
+{
+    struct sched *s = sched_of(L);
+    struct hook *h = mem_alloc(sizeof *h);
+    *h = (struct hook){.next = s->hooks, .close = close, .data = data};
+    s->hooks = h;
+}
+
+static void make_ready(struct task *t)
+{
+    struct sched *s = t->sched;
+    t->next_ready = NULL;
+    *s->ready_end = t;
+    s->ready_end = &t->next_ready;
+}
+
+/* Operations */
+
+void op_check(lua_State *L)
+{
+    struct sched *s = sched_of(L);
+    struct task *t = s->current;
+    if (!t)
+        luaL_error(L, "cannot wait here: no task is running");
+    else if (t->co != L)
+        luaL_error(L, "cannot wait inside a coroutine made by hand; use dgrun.task");
+    else if (!lua_isyieldable(L))
+        luaL_error(L, "cannot wait inside a callback of string.gsub, table.sort and the like");
+    else if (t->cancelled && !t->shields && ++t->cancelled_waits > CANCELLED_WAITS_LIMIT)
+        err_raise(L, err_new("cancelled", "task", "task '%s' went on waiting after it was cancelled",
+                             t->name));
+}
+
+bool op_cancelled(lua_State *L)
+{
+    struct task *t = sched_of(L)->current;
+    return t && t->cancelled && !t->shields;
+}
+
+static void ask_to_stop(struct op *op)
+{
+    if (op->done || op->cancelled)
+        return;
+    op->cancelled = true;
+    op->cancel(op);
+}
+
+int op_wait(lua_State *L, struct op *op)
+{
+    struct task *t = sched_of(L)->current;
+    assert(t && !t->op);
+    op->task = t;
+    t->op = op;
+    if (op->done)
+        make_ready(t);
+    else if (t->cancelled && !t->shields)
+        ask_to_stop(op);
+    return lua_yield(L, 0);
+}
+
+void op_done(struct op *op)
+{
+    assert(!op->done);
+    op->done = true;
+    if (!op->task)
+        return;
+    make_ready(op->task);
+    uv_stop(&op->task->sched->loop);
+}
+
+/* Tasks */
+
+static void unpin(struct task *t)
+{
+    if (--t->pins == 0) {
+        luaL_unref(t->sched->L, LUA_REGISTRYINDEX, t->box);
+        t->box = LUA_NOREF;
+    }
+}
+
+static struct task *check_task(lua_State *L) { return luaL_checkudata(L, 1, BOX); }
+
+/* Takes the function and its arguments from L; leaves the box. */
+static struct task *spawn(lua_State *L, int nargs, const char *name, bool daemon)
+{
+    struct sched *s = sched_of(L);
+    struct task *t = lua_newuserdata(L, sizeof *t);
+    memset(t, 0, sizeof *t);
+    t->box = LUA_NOREF;
+    luaL_getmetatable(L, BOX);
+    lua_setmetatable(L, -2);
+    lua_createtable(L, 1, 0);
+    t->co = lua_newthread(L);
+    lua_rawseti(L, -2, 1);
+    lua_setfenv(L, -2);
+    lua_insert(L, -(nargs + 2));
+    lua_xmove(L, t->co, nargs + 1);
+    t->sched = s;
+    t->name = mem_string(name);
+    t->daemon = daemon;
+    lua_pushvalue(L, -1);
+    t->box = luaL_ref(L, LUA_REGISTRYINDEX);
+    t->pins = 1;
+    t->next = s->tasks;
+    if (s->tasks)
+        s->tasks->prev = t;
+    s->tasks = t;
+    s->live++;
+    s->daemons += daemon;
+    t->results = nargs;
+    make_ready(t);
+    log_debug("event=spawn task=%s", t->name);
+    return t;
+}
+
+/* A string that was raised becomes an error object, with the trace while the stack is there. */
+static void wrap_error(struct task *t)
+{
+    lua_State *L = t->sched->L;
+    lua_State *co = t->co;
+    if (!lua_isstring(co, -1))
+        return;
+    luaL_traceback(L, co, NULL, 0);
+    struct err *e = err_new("lua.error", t->name, "%s", lua_tostring(co, -1));
+    err_field(e, "trace", lua_tostring(L, -1));
+    lua_pop(L, 1);
+    lua_pop(co, 1);
+    err_push(co, e);
+}
+
+static void finish(struct task *t, int status)
+{
+    struct sched *s = t->sched;
+    lua_State *L = s->L;
+    t->finished = true;
+    t->failed = status != 0;
+    if (t->failed)
+        wrap_error(t);
+    t->results = t->failed ? 1 : lua_gettop(t->co);
+    log_debug("event=end task=%s failed=%d", t->name, t->failed);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
+    lua_createtable(L, t->results, 0);
+    luaL_checkstack(L, t->results + 1, "results of a task");
+    lua_xmove(t->co, L, t->results);
+    for (int i = t->results; i > 0; i--)
+        lua_rawseti(L, -1 - i, i);
+    lua_setfenv(L, -2);
+    lua_pop(L, 1);
+    t->co = NULL;
+
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        s->tasks = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    s->live--;
+    s->daemons -= t->daemon;
+    while (t->joins) {
+        struct join *j = t->joins;
+        t->joins = j->next;
+        op_done(&j->op);
+    }
+    unpin(t);
+}
+
+static void resume(struct task *t)
+{
+    struct sched *s = t->sched;
+    int nargs = t->results;
+    t->results = 0;
+    struct op *op = t->op;
+    if (op) {
+        t->op = NULL;
+        luaL_checkstack(t->co, LUA_MINSTACK, "results of an operation");
+        nargs = op->push(op, t->co);
+        op->destroy(op);
+    }
+    s->current = t;
+    int status = lua_resume(t->co, nargs);
+    s->current = NULL;
+    if (status == LUA_YIELD && t->op)
+        return;
+    if (status == LUA_YIELD) {
+        lua_settop(t->co, 0);
+        lua_pushliteral(t->co, "coroutine.yield was called outside of a coroutine made by hand");
+    }
+    finish(t, status);
+}
+
+static void drain(struct sched *s)
+{
+    while (s->ready) {
+        struct task *t = s->ready;
+        s->ready = t->next_ready;
+        if (!s->ready)
+            s->ready_end = &s->ready;
+        resume(t);
+    }
+}
+
+static void cancel(struct task *t)
+{
+    if (t->finished || t->cancelled)
+        return;
+    t->cancelled = true;
+    log_debug("event=cancel task=%s", t->name);
+    if (t->op && !t->shields)
+        ask_to_stop(t->op);
+}
+
+static void cancel_others(struct sched *s, bool daemons)
+{
+    for (struct task *t = s->tasks, *next; t; t = next) {
+        next = t->next;
+        if (t->daemon == daemons)
+            cancel(t);
+    }
+}
+
+static struct err *deadlock(struct sched *s)
+{
+    struct buf names;
+    buf_init(&names);
+    for (struct task *t = s->tasks; t; t = t->next)
+        buf_add_format(&names, "%s'%s'", names.len ? ", " : "", t->name);
+    struct err *e = err_new("task.deadlock", "task", "%u task(s) wait for each other: %s", s->live,
+                            buf_text(&names));
+    buf_fini(&names);
+    return e;
+}
+
+bool task_run(lua_State *L, int nargs)
+{
+    struct sched *s = sched_of(L);
+    struct task *root = spawn(L, nargs, "main", false);
+    s->root = root;
+    root->pins++;
+    lua_pop(L, 1);
+    bool stuck = false;
+    bool ended = false;
+    if (s->signal)
+        cancel(root);
+    for (;;) {
+        drain(s);
+        if (root->finished && !ended) {
+            ended = true;
+            if (root->failed)
+                cancel_others(s, false);
+        }
+        if (s->ready)
+            continue;
+        if (s->live == s->daemons) {
+            if (s->live == 0)
+                break;
+            cancel_others(s, true);
+            if (s->ready)
+                continue;
+        }
+        if (uv_run(&s->loop, UV_RUN_ONCE) == 0 && !s->ready) {
+            stuck = true;
+            break;
+        }
+    }
+    s->root = NULL;
+    if (stuck && !root->finished) {
+        err_push(L, deadlock(s));
+        return false;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, root->box);
+    lua_getfenv(L, -1);
+    bool good = !root->failed;
+    luaL_checkstack(L, root->results + 1, "results of a run");
+    int table = lua_gettop(L);
+    for (int i = 1; i <= root->results; i++)
+        lua_rawgeti(L, table, i);
+    lua_remove(L, table);
+    lua_remove(L, table - 1);
+    unpin(root);
+    return good;
+}
+
+void task_interrupt(lua_State *L, int signal)
+{
+    struct sched *s = sched_of(L);
+    s->signal = signal;
+    if (s->root)
+        cancel(s->root);
+}
+
+void task_open(lua_State *L)
+{
+    struct sched *s = mem_alloc(sizeof *s);
+    s->L = L;
+    s->ready_end = &s->ready;
+    if (uv_loop_init(&s->loop) != 0)
+        luaL_error(L, "cannot create the event loop");
+    lua_pushlightuserdata(L, (void *)&sched_key);
+    lua_pushlightuserdata(L, s);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void on_open_handle(uv_handle_t *handle, void *count)
+{
+    if (uv_is_closing(handle))
+        return;
+    ++*(unsigned *)count;
+    log_debug("event=open_handle type=%s", uv_handle_type_name(handle->type));
+}
+
+void *task_close_hooks(lua_State *L)
+{
+    struct sched *s = sched_of(L);
+    while (s->hooks) {
+        struct hook *h = s->hooks;
+        s->hooks = h->next;
+        h->close(h->data);
+        mem_free(h);
+    }
+    return s;
+}
+
+unsigned task_close_loop(void *sched)
+{
+    struct sched *s = sched;
+    unsigned leaked = 0;
+    uv_walk(&s->loop, on_open_handle, &leaked);
+    if (leaked)
+        return leaked;
+    while (uv_loop_close(&s->loop) == UV_EBUSY)
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+    mem_free(s);
+    return 0;
+}
+
+/* Join: an operation whose mechanism is the end of another task. */
+
+static void join_cancel(struct op *op)
+{
+    struct join *j = (struct join *)op;
+    struct join **link = &j->target->joins;
+    while (*link != j)
+        link = &(*link)->next;
+    *link = j->next;
+    op_done(op);
+}
+
+static int join_push(struct op *op, lua_State *L)
+{
+    struct task *t = ((struct join *)op)->target;
+    if (!t->finished) {
+        lua_pushnil(L);
+        err_push(L, err_cancelled("task.join"));
+        return 2;
+    }
+    luaL_checkstack(L, t->results + 3, "results of a task");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
+    lua_getfenv(L, -1);
+    lua_replace(L, -2);
+    int table = lua_gettop(L);
+    if (t->failed)
+        lua_pushnil(L);
+    else
+        lua_pushboolean(L, 1);
+    for (int i = 1; i <= t->results; i++)
+        lua_rawgeti(L, table, i);
+    lua_remove(L, table);
+    return t->results + 1;
+}
+
+static void join_destroy(struct op *op)
+{
+    unpin(((struct join *)op)->target);
+    mem_free(op);
+}
+
+/* task:join() → true, results… | nil, err */
+static int l_join(lua_State *L)
+{
+    op_check(L);
+    struct task *t = check_task(L);
+    if (t == t->sched->current)
+        return luaL_error(L, "a task cannot wait for itself");
+    struct join *j = mem_alloc(sizeof *j);
+    j->op = (struct op){.cancel = join_cancel, .push = join_push, .destroy = join_destroy};
+    j->target = t;
+    if (t->pins == 0) {
+        lua_pushvalue(L, 1);
+        t->box = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    t->pins++;
+    if (t->finished) {
+        op_done(&j->op);
+    } else {
+        j->next = t->joins;
+        t->joins = j;
+    }
+    return op_wait(L, &j->op);
+}
+
+/* spawn(fn [, {name=, daemon=}]) → task */
+static int l_spawn(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    const char *name = "task";
+    bool daemon = false;
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        lua_getfield(L, 2, "daemon");
+        daemon = lua_toboolean(L, -1);
+        lua_getfield(L, 2, "name");
+        name = luaL_optstring(L, -1, name);
+    }
+    lua_pushvalue(L, 1);
+    spawn(L, 0, name, daemon);
+    return 1;
+}
+
+static int l_cancel(lua_State *L)
+{
+    cancel(check_task(L));
+    return 0;
+}
+
+static int l_status(lua_State *L)
+{
+    struct task *t = check_task(L);
+    lua_pushstring(L, !t->finished ? "running" : t->failed ? "failed" : "done");
+    return 1;
+}
+
+static int l_name(lua_State *L)
+{
+    lua_pushstring(L, check_task(L)->name);
+    return 1;
+}
+
+static int l_gc(lua_State *L)
+{
+    struct task *t = check_task(L);
+    mem_free(t->name);
+    t->name = NULL;
+    return 0;
+}
+
+static int l_current(lua_State *L)
+{
+    struct task *t = sched_of(L)->current;
+    if (!t)
+        return 0;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
+    return 1;
+}
+
+/* shield(on): while shielded, a cancel does not reach the task's waits. */
+static int l_shield(lua_State *L)
+{
+    struct task *t = sched_of(L)->current;
+    if (!t)
+        return luaL_error(L, "no task is running");
+    if (lua_toboolean(L, 1))
+        t->shields++;
+    else if (t->shields)
+        t->shields--;
+    return 0;
+}
+
+/* check() → true | nil, err: was this task cancelled? */
+static int l_check(lua_State *L)
+{
+    if (op_cancelled(L))
+        return err_return(L, err_cancelled("task.check"));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_signal(lua_State *L)
+{
+    int signal = sched_of(L)->signal;
+    if (!signal)
+        return 0;
+    lua_pushinteger(L, signal);
+    return 1;
+}
+
+/* stats() → {tasks, daemons, handles}: what lives, for tests that prove absence. */
+static int l_stats(lua_State *L)
+{
+    struct sched *s = sched_of(L);
+    unsigned handles = 0;
+    uv_walk(&s->loop, on_open_handle, &handles);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, s->live - s->daemons);
+    lua_setfield(L, -2, "tasks");
+    lua_pushinteger(L, s->daemons);
+    lua_setfield(L, -2, "daemons");
+    lua_pushinteger(L, handles);
+    lua_setfield(L, -2, "handles");
+    return 1;
+}
+
+int luaopen_host_task(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        {"join", l_join},
+        {"cancel", l_cancel},
+        {"status", l_status},
+        {"name", l_name},
+        {NULL, NULL},
+    };
+    static const luaL_Reg funcs[] = {
+        {"spawn", l_spawn},
+        {"current", l_current},
+        {"shield", l_shield},
+        {"check", l_check},
+        {"signal", l_signal},
+        {"stats", l_stats},
+        {NULL, NULL},
+    };
+    luaL_newmetatable(L, BOX);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_newtable(L);
+    luaL_setfuncs(L, funcs, 0);
+    return 1;
+}

@@ -1,0 +1,207 @@
+#include "vm.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "err.h"
+#include "gate.h"
+#include "log.h"
+#include "mem.h"
+#include "opt.h"
+#include "secret.h"
+#include "task.h"
+
+/* The modules in the binary; all others called host.x are loaded from modules/x.so. */
+#define BUILT_IN(name) int luaopen_host_##name(lua_State *L) __attribute__((weak));
+BUILT_IN(time)
+BUILT_IN(fs)
+BUILT_IN(proc)
+BUILT_IN(git)
+BUILT_IN(yaml)
+BUILT_IN(migrations)
+BUILT_IN(dotenv)
+BUILT_IN(dburl)
+int luaopen_cjson_safe(lua_State *L);
+
+static const luaL_Reg built_in[] = {
+    {"cjson.safe", luaopen_cjson_safe},
+    {"host.task", luaopen_host_task},
+    {"host.err", luaopen_host_err},
+    {"host.opt", luaopen_host_opt},
+    {"host.gate", luaopen_host_gate},
+    {"host.log", luaopen_host_log},
+    {"host.secret", luaopen_host_secret},
+    {"host.dotenv", luaopen_host_dotenv},
+    {"host.dburl", luaopen_host_dburl},
+    {"host.time", luaopen_host_time},
+    {"host.fs", luaopen_host_fs},
+    {"host.proc", luaopen_host_proc},
+    {"host.git", luaopen_host_git},
+    {"host.yaml", luaopen_host_yaml},
+    {"host.migrations", luaopen_host_migrations},
+    {NULL, NULL},
+};
+
+/* Modules that share a file with another. */
+static const struct {
+    const char *name;
+    const char *file;
+} shared_files[] = {{"fly", "http"}};
+
+static int compare_chunk(const void *name, const void *chunk)
+{
+    return strcmp(name, ((const struct vm_chunk *)chunk)->name);
+}
+
+/* loader(name): the stdlib's file of that name, from DGRUN_STDLIB or embedded */
+static int l_load_stdlib(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const char *folder = getenv("DGRUN_STDLIB");
+    if (folder && *folder) {
+        const char *relative = luaL_gsub(L, name, ".", "/");
+        for (int i = 0; i < 2; i++) {
+            const char *path =
+                lua_pushfstring(L, i ? "%s/%s/init.lua" : "%s/%s.lua", folder, relative);
+            if (access(path, R_OK) != 0)
+                continue;
+            if (luaL_loadfile(L, path) != 0)
+                return lua_error(L);
+            return 1;
+        }
+    }
+    const struct vm_chunk *chunk =
+        bsearch(name, vm_stdlib, vm_stdlib_count, sizeof *vm_stdlib, compare_chunk);
+    if (!chunk) {
+        lua_pushfstring(L, "\n\tno module '%s' in the stdlib", name);
+        return 1;
+    }
+    if (luaL_loadbuffer(L, chunk->code, chunk->len, name) != 0)
+        return lua_error(L);
+    return 1;
+}
+
+static const char *file_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof shared_files / sizeof *shared_files; i++)
+        if (strcmp(shared_files[i].name, name) == 0)
+            return shared_files[i].file;
+    return name;
+}
+
+/* loader("host.x"): luaopen_host_x of modules/x.so beside the binary */
+static int l_load_host(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const char *noun = name + strlen("host.");
+    if (strncmp(name, "host.", strlen("host.")) != 0 ||
+        strspn(noun, "abcdefghijklmnopqrstuvwxyz_") != strlen(noun) || !*noun)
+        return 0;
+    const char *path = lua_pushfstring(L, "%s/%s.so", lua_tostring(L, lua_upvalueindex(1)),
+                                       file_of(noun));
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        lua_pushfstring(L, "\n\tno host module '%s': %s", name, dlerror());
+        return 1;
+    }
+    const char *symbol = lua_pushfstring(L, "luaopen_host_%s", noun);
+    union {
+        void *object;
+        lua_CFunction function;
+    } entry = {.object = dlsym(library, symbol)};
+    if (!entry.object)
+        return luaL_error(L, "%s has no %s", path, symbol);
+    lua_pushcfunction(L, entry.function);
+    return 1;
+}
+
+/* modules/ stands beside the binary where it was built, in ../lib/dgrun/ where installed. */
+static void push_module_folder(lua_State *L, const char *program)
+{
+    char path[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (len > 0)
+        path[len] = '\0';
+    else if (!realpath(program, path))
+        luaL_error(L, "cannot find where %s stands: %s", program, strerror(errno));
+    char *slash = strrchr(path, '/');
+    if (slash)
+        *slash = '\0';
+    const char *beside = lua_pushfstring(L, "%s/modules", path);
+    if (access(beside, X_OK) != 0) {
+        lua_pop(L, 1);
+        lua_pushfstring(L, "%s/../lib/dgrun", path);
+    }
+}
+
+static int protected_open(lua_State *L)
+{
+    luaL_openlibs(L);
+    task_open(L);
+
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    for (const luaL_Reg *module = built_in; module->name; module++) {
+        if (!module->func)
+            continue;
+        lua_pushcfunction(L, module->func);
+        lua_setfield(L, -2, module->name);
+    }
+    lua_pop(L, 1);
+
+    /* After preload: the stdlib, the loadable modules, then package.path. Nothing is loaded
+       from wherever one happens to stand. */
+    lua_getfield(L, -1, "loaders");
+    lua_rawgeti(L, -1, 2);
+    lua_rawseti(L, -2, 4);
+    lua_pushcfunction(L, l_load_stdlib);
+    lua_rawseti(L, -2, 2);
+    push_module_folder(L, lua_touserdata(L, 1));
+    lua_pushcclosure(L, l_load_host, 1);
+    lua_rawseti(L, -2, 3);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "path");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "cpath");
+    lua_pop(L, 1);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "dgrun.globals");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+lua_State *vm_open(const char *program)
+{
+    lua_State *L = luaL_newstate();
+    if (!L)
+        abort();
+    lua_pushcfunction(L, protected_open);
+    lua_pushlightuserdata(L, (void *)program);
+    if (lua_pcall(L, 1, 0, 0) != 0) {
+        const char *message = lua_tostring(L, -1);
+        log_write(LOG_ERR, "dgrun: ", strlen("dgrun: "));
+        log_write(LOG_ERR, message ? message : "cannot start", message ? strlen(message) : 12);
+        log_write(LOG_ERR, "\n", 1);
+        exit(1);
+    }
+    return L;
+}
+
+void vm_close(lua_State *L)
+{
+    void *scheduler = task_close_hooks(L);
+    lua_close(L);
+    unsigned leaked = task_close_loop(scheduler);
+    if (leaked)
+        log_debug("event=leak handles=%u", leaked);
+}

@@ -1,0 +1,3 @@
+-- The unit tests: dgrun tests/run_unit.lua [pattern of the path]
+package.path = "tests/?.lua"
+require("support.busted")("tests/unit", ...)
