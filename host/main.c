@@ -47,15 +47,14 @@ static void watch_close(void *data)
     uv_close((uv_handle_t *)&w->handle, NULL);
 }
 
-/* main(argv): require("dgrun.cli").main(argv) */
-static int l_main(lua_State *L)
+/* → require("dgrun.cli").main. The task runs the Lua function itself: it could not wait below
+   a C function. */
+static int l_load_main(lua_State *L)
 {
     lua_getglobal(L, "require");
     lua_pushliteral(L, "dgrun.cli");
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "main");
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
     return 1;
 }
 
@@ -80,6 +79,15 @@ static void report(lua_State *L)
     }
 }
 
+static void push_arguments(lua_State *L, int argc, char **argv)
+{
+    lua_createtable(L, argc, 0);
+    for (int i = 1; i < argc; i++) {
+        lua_pushstring(L, argv[i]);
+        lua_rawseti(L, -2, i);
+    }
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -92,19 +100,19 @@ int main(int argc, char **argv)
     task_at_exit(L, watch_close, &watches[0]);
     task_at_exit(L, watch_close, &watches[1]);
 
-    lua_pushcfunction(L, l_main);
-    lua_createtable(L, argc, 0);
-    for (int i = 1; i < argc; i++) {
-        lua_pushstring(L, argv[i]);
-        lua_rawseti(L, -2, i);
-    }
     int status = EXIT_FAILURE;
-    if (task_run(L, 1))
-        status = (int)lua_tointeger(L, -1);
-    else if (seen)
-        status = EXIT_CANCELLED + seen;
-    else
+    lua_pushcfunction(L, l_load_main);
+    if (lua_pcall(L, 0, 1, 0) != 0) {
         report(L);
+    } else {
+        push_arguments(L, argc, argv);
+        if (task_run(L, 1))
+            status = (int)lua_tointeger(L, -1);
+        else if (seen)
+            status = EXIT_CANCELLED + seen;
+        else
+            report(L);
+    }
     vm_close(L);
     log_flush();
     return status;

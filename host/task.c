@@ -364,18 +364,6 @@ void task_interrupt(lua_State *L, int signal)
         cancel(s->root);
 }
 
-void task_open(lua_State *L)
-{
-    struct sched *s = mem_alloc(sizeof *s);
-    s->L = L;
-    s->ready_end = &s->ready;
-    if (uv_loop_init(&s->loop) != 0)
-        luaL_error(L, "cannot create the event loop");
-    lua_pushlightuserdata(L, (void *)&sched_key);
-    lua_pushlightuserdata(L, s);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-}
-
 static void on_open_handle(uv_handle_t *handle, void *count)
 {
     if (uv_is_closing(handle))
@@ -575,7 +563,7 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
-int luaopen_host_task(lua_State *L)
+static void create_box_type(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"join", l_join},
@@ -584,6 +572,30 @@ int luaopen_host_task(lua_State *L)
         {"name", l_name},
         {NULL, NULL},
     };
+    luaL_newmetatable(L, BOX);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+void task_open(lua_State *L)
+{
+    struct sched *s = mem_alloc(sizeof *s);
+    s->L = L;
+    s->ready_end = &s->ready;
+    if (uv_loop_init(&s->loop) != 0)
+        luaL_error(L, "cannot create the event loop");
+    lua_pushlightuserdata(L, (void *)&sched_key);
+    lua_pushlightuserdata(L, s);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    create_box_type(L);
+}
+
+int luaopen_host_task(lua_State *L)
+{
     static const luaL_Reg funcs[] = {
         {"spawn", l_spawn},
         {"current", l_current},
@@ -593,12 +605,6 @@ int luaopen_host_task(lua_State *L)
         {"stats", l_stats},
         {NULL, NULL},
     };
-    luaL_newmetatable(L, BOX);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_gc);
-    lua_setfield(L, -2, "__gc");
     lua_newtable(L);
     luaL_setfuncs(L, funcs, 0);
     return 1;

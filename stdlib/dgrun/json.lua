@@ -1,10 +1,8 @@
 -- JSON, with the answers to what cjson leaves open: an empty table is {} unless made an array,
--- numbers keep 16 digits, a sealed value is an error outside a request body.
+-- numbers keep all their digits (cjson prints 14), a sealed value is an error outside a request body.
 local cjson = require "cjson.safe".new()
 local err = require "dgrun.err"
 
-cjson.encode_number_precision(16)
-cjson.encode_sparse_array(true)
 cjson.decode_max_depth(200)
 
 local M = {}
@@ -31,6 +29,16 @@ local function is_array(t)
         return true
     end
     return #t > 0
+end
+
+local function number(n, path)
+    if n ~= n or n == math.huge or n == -math.huge then
+        err.raise { code = "json.invalid", op = "json.encode",
+            msg = ("%s: %s is no JSON number"):format(path, tostring(n)) }
+    elseif n % 1 == 0 and math.abs(n) <= 2 ^ 53 then
+        return ("%d"):format(n)
+    end
+    return ("%.17g"):format(n)
 end
 
 local write
@@ -79,6 +87,8 @@ function write(value, out, opts, path)
                 hint = "A secret may stand in the body of a request only." }
         end
         out[#out + 1] = value:json()
+    elseif kind == "number" then
+        out[#out + 1] = number(value, path)
     else
         local text, reason = cjson.encode(value)
         if not text then
