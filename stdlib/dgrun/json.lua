@@ -38,6 +38,12 @@ local function number(n, path)
     elseif n % 1 == 0 and math.abs(n) <= 2 ^ 53 then
         return ("%d"):format(n)
     end
+    for digits = 15, 16 do
+        local text = ("%." .. digits .. "g"):format(n)
+        if tonumber(text) == n then
+            return text
+        end
+    end
     return ("%.17g"):format(n)
 end
 
