@@ -4,7 +4,6 @@
    name. */
 #include <errno.h>
 #include <lauxlib.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -48,7 +47,6 @@ static struct family *family_of(lua_State *L)
     lua_pushlightuserdata(L, f);
     lua_rawset(L, LUA_REGISTRYINDEX);
     task_at_exit(L, family_end, f);
-    signal(SIGPIPE, SIG_IGN); /* a child that reads no more is an error of the write */
     return f;
 }
 
