@@ -17,6 +17,6 @@ void buf_add_text(struct buf *b, const char *text);
 void buf_add_char(struct buf *b, char c);
 void buf_add_format(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void buf_drop(struct buf *b, size_t len); /* removes from the front */
-void buf_reset(struct buf *b);            /* empty, memory kept */
+void buf_drop(struct buf *b, size_t len);  /* removes from the front */
+void buf_reset(struct buf *b);             /* empty, memory kept */
 const char *buf_text(const struct buf *b); /* never NULL */

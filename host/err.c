@@ -91,7 +91,10 @@ struct err *err_uv(int status, const char *op, const char *subject)
     return system_error(kind_of(-status), op, subject, reason, name);
 }
 
-struct err *err_cancelled(const char *op) { return err_new("cancelled", op, "cancelled"); }
+struct err *err_cancelled(const char *op)
+{
+    return err_new("cancelled", op, "cancelled");
+}
 
 void err_hint(struct err *e, const char *format, ...)
 {

@@ -1,7 +1,8 @@
 #pragma once
 /* The gate of plan mode. Once closed it stays closed: http refuses all but GET and HEAD,
-   fly.graphql refuses mutations, proc refuses what is not declared read_only, databases are opened
-   read-only, and files are written only below the folders opened with gate_allow. */
+   fly.graphql refuses mutations, proc refuses what is not declared read_only, databases
+   are opened read-only, and files are written only below the folders opened with
+   gate_allow. */
 #include <lua.h>
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 #pragma once
-/* What leaves the process as text: standard output (the result) and standard error (the log),
-   both through the redactor. */
+/* What leaves the process as text: standard output (the result) and standard error (the
+   log), both through the redactor. */
 #include <stddef.h>
 
 enum log_stream { LOG_OUT = 1, LOG_ERR = 2 };
@@ -8,7 +8,8 @@ enum log_stream { LOG_OUT = 1, LOG_ERR = 2 };
 void log_write(enum log_stream stream, const char *bytes, size_t len);
 void log_flush(void); /* at the end, and before a child writes to the same terminal */
 
-/* The debug log: one line a lifecycle edge, "key=value …", on stderr when DGRUN_DEBUG is set. */
+/* The debug log: one line a lifecycle edge, "key=value …", on stderr when DGRUN_DEBUG is
+ * set. */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #include <lua.h>

@@ -47,8 +47,8 @@ static void watch_close(void *data)
     uv_close((uv_handle_t *)&w->handle, NULL);
 }
 
-/* → require("dgrun.cli").main. The task runs the Lua function itself: it could not wait below
-   a C function. */
+/* → require("dgrun.cli").main. The task runs the Lua function itself: it could not wait
+   below a C function. */
 static int l_load_main(lua_State *L)
 {
     lua_getglobal(L, "require");

@@ -3,10 +3,10 @@
    line on stderr, so that no caller half-handles it. */
 #include <stddef.h>
 
-void *mem_alloc(size_t size); /* zeroed */
+void *mem_alloc(size_t size);               /* zeroed */
 void *mem_array(size_t count, size_t size); /* zeroed; overflow is checked */
 void *mem_resize(void *p, size_t size);
-char *mem_string(const char *text); /* a copy; NULL gives NULL */
+char *mem_string(const char *text);           /* a copy; NULL gives NULL */
 char *mem_copy(const void *data, size_t len); /* a copy with a NUL byte behind it */
 char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *p);

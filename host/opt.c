@@ -68,7 +68,8 @@ static void unknown_option(lua_State *L, const char *op, const struct opt *optio
     for (int i = 0; options[i].name && i < NAME_LIMIT; i++)
         known[i] = options[i].name;
     const char *nearest = opt_nearest(name, known);
-    struct err *e = err_new("input.unknown_option", op, "%s has no option '%s'", op, name);
+    struct err *e =
+        err_new("input.unknown_option", op, "%s has no option '%s'", op, name);
     if (nearest)
         err_hint(e, "Did you mean '%s'?", nearest);
     raise_at(L, e);
@@ -140,8 +141,8 @@ static const struct opt *find(const struct opt *options, const char *name)
 void opt_check(lua_State *L, int index, const char *op, const struct opt *options)
 {
     if (!lua_istable(L, index))
-        raise_at(L, err_new("input.invalid", op, "%s takes a table of options, not %s", op,
-                            luaL_typename(L, index)));
+        raise_at(L, err_new("input.invalid", op, "%s takes a table of options, not %s",
+                            op, luaL_typename(L, index)));
     lua_pushnil(L);
     while (lua_next(L, index)) {
         if (lua_type(L, -2) != LUA_TSTRING)
@@ -151,8 +152,8 @@ void opt_check(lua_State *L, int index, const char *op, const struct opt *option
         if (!option)
             unknown_option(L, op, options, name);
         else if (!fits(L, option->type))
-            raise_at(L, err_new("input.invalid", op, "%s: option '%s' must be %s, not %s", op,
-                                name, wanted(option->type), luaL_typename(L, -1)));
+            raise_at(L, err_new("input.invalid", op, "%s: option '%s' must be %s, not %s",
+                                op, name, wanted(option->type), luaL_typename(L, -1)));
         lua_pop(L, 1);
     }
     for (const struct opt *option = options; option->name; option++) {
@@ -160,8 +161,8 @@ void opt_check(lua_State *L, int index, const char *op, const struct opt *option
             continue;
         lua_getfield(L, index, option->name);
         if (lua_isnil(L, -1))
-            raise_at(L, err_new("input.missing_option", op, "%s needs the option '%s'", op,
-                                option->name));
+            raise_at(L, err_new("input.missing_option", op, "%s needs the option '%s'",
+                                op, option->name));
         lua_pop(L, 1);
     }
 }
@@ -236,8 +237,8 @@ char **opt_strings(lua_State *L, int index, const char *name, const char *op)
         lua_pop(L, 1);
     }
     if (!good)
-        raise_at(L, err_new("input.invalid", op, "%s: option '%s' must be a list of strings", op,
-                            name));
+        raise_at(L, err_new("input.invalid", op,
+                            "%s: option '%s' must be a list of strings", op, name));
     char **strings = mem_array(count + 1, sizeof *strings);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, -1, (int)i + 1);

@@ -6,14 +6,14 @@
 #include <stddef.h>
 
 enum opt_type {
-    OPT_STRING = 1,   /* a string without NUL bytes */
-    OPT_BYTES,        /* any string */
+    OPT_STRING = 1, /* a string without NUL bytes */
+    OPT_BYTES,      /* any string */
     OPT_BOOLEAN,
-    OPT_INTEGER,      /* a whole number from 0 to 2^53 */
-    OPT_SECONDS,      /* a finite number, 0 or more */
+    OPT_INTEGER, /* a whole number from 0 to 2^53 */
+    OPT_SECONDS, /* a finite number, 0 or more */
     OPT_TABLE,
     OPT_FUNCTION,
-    OPT_VALUE,        /* a string or a sealed value */
+    OPT_VALUE, /* a string or a sealed value */
     OPT_ANY,
 };
 
@@ -29,13 +29,16 @@ void opt_check(lua_State *L, int index, const char *op, const struct opt *option
 
 /* Getters: the value, or `fallback` when absent. Strings live as long as the table. */
 const char *opt_string(lua_State *L, int index, const char *name, const char *fallback);
-const char *opt_bytes(lua_State *L, int index, const char *name, size_t *len); /* NULL: absent */
+const char *opt_bytes(lua_State *L, int index, const char *name,
+                      size_t *len); /* NULL: absent */
 bool opt_boolean(lua_State *L, int index, const char *name, bool fallback);
 long long opt_integer(lua_State *L, int index, const char *name, long long fallback);
 double opt_seconds(lua_State *L, int index, const char *name, double fallback);
-bool opt_push(lua_State *L, int index, const char *name); /* false and nothing pushed: absent */
+bool opt_push(lua_State *L, int index,
+              const char *name); /* false and nothing pushed: absent */
 
-/* A list of strings (checked, raises) as a NULL-terminated array; opt_strings_free frees it. */
+/* A list of strings (checked, raises) as a NULL-terminated array; opt_strings_free frees
+ * it. */
 char **opt_strings(lua_State *L, int index, const char *name, const char *op);
 void opt_strings_free(char **strings);
 

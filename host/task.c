@@ -1,8 +1,8 @@
 /* Tasks and operations. lua_resume and lua_yield stand once each in the program, here.
 
-   A task's struct is the memory of its Lua box. One registry reference pins the box while the
-   task lives, and while somebody who joined has not taken the results; the box's environment
-   table holds the coroutine, later the results. */
+   A task's struct is the memory of its Lua box. One registry reference pins the box while
+   the task lives, and while somebody who joined has not taken the results; the box's
+   environment table holds the coroutine, later the results. */
 #include "task.h"
 
 #include <assert.h>
@@ -100,10 +100,12 @@ void op_check(lua_State *L)
     else if (t->co != L)
         luaL_error(L, "cannot wait inside a coroutine made by hand; use dgrun.task");
     else if (!lua_isyieldable(L))
-        luaL_error(L, "cannot wait inside a callback of string.gsub, table.sort and the like");
+        luaL_error(
+            L, "cannot wait inside a callback of string.gsub, table.sort and the like");
     else if (t->cancelled && !t->shields && ++t->cancelled_waits > CANCELLED_WAITS_LIMIT)
-        err_raise(L, err_new("cancelled", "task", "task '%s' went on waiting after it was cancelled",
-                             t->name));
+        err_raise(L,
+                  err_new("cancelled", "task",
+                          "task '%s' went on waiting after it was cancelled", t->name));
 }
 
 bool op_cancelled(lua_State *L)
@@ -188,7 +190,8 @@ static struct task *spawn(lua_State *L, int nargs, const char *name, bool daemon
     return t;
 }
 
-/* A string that was raised becomes an error object, with the trace while the stack is there. */
+/* A string that was raised becomes an error object, with the trace while the stack is
+ * there. */
 static void wrap_error(struct task *t)
 {
     lua_State *L = t->sched->L;
@@ -259,7 +262,8 @@ static void resume(struct task *t)
         return;
     if (status == LUA_YIELD) {
         lua_settop(t->co, 0);
-        lua_pushliteral(t->co, "coroutine.yield was called outside of a coroutine made by hand");
+        lua_pushliteral(t->co,
+                        "coroutine.yield was called outside of a coroutine made by hand");
     }
     finish(t, status);
 }
@@ -300,8 +304,8 @@ static struct err *deadlock(struct sched *s)
     buf_init(&names);
     for (struct task *t = s->tasks; t; t = t->next)
         buf_add_format(&names, "%s'%s'", names.len ? ", " : "", t->name);
-    struct err *e = err_new("task.deadlock", "task", "%u task(s) wait for each other: %s", s->live,
-                            buf_text(&names));
+    struct err *e = err_new("task.deadlock", "task", "%u task(s) wait for each other: %s",
+                            s->live, buf_text(&names));
     buf_fini(&names);
     return e;
 }
@@ -446,7 +450,8 @@ static int l_join(lua_State *L)
     if (t == t->sched->current)
         return luaL_error(L, "a task cannot wait for itself");
     struct join *j = mem_alloc(sizeof *j);
-    j->op = (struct op){.cancel = join_cancel, .push = join_push, .destroy = join_destroy};
+    j->op =
+        (struct op){.cancel = join_cancel, .push = join_push, .destroy = join_destroy};
     j->target = t;
     if (t->pins == 0) {
         lua_pushvalue(L, 1);
@@ -566,11 +571,8 @@ static int l_stats(lua_State *L)
 static void create_box_type(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"join", l_join},
-        {"cancel", l_cancel},
-        {"status", l_status},
-        {"name", l_name},
-        {NULL, NULL},
+        {"join", l_join}, {"cancel", l_cancel}, {"status", l_status},
+        {"name", l_name}, {NULL, NULL},
     };
     luaL_newmetatable(L, BOX);
     lua_newtable(L);
@@ -597,12 +599,8 @@ void task_open(lua_State *L)
 int luaopen_host_task(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"spawn", l_spawn},
-        {"current", l_current},
-        {"shield", l_shield},
-        {"check", l_check},
-        {"signal", l_signal},
-        {"stats", l_stats},
+        {"spawn", l_spawn}, {"current", l_current}, {"shield", l_shield},
+        {"check", l_check}, {"signal", l_signal},   {"stats", l_stats},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -4,12 +4,13 @@
    A task is a coroutine that reads as if every call blocked. Everything it can wait
    for is an operation: embed `struct op` first in the mechanism's own struct.
    The invariant: an operation has one owner at a time, the mechanism until it calls
-   op_done, then the scheduler, which pushes the results, destroys it and resumes the task.
+   op_done, then the scheduler, which pushes the results, destroys it and resumes the
+   task.
 
    A waiting binding has one shape:
      op_check(L)  →  read and check all arguments (anything wrong raises)
-     →  if (op_cancelled(L)) return err_return(L, err_cancelled("x.y"));   (where starting costs)
-     →  allocate  →  start  →  return op_wait(L, &x->op);
+     →  if (op_cancelled(L)) return err_return(L, err_cancelled("x.y"));   (where starting
+   costs) →  allocate  →  start  →  return op_wait(L, &x->op);
 
    Where the mechanism failed to start, it may call op_done before op_wait returns: the
    results are then pushed by the scheduler as always. */
@@ -20,36 +21,41 @@
 struct task;
 
 struct op {
-    struct task *task; /* who waits; set by op_wait */
-    bool done;         /* op_done was called */
-    bool cancelled;    /* cancel was asked for */
-    void (*cancel)(struct op *op);          /* ask the mechanism to stop; op_done still follows.
-                                               Called at most once, never after op_done. */
-    int (*push)(struct op *op, lua_State *L); /* leave results, return how many; must not raise */
-    void (*destroy)(struct op *op);         /* free it; the mechanism no longer knows it */
+    struct task *task;             /* who waits; set by op_wait */
+    bool done;                     /* op_done was called */
+    bool cancelled;                /* cancel was asked for */
+    void (*cancel)(struct op *op); /* ask the mechanism to stop; op_done still follows.
+                                      Called at most once, never after op_done. */
+    int (*push)(struct op *op,
+                lua_State *L);      /* leave results, return how many; must not raise */
+    void (*destroy)(struct op *op); /* free it; the mechanism no longer knows it */
 };
 
-void op_check(lua_State *L);            /* raises unless L may wait here */
-bool op_cancelled(lua_State *L);        /* the calling task is cancelled and not shielded */
+void op_check(lua_State *L);     /* raises unless L may wait here */
+bool op_cancelled(lua_State *L); /* the calling task is cancelled and not shielded */
 int op_wait(lua_State *L, struct op *op); /* the last line of a waiting binding */
-void op_done(struct op *op);            /* from a loop callback, exactly once; runs no Lua */
+void op_done(struct op *op); /* from a loop callback, exactly once; runs no Lua */
 
 uv_loop_t *task_loop(lua_State *L);
 
-/* Called once at shutdown, after the last task, before the state closes: close handles here.
-   In reverse order of registration. */
+/* Called once at shutdown, after the last task, before the state closes: close handles
+   here. In reverse order of registration. */
 void task_at_exit(lua_State *L, void (*close)(void *data), void *data);
 
-/* For vm.c: create and end the scheduler of a state. */
+/* For vm.c: create and end the scheduler of a state. Hooks run before lua_close, the loop
+   is closed after it; the number of handles that somebody left open is returned. */
 void task_open(lua_State *L);
-void task_close(lua_State *L); /* runs the exit hooks; the loop is closed by task_loop_close */
+void *task_close_hooks(lua_State *L);
+unsigned task_close_loop(void *scheduler);
 
-/* Runs the function on top of the stack (with `nargs` arguments above it) as the root task until
-   no task but daemons lives, then cancels those. Returns true and leaves the root's results, or
-   false and leaves its error value. *trace is a malloced traceback of a failed root or NULL. */
-bool task_run(lua_State *L, int nargs, char **trace);
+/* Runs the function on top of the stack (with `nargs` arguments above it) as the root
+   task until no task but daemons lives, then cancels those. Returns true and leaves the
+   root's results, or false and leaves its error object; that of a plain Lua error has a
+   field `trace`. */
+bool task_run(lua_State *L, int nargs);
 
-/* From a signal callback: cancel the root task. `code` becomes the error's field `signal`. */
+/* From a signal callback: cancel the root task; host.task.signal() then tells the signal.
+ */
 void task_interrupt(lua_State *L, int signal);
 
 int luaopen_host_task(lua_State *L);

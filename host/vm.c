@@ -105,8 +105,8 @@ static int l_load_host(lua_State *L)
     if (strncmp(name, "host.", strlen("host.")) != 0 ||
         strspn(noun, "abcdefghijklmnopqrstuvwxyz_") != strlen(noun) || !*noun)
         return 0;
-    const char *path = lua_pushfstring(L, "%s/%s.so", lua_tostring(L, lua_upvalueindex(1)),
-                                       file_of(noun));
+    const char *path = lua_pushfstring(
+        L, "%s/%s.so", lua_tostring(L, lua_upvalueindex(1)), file_of(noun));
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         lua_pushfstring(L, "\n\tno host module '%s': %s", name, dlerror());
@@ -123,7 +123,8 @@ static int l_load_host(lua_State *L)
     return 1;
 }
 
-/* modules/ stands beside the binary where it was built, in ../lib/dgrun/ where installed. */
+/* modules/ stands beside the binary where it was built, in ../lib/dgrun/ where installed.
+ */
 static void push_module_folder(lua_State *L, const char *program)
 {
     char path[PATH_MAX];
@@ -157,8 +158,8 @@ static int protected_open(lua_State *L)
     }
     lua_pop(L, 1);
 
-    /* After preload: the stdlib, the loadable modules, then package.path. Nothing is loaded
-       from wherever one happens to stand. */
+    /* After preload: the stdlib, the loadable modules, then package.path. Nothing is
+       loaded from wherever one happens to stand. */
     lua_getfield(L, -1, "loaders");
     lua_rawgeti(L, -1, 2);
     lua_rawseti(L, -2, 4);
@@ -190,7 +191,8 @@ lua_State *vm_open(const char *program)
     if (lua_pcall(L, 1, 0, 0) != 0) {
         const char *message = lua_tostring(L, -1);
         log_write(LOG_ERR, "dgrun: ", strlen("dgrun: "));
-        log_write(LOG_ERR, message ? message : "cannot start", message ? strlen(message) : 12);
+        log_write(LOG_ERR, message ? message : "cannot start",
+                  message ? strlen(message) : 12);
         log_write(LOG_ERR, "\n", 1);
         exit(1);
     }

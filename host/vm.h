@@ -1,6 +1,6 @@
 #pragma once
-/* The Lua state: the list of host modules, the embedded stdlib, the search path and strict
-   globals. One state a process. */
+/* The Lua state: the list of host modules, the embedded stdlib, the search path and
+   strict globals. One state a process. */
 #include <lua.h>
 #include <stddef.h>
 

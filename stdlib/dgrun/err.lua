@@ -1,5 +1,6 @@
 -- The one error shape: {code, msg, op, hint, cause, where, …fields}.
--- `code` is for programs ("fly.lease_held"), `msg` for people: what was tried, on what, why it failed.
+-- `code` is for programs ("fly.lease_held"), `msg` for people: what was tried, on what, and why
+-- it failed.
 local metatable = require("host.err").metatable()
 
 local M = {}

@@ -1,5 +1,5 @@
 -- JSON, with the answers to what cjson leaves open: an empty table is {} unless made an array,
--- numbers keep all their digits (cjson prints 14), a sealed value is an error outside a request body.
+-- numbers keep all their digits (cjson prints 14), a sealed value stands in a request body only.
 local cjson = require "cjson.safe".new()
 local err = require "dgrun.err"
 
@@ -70,7 +70,8 @@ end
 function write(value, out, opts, path)
     local kind = type(value)
     if #path > 4000 then
-        err.raise { code = "json.invalid", op = "json.encode", msg = "too deep, or refers to itself" }
+        err.raise { code = "json.invalid", op = "json.encode",
+            msg = "too deep, or refers to itself" }
     elseif kind == "table" and is_array(value) then
         out[#out + 1] = "["
         for i = 1, #value do

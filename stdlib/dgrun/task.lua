@@ -1,5 +1,5 @@
--- Structured concurrency over host.task: a task ends after its children, an error or a cancel in one
--- cancels its siblings, deferred cleanup runs shielded with a deadline of its own.
+-- Structured concurrency over host.task: a task ends after its children, an error or a cancel in
+-- one cancels its siblings, deferred cleanup runs shielded with a deadline of its own.
 local host = require "host.task"
 local err = require "dgrun.err"
 
