@@ -24,6 +24,12 @@ local wanted = {
     boolean = "true or false",
 }
 
+---What an earlier effect of a plan would give fits anywhere.
+local function is_unknown(value)
+    local unknown = package.loaded["dgrun.unknown"]
+    return unknown ~= nil and unknown.is(value)
+end
+
 ---The sorted keys of a table.
 ---@return string[]
 local function names_of(t)
@@ -74,7 +80,7 @@ function M.options(opts, spec, op)
                 code = "input.missing_option", op = op,
                 msg = ("%s needs the option '%s'"):format(op, name),
             }
-        elseif value ~= nil and not types[kind](value) then
+        elseif value ~= nil and not types[kind](value) and not is_unknown(value) then
             err.raise {
                 code = "input.invalid", op = op,
                 msg = ("%s: option '%s' must be %s, not %s"):format(op, name,

@@ -1,0 +1,158 @@
+-- Runs or plans one script, a line of code or a file, and tells how it went.
+local err = require "dgrun.err"
+local scripts = require "dgrun.cli.scripts"
+local task = require "dgrun.task"
+
+local M = {}
+
+local function script_of(arguments)
+    if arguments.code then
+        local chunk, reason = loadstring(arguments.code, "=-e")
+        if not chunk then
+            err.raise { code = "script.syntax", msg = reason }
+        end
+        return {
+            name = "-e", path = "-e", folder = ".", root = scripts.root(), chunk = chunk,
+            text = arguments.code,
+        }
+    end
+    local script = scripts.find(arguments.word)
+    scripts.load(script)
+    return script
+end
+
+---The local Fly, for --sandbox: it knows the apps of the project and ends with the run.
+local function use_sandbox(script, plan)
+    local sandbox = require("sandbox").start {
+        dir = script.root / ".dgrun/sandbox", persist = not plan,
+        apps = require("dgrun.environment").apps(script.folder),
+    }
+    task.defer(function() sandbox:close() end)
+    require("dgrun.fly.api").use {
+        machines_url = sandbox.url, api_url = sandbox.url, uiex_url = sandbox.url,
+        token = sandbox.token, sandbox = true,
+        site = function(url) return sandbox:site(url) end,
+    }
+end
+
+---What the summary tells beside the effects: what the run said, the sites, the run itself.
+local function facts(r)
+    local list = {}
+    for _, fact in ipairs(r.facts) do
+        list[#list + 1] = fact
+    end
+    for _, env in ipairs(require("dgrun.environment").used()) do
+        if env.url then
+            list[#list + 1] = { name = "url", value = env.url }
+        end
+    end
+    if #r.effects > 0 or #r.steps > 0 then
+        list[#list + 1] = { name = "run", value = r.id }
+    end
+    return list
+end
+
+---The command line that runs this again.
+local function again(arguments, plan)
+    local parts = { "dgrun" }
+    local function add(text)
+        parts[#parts + 1] = text:match("^[%w_.,/:@=+-]+$") and text
+            or "'" .. text:gsub("'", "'\\''") .. "'"
+    end
+    if plan then
+        add "plan"
+    end
+    if arguments.code then
+        add "-e"
+    end
+    add(arguments.code or arguments.word)
+    for _, text in ipairs(arguments.rest) do
+        add(text)
+    end
+    if arguments.sandbox then
+        add "--sandbox"
+    end
+    return table.concat(parts, " ")
+end
+
+local function report(r, arguments, quiet)
+    local ui = require "dgrun.ui.plain"
+    if r.status == "done" then
+        if r.plan then
+            require("host.log").out(require("dgrun.plan").render(r))
+        elseif not quiet then
+            ui.summary(r, facts(r))
+        end
+        return 0
+    end
+    ui.failure(r, {
+        signal = require("host.task").signal(), trace = arguments.trace,
+        again = again(arguments, r.plan),
+    })
+    return require("dgrun.cli").status(r.error)
+end
+
+---@param script dgrun.cli.script
+---@return dgrun.pipeline? pipeline nil for a plain script
+---@return table? input
+local function declared(script, arguments)
+    if not scripts.declares(script) then
+        require("dgrun.environment").look_from(script.folder)
+        return nil
+    end
+    local value = scripts.declaration(script)
+    if not require("dgrun.pipeline").is(value) then
+        err.raise {
+            code = "pipeline.invalid", where = script.path,
+            msg = script.path .. " calls dg.pipeline, but does not return what it gives",
+            hint = "Write: return dg.pipeline { … }",
+        }
+    end
+    return value, require("dgrun.cli.inputs").parse(value, arguments.rest, script.name)
+end
+
+---What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
+local function run_returned(value, r, arguments)
+    if require("dgrun.pipeline").is(value) then
+        r.input = require("dgrun.cli.inputs").parse(value, arguments.rest, r.name)
+        require("dgrun.environment").resolve_all()
+        return value.run(r.input)
+    end
+    return value
+end
+
+---@param arguments dgrun.cli.arguments
+---@param opts? {plan?: boolean}
+---@return integer # exit status
+function M.run(arguments, opts)
+    local plan = opts and opts.plan or false
+    local script = script_of(arguments)
+    if plan then
+        require("host.gate").close()
+    end
+    local ui = require "dgrun.ui.plain"
+    local pipeline, input = declared(script, arguments)
+    local quiet = pipeline == nil
+    local r = require("dgrun.run").execute({
+        name = script.name, script = script.path, root = script.root, input = input, plan = plan,
+        sandbox = arguments.sandbox, trace = arguments.trace,
+        observer = not plan and ui.observer() or { log = ui.observer().log },
+    }, function(r)
+        if pipeline then
+            require("dgrun.environment").resolve_all()
+        end
+        if arguments.sandbox then
+            use_sandbox(script, plan)
+        end
+        if not pipeline then
+            return run_returned(script.chunk(unpack(arguments.rest)), r, arguments)
+        end
+        if not plan then
+            ui.title(r)
+        end
+        return pipeline.run(input)
+    end)
+    return report(r, arguments, quiet and #r.effects == 0 and #r.steps == 0)
+end
+
+return M

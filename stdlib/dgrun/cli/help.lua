@@ -1,0 +1,98 @@
+-- dgrun help, dgrun help NAME
+local log = require "host.log"
+
+local M = {}
+
+local usage = [[
+dgrun runs deploy pipelines written in Lua.
+
+  dgrun NAME|FILE [--input value …]   run a script: by name from the nearest scripts/, or a file
+  dgrun plan NAME|FILE [--input …]    what would it do? Nothing is changed
+  dgrun list                          the scripts here, with their inputs
+  dgrun help [NAME]                   this text; or a script and its inputs
+  dgrun sandbox [--port N]            serve a local Fly until interrupted
+  dgrun -e 'CODE' [argument …]        run a line of Lua
+  dgrun version
+
+Options, before or after the word:
+  --sandbox   use a local Fly instead of the real one; its state is kept in .dgrun/sandbox
+  --trace     show a traceback with an error
+  -C DIR      work in this directory
+  -h, --help  this text; behind a name, that script's
+
+Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a check,
+130 or 143 cancelled by SIGINT or SIGTERM.
+]]
+
+---@param stream "out"|"err"
+function M.usage(stream)
+    log[stream](usage)
+end
+
+local command_help = {
+    sandbox = [[
+dgrun sandbox [--port N]
+
+Serves a local Fly on 127.0.0.1 until interrupted, and prints the environment variables that
+point a client at it. Its state is kept in .dgrun/sandbox.
+]],
+    list = "dgrun list\n\nThe scripts of the nearest scripts/, with their inputs.\n",
+    plan = [[
+dgrun plan NAME|FILE [--input value …]
+
+Runs a script with every change blocked and lists the changes it would make: + create,
+~ update, - destroy, ! run.
+]],
+    version = "dgrun version\n\nThe version of dgrun.\n",
+}
+
+local function usage_of(script, inputs, p)
+    local parts = { "dgrun " .. script.name }
+    for _, input in ipairs(p.inputs) do
+        local text = inputs.usage(input)
+        parts[#parts + 1] = input.required and text or "[" .. text .. "]"
+    end
+    return table.concat(parts, " ")
+end
+
+local function describe(word)
+    local scripts = require "dgrun.cli.scripts"
+    local script = scripts.find(word)
+    scripts.load(script)
+    if not scripts.declares(script) then
+        local summary = require("dgrun.cli.list").comment(script.text)
+        return ("%s: %s\n\nA plain script, %s: it gets its arguments as they are.\n")
+            :format(script.name, summary or "no description", script.path)
+    end
+    require("host.gate").close()
+    local p = scripts.declaration(script, { names_only = true })
+    if not require("dgrun.pipeline").is(p) then
+        return ("%s: a plain script, %s\n"):format(script.name, script.path)
+    end
+    local inputs = require "dgrun.cli.inputs"
+    local lines = { ("%s: %s"):format(script.name, p.description), "",
+        "  " .. usage_of(script, inputs, p) }
+    if #p.inputs > 0 then
+        lines[#lines + 1] = ""
+    end
+    for _, line in ipairs(require("dgrun.format").columns(inputs.rows(p), "  ")) do
+        lines[#lines + 1] = line
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local word = arguments.rest[1]
+    if not word or word == "help" then
+        M.usage("out")
+    elseif require("dgrun.cli").commands[word] and not (word == "plan" and arguments.rest[2]) then
+        log.out(command_help[word])
+    else
+        log.out(describe(word == "plan" and arguments.rest[2] or word))
+    end
+    return 0
+end
+
+return M

@@ -1,0 +1,73 @@
+-- The command line of dgrun: dgrun WORD [inputs]. A word is a command of the list below, a path
+-- or the name of a script. Each command is a module with `run(arguments) → exit status`.
+local err = require "dgrun.err"
+
+local M = {}
+
+---Command words, each a module dgrun.cli.WORD. They win over scripts of the same name.
+M.commands = { help = true, list = true, plan = true, sandbox = true, version = true }
+
+---Exit status of an error, by its code.
+---@param e dgrun.err
+---@return integer
+function M.status(e)
+    if err.is(e, "input") or err.is(e, "script.syntax") then
+        return 2
+    elseif err.is(e, "refused") or (e.code or ""):match("%.refused$") then
+        return 3
+    elseif err.is(e, "cancelled") then
+        local signal = require("host.task").signal()
+        return signal and 128 + signal or 1
+    end
+    return 1
+end
+
+local function change_directory(directory)
+    local ok, e = require("host.fs").chdir(directory)
+    if not ok then
+        err.raise { code = "input.invalid", msg = "-C: " .. e.msg }
+    end
+end
+
+local function dispatch(argv)
+    local arguments = require("dgrun.cli.arguments").parse(argv)
+    if arguments.directory then
+        change_directory(arguments.directory)
+    end
+    local word = arguments.word
+    if arguments.version then
+        word = "version"
+    elseif arguments.help then
+        if word and word ~= "help" then
+            table.insert(arguments.rest, 1, word)
+        end
+        word = "help"
+    elseif not word and not arguments.code then
+        require("dgrun.cli.help").usage("err")
+        return 2
+    end
+    if not arguments.code and M.commands[word] then
+        return require("dgrun.cli." .. word).run(arguments)
+    end
+    return require("dgrun.cli.execute").run(arguments)
+end
+
+---@param argv string[] behind the program's name
+---@return integer # exit status
+function M.main(argv)
+    local trace
+    local ok, status = xpcall(dispatch, function(e)
+        trace = debug.traceback("", 2)
+        return err.object(e)
+    end, argv)
+    if ok then
+        return status
+    end
+    require("dgrun.ui.plain").complain(status)
+    if status.code == "lua.error" then
+        require("host.log").err((status.trace or trace) .. "\n")
+    end
+    return M.status(status)
+end
+
+return M

@@ -1,0 +1,86 @@
+-- dgrun list: the scripts of the nearest scripts/, each with its description and inputs.
+local err = require "dgrun.err"
+local log = require "host.log"
+
+local M = {}
+
+---The first comment of a script as its description.
+---@param text string
+---@return string?
+function M.comment(text)
+    for line in text:gmatch("[^\n]+") do
+        local words = line:match("^%-%-+%s*([^%[%]#!%s].*)$")
+        if words and not words:match("^%S+%.lua$") then
+            return words
+        elseif not line:match("^%-%-") then
+            return nil
+        end
+    end
+end
+
+local function described(script)
+    local scripts = require "dgrun.cli.scripts"
+    scripts.load(script)
+    if not scripts.declares(script) then
+        return M.comment(script.text) or "(a plain script)", {}
+    end
+    local p = scripts.declaration(script, { names_only = true })
+    if not require("dgrun.pipeline").is(p) then
+        return M.comment(script.text) or "(a plain script)", {}
+    end
+    return p.description, require("dgrun.cli.inputs").rows(p)
+end
+
+local function one(name, clash)
+    local ok, description, rows = pcall(function()
+        return described(require("dgrun.cli.scripts").find(name))
+    end)
+    if not ok then
+        local e = err.object(description)
+        description = "cannot be loaded: " .. (e.msg or e.code):match("^[^\n]*")
+        rows = {}
+    end
+    if clash then
+        description = description .. "  (hidden by the command: run it by its path)"
+    end
+    return description, rows
+end
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    if #arguments.rest > 0 then
+        err.raise { code = "input.unknown", msg = "dgrun list takes no arguments",
+            hint = ("dgrun help %s tells about one script."):format(arguments.rest[1]) }
+    end
+    local scripts = require "dgrun.cli.scripts"
+    local root = scripts.project(".")
+    if not root then
+        log.err("There is no scripts/ here or above.\n")
+        return 0
+    end
+    -- Declarations cannot change anything; should one try, it is refused.
+    require("host.gate").close()
+    local format = require "dgrun.format"
+    local names = scripts.names(root)
+    local width = 0
+    for _, name in ipairs(names) do
+        width = math.max(width, format.width(name))
+    end
+    local lines = {}
+    for _, name in ipairs(names) do
+        local description, rows = one(name, require("dgrun.cli").commands[name])
+        lines[#lines + 1] = ("%s  %s"):format(format.pad(name, width), description)
+        for _, line in ipairs(format.columns(rows, (" "):rep(width + 2) .. "  ")) do
+            lines[#lines + 1] = line
+        end
+    end
+    if #lines == 0 then
+        log.err("There are no scripts in scripts/.\n")
+        return 0
+    end
+    log.out(table.concat(lines, "\n") .. "\n")
+    return 0
+end
+
+return M

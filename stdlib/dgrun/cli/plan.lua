@@ -1,0 +1,18 @@
+-- dgrun plan NAME|FILE [inputs]: runs a script with its effects recorded instead of applied.
+local err = require "dgrun.err"
+
+local M = {}
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local word = table.remove(arguments.rest, 1)
+    if not word then
+        err.raise { code = "input.missing", msg = "dgrun plan needs the name of a script or a file",
+            hint = "dgrun list names the scripts." }
+    end
+    arguments.word = word
+    return require("dgrun.cli.execute").run(arguments, { plan = true })
+end
+
+return M

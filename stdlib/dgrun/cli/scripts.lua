@@ -1,0 +1,166 @@
+-- Where scripts are: a path is a file, a name is a file of the nearest scripts/ upwards.
+local err = require "dgrun.err"
+local fs = require "host.fs"
+local path = require "dgrun.path"
+
+local M = {}
+
+---@class dgrun.cli.script
+---@field name string
+---@field path string as it is shown
+---@field folder string that holds it
+---@field root string the project: the folder that holds scripts/
+---@field chunk? function
+
+---The nearest folder upwards that holds scripts/.
+---@param from string
+---@return string?
+function M.project(from)
+    local at = require "dgrun.check" (fs.absolute(from))
+    while true do
+        local stat = fs.stat(at / "scripts")
+        if stat and stat.type == "directory" then
+            return at
+        elseif at == "/" then
+            return nil
+        end
+        at = path.dirname(at)
+    end
+end
+
+---The project of the working directory; without one, the directory itself.
+---@return string
+function M.root()
+    return M.project(".") or fs.cwd()
+end
+
+---A path for people: relative to the working directory where it stands below.
+local function shown(file)
+    local here = fs.cwd() .. "/"
+    return file:sub(1, #here) == here and file:sub(#here + 1) or file
+end
+
+---@param root string
+---@return string[] # sorted names of the scripts
+function M.names(root)
+    local names = {}
+    for _, file in ipairs(fs.list(root / "scripts") or {}) do
+        names[#names + 1] = file:match("^([a-z0-9_-]+)%.lua$")
+    end
+    return names
+end
+
+local function unknown_script(name, root)
+    local nearest, hint
+    if root then
+        local known = M.names(root)
+        for word in pairs(require("dgrun.cli").commands) do
+            known[#known + 1] = word
+        end
+        nearest = require("host.opt").nearest(name:gsub("-", "_"), known)
+            or require("host.opt").nearest(name, known)
+        hint = nearest and ("Did you mean %s?"):format(nearest) or "dgrun list names them all."
+    else
+        hint = "There is no scripts/ here or above. A file is run by its path: dgrun ./" .. name
+            .. ".lua"
+    end
+    err.raise {
+        code = "input.unknown_script",
+        msg = ("there is no script or command '%s'"):format(name)
+            .. (root and " in " .. shown(root / "scripts") or ""),
+        hint = hint,
+    }
+end
+
+local function by_path(word)
+    local stat, e = fs.stat(word)
+    if not stat then
+        err.raise { code = "input.unknown_script", msg = ("cannot read the script %s: %s")
+            :format(word, e.code == "fs.not_found" and "there is no such file" or e.msg) }
+    elseif stat.type == "directory" then
+        err.raise { code = "input.unknown_script", msg = word .. " is a folder, not a script" }
+    end
+    local folder = path.dirname(word)
+    return {
+        name = path.basename(word):gsub("%.lua$", ""), path = word, folder = folder,
+        root = M.project(folder) or fs.cwd(),
+    }
+end
+
+local function by_name(name)
+    local root = M.project(".")
+    if not name:match("^[a-z0-9_-]+$") then
+        err.raise {
+            code = "input.unknown_script",
+            msg = ("'%s' cannot be the name of a script"):format(name),
+            hint = "Names are a-z, 0-9, _ and -; a path contains a / or ends in .lua.",
+        }
+    end
+    local file = root and root / "scripts" / (name .. ".lua")
+    if not file or not fs.exists(file) then
+        unknown_script(name, root)
+    end
+    local check = require "dgrun.check"
+    local real, within = check(fs.real(file)), check(fs.real(root / "scripts"))
+    if real:sub(1, #within + 1) ~= within .. "/" then
+        err.raise {
+            code = "input.unknown_script",
+            msg = ("%s is a link to outside of scripts/: %s"):format(shown(file), real),
+            hint = "Run it by its path: dgrun " .. real,
+        }
+    end
+    return { name = name, path = shown(file), folder = root / "scripts", root = root }
+end
+
+---@param word string a name or a path
+---@return dgrun.cli.script
+function M.find(word)
+    if word:find("/", 1, true) or word:match("%.lua$") then
+        return by_path(word)
+    end
+    return by_name(word)
+end
+
+---"file:3: message" of the parser as an error that knows its place.
+local function syntax_error(reason)
+    local where, msg = reason:match("^(.-:%d+): (.*)$")
+    err.raise {
+        code = "script.syntax", where = where or "?",
+        msg = ("%s: %s"):format(where or "syntax error", msg or reason),
+        hint = "It was not run. Correct the syntax and try again.",
+    }
+end
+
+---Reads and compiles a script.
+---@param script dgrun.cli.script
+function M.load(script)
+    local text = require "dgrun.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
+    if text:sub(1, 2) == "#!" then
+        text = "--" .. text
+    end
+    if text:sub(1, 1) == "\27" then
+        err.raise { code = "script.syntax", msg = script.path .. " is bytecode, not a script" }
+    end
+    local chunk, reason = loadstring(text, "@" .. script.path)
+    if not chunk then
+        syntax_error(reason)
+    end
+    script.chunk, script.text = chunk, text
+end
+
+---Does this text declare a pipeline? If so, running it does nothing but that.
+---@return boolean
+function M.declares(script)
+    return script.text:find("pipeline%s*[{(]") ~= nil
+end
+
+---The pipeline of a script that declares one. It can neither wait nor change anything.
+---@param script dgrun.cli.script
+---@param opts? {names_only?: boolean} nothing will run: secrets are not looked up
+---@return any # what the script returns
+function M.declaration(script, opts)
+    require("dgrun.environment").look_from(script.folder, opts)
+    return require("dgrun.run").declaring(script.chunk)
+end
+
+return M

@@ -1,0 +1,8 @@
+local M = {}
+
+function M.run()
+    require("host.log").out("dgrun " .. require("dgrun.version") .. "\n")
+    return 0
+end
+
+return M

@@ -1,0 +1,188 @@
+-- One entry of scripts/environments.yaml: an app, where it lives, its secrets and cron machines.
+-- The file is read strictly; its secrets are looked up when a run starts, not before.
+local err = require "dgrun.err"
+local path = require "dgrun.path"
+
+local M = {}
+
+---@class dgrun.environment
+---@field name string
+---@field app string the Fly app
+---@field url? string
+---@field config? string its fly.toml, relative to the project
+---@field crons dgrun.environment.cron[]
+---@field secrets table<string, any> sealed values and literal strings by name
+
+---@class dgrun.environment.cron
+---@field name string
+---@field config string its fly.toml, relative to the project
+---@field schedule "hourly"|"daily"|"weekly"|"monthly"
+---@field when_running? {wait?: number, then?: "skip"|"fail"|"interrupt"} wait in seconds
+
+local state = { folder = nil, files = {}, used = {}, names_only = false }
+
+---Where to look from: the folder of the script. Forgets what an earlier script asked for.
+---@param folder string
+---@param opts? {names_only?: boolean} secrets read as unknown, since nothing will run
+function M.look_from(folder, opts)
+    state.folder, state.files, state.used = folder, {}, {}
+    state.names_only = opts and opts.names_only or false
+end
+
+---environments.yaml beside the script, else that of the nearest scripts/ upwards.
+---@param folder string
+---@return string?
+function M.find(folder)
+    local fs = require "host.fs"
+    if fs.exists(folder / "environments.yaml") then
+        return folder / "environments.yaml"
+    end
+    local at = require "dgrun.check" (fs.absolute(folder))
+    while true do
+        if fs.exists(at / "scripts/environments.yaml") then
+            return at / "scripts/environments.yaml"
+        elseif at == "/" then
+            return nil
+        end
+        at = path.dirname(at)
+    end
+end
+
+---@param file string
+local function read(file)
+    if not state.files[file] then
+        state.files[file] = require("dgrun.environment_file").read(file)
+    end
+    return state.files[file]
+end
+
+---The apps of all environments of a file, each once; none without a file.
+---@param folder string
+---@return string[]
+function M.apps(folder)
+    local apps, seen = {}, {}
+    local file = M.find(folder)
+    for _, entry in pairs(file and read(file).environments or {}) do
+        if not seen[entry.app] then
+            apps[#apps + 1], seen[entry.app] = entry.app, true
+        end
+    end
+    table.sort(apps)
+    return apps
+end
+
+local function fill(env, values)
+    for name, value in pairs(values) do
+        rawset(env.secrets, name, value)
+    end
+end
+
+---Looks up the secrets of these environments; one error names all that are missing.
+---@param list dgrun.environment[]
+local function resolve(list)
+    local sources = require "dgrun.sources"
+    local missing = {}
+    for _, env in ipairs(list) do
+        local entry = getmetatable(env).entry
+        if not entry.resolved then
+            local values, absent = sources.look_up(entry)
+            if absent then
+                missing[#missing + 1] = absent
+            else
+                entry.resolved = true
+                fill(env, values)
+            end
+        end
+    end
+    if #missing > 0 then
+        err.raise(sources.missing(missing))
+    end
+end
+
+---The secrets of all environments the script asked for, before its first effect.
+function M.resolve_all()
+    resolve(state.used)
+end
+
+---The environments the script asked for.
+---@return dgrun.environment[]
+function M.used()
+    return state.used
+end
+
+local function secret_names(declared)
+    local names = {}
+    for _, list in ipairs { declared.required, declared.optional } do
+        for _, name in ipairs(list) do
+            names[name] = true
+        end
+    end
+    for name in pairs(declared.literal) do
+        names[name] = true
+    end
+    return names
+end
+
+local function new_secrets(env, entry)
+    local declared = secret_names(entry.secrets)
+    return setmetatable({}, {
+        __index = function(_, name)
+            require("dgrun.check").known(name, declared,
+                ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")
+            if state.names_only then
+                return require("dgrun.unknown").new(name)
+            elseif not entry.resolved then
+                resolve { env }
+                return rawget(env.secrets, name)
+            end
+        end,
+        __newindex = function(_, name)
+            err.raise {
+                code = "input.invalid",
+                msg = ("the secrets of an environment cannot be changed: %s")
+                    :format(tostring(name)),
+            }
+        end,
+    })
+end
+
+local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true }
+
+---@param name string "prod"
+---@return dgrun.environment
+function M.get(name)
+    local folder = state.folder or "."
+    local file = M.find(folder)
+    if not file then
+        err.raise { code = "environment.not_found",
+            msg = ("environment '%s': there is no environments.yaml in %s, nor in a scripts/ above")
+                :format(tostring(name), folder),
+            hint = "It declares the app and the secrets of each environment." }
+    end
+    local known = read(file)
+    require("dgrun.check").known(name, known.environments, file .. " has no environment",
+        "environment.unknown")
+    local entry = {}
+    for key, value in pairs(known.environments[name]) do
+        entry[key] = value
+    end
+    entry.name, entry.root, entry.file = name, known.root, file
+    local env = {
+        name = name, app = entry.app, url = entry.url, config = entry.config, crons = entry.crons,
+    }
+    env.secrets = new_secrets(env, entry)
+    setmetatable(env, {
+        entry = entry,
+        __index = function(_, key)
+            require("dgrun.check").known(key, fields, "an environment has no field",
+                "input.unknown_name")
+        end,
+    })
+    table.insert(state.used, env)
+    if require("dgrun.run").current() and not state.names_only then
+        resolve { env }
+    end
+    return env
+end
+
+return M

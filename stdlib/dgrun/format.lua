@@ -1,0 +1,118 @@
+-- Values as people read them.
+local M = {}
+
+---@param n number
+---@param noun string
+---@param plural? string
+---@return string # "1 machine", "2 machines"
+function M.count(n, noun, plural)
+    return ("%d %s"):format(n, n == 1 and noun or plural or noun .. "s")
+end
+
+---@param seconds number
+---@return string # "0.4s", "12s", "1m 12s", "2h 3m"
+function M.duration(seconds)
+    if seconds < 9.95 then
+        return ("%.1fs"):format(seconds)
+    end
+    local s = math.floor(seconds + 0.5)
+    if s < 60 then
+        return ("%ds"):format(s)
+    elseif s < 3600 then
+        return ("%dm %ds"):format(math.floor(s / 60), s % 60)
+    end
+    return ("%dh %dm"):format(math.floor(s / 3600), math.floor(s % 3600 / 60))
+end
+
+local units = { s = 1, m = 60, h = 3600, d = 86400 }
+
+---"30m", "1h 30m", "90" or a number as seconds; nil when it is none of these.
+---@param text string|number
+---@return number?
+function M.seconds(text)
+    if type(text) == "number" then
+        return text >= 0 and text < math.huge and text or nil
+    elseif type(text) ~= "string" then
+        return nil
+    elseif text:match("^%d+$") then
+        return tonumber(text)
+    end
+    local total, rest = 0, text
+    repeat
+        local number, unit, more = rest:match("^(%d+%.?%d*)([smhd])%s*(.*)$")
+        if not number then
+            return nil
+        end
+        total, rest = total + tonumber(number) * units[unit], more
+    until rest == ""
+    return total
+end
+
+---@param names string[]
+---@param last? string
+---@return string # "a, b and c"
+function M.list(names, last)
+    if #names < 2 then
+        return names[1] or ""
+    end
+    local most = table.concat(names, ", ", 1, #names - 1)
+    return ("%s %s %s"):format(most, last or "and", names[#names])
+end
+
+---@param text string
+---@return integer # characters, not bytes
+function M.width(text)
+    return #text:gsub("[\128-\191]", "")
+end
+
+---@param text string
+---@param width integer
+---@return string
+function M.pad(text, width)
+    return text .. (" "):rep(width - M.width(text))
+end
+
+---Breaks text at spaces into lines of at most `width` characters; longer words stand alone.
+---@param text string
+---@param width integer
+---@return string[]
+function M.wrap(text, width)
+    local lines = {}
+    for paragraph in (text .. "\n"):gmatch("(.-)\n") do
+        local line = ""
+        for word in paragraph:gmatch("%S+") do
+            if line ~= "" and M.width(line) + 1 + M.width(word) > width then
+                lines[#lines + 1] = line
+                line = word
+            else
+                line = line == "" and word or line .. " " .. word
+            end
+        end
+        lines[#lines + 1] = line
+    end
+    return lines
+end
+
+---Rows of cells as aligned lines, two spaces between columns.
+---@param rows string[][]
+---@param indent? string
+---@return string[]
+function M.columns(rows, indent)
+    local widths = {}
+    for _, row in ipairs(rows) do
+        for i, cell in ipairs(row) do
+            widths[i] = math.max(widths[i] or 0, M.width(cell))
+        end
+    end
+    local lines = {}
+    for r, row in ipairs(rows) do
+        local cells = {}
+        for i, cell in ipairs(row) do
+            cells[i] = i < #row and M.pad(cell, widths[i]) or cell
+        end
+        lines[r] = ((indent or "") .. table.concat(cells, "  ")):gsub("%s+$", "")
+    end
+    return lines
+end
+
+return M

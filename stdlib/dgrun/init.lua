@@ -1,0 +1,66 @@
+-- What a script requires: local dg = require "dgrun". Nothing is loaded before it is used.
+---@class dgrun
+---@field pipeline fun(declaration: dgrun.pipeline.declaration): dgrun.pipeline
+---@field step fun(name: string, fn: fun(): any): any
+---@field environment fun(name: string): dgrun.environment
+---@field note fun(text: string)
+---@field log fun(line: string)
+local dg = {}
+
+-- Names that are one function of a module.
+local functions = {
+    pipeline = { "dgrun.pipeline", "new" },
+    step = { "dgrun.run", "step" },
+    log = { "dgrun.run", "log" },
+    environment = { "dgrun.environment", "get" },
+    note = { "dgrun.effect", "note" },
+}
+
+local modules = {
+    check = true, cron = true, effect = true, err = true, fly = true, format = true, git = true,
+    http = true, json = true, migrations = true, path = true, probe = true, proc = true,
+    run = true, secrets = true, store = true, task = true,
+}
+
+local function known_names()
+    local names = {}
+    for _, list in ipairs { functions, modules } do
+        for name in pairs(list) do
+            names[#names + 1] = name
+        end
+    end
+    table.sort(names)
+    return names
+end
+
+local function unknown_name(name)
+    local nearest = require("host.opt").nearest(tostring(name), known_names())
+    require("dgrun.err").raise {
+        code = "input.unknown_name",
+        msg = ("dgrun has no '%s'"):format(tostring(name)),
+        hint = nearest and ("Did you mean dg.%s?"):format(nearest)
+            or "There are: " .. table.concat(known_names(), ", ") .. ".",
+    }
+end
+
+return setmetatable(dg, {
+    __index = function(_, name)
+        local value
+        if functions[name] then
+            value = require(functions[name][1])[functions[name][2]]
+        elseif modules[name] then
+            value = require("dgrun." .. name)
+        else
+            unknown_name(name)
+        end
+        rawset(dg, name, value)
+        return value
+    end,
+    __newindex = function(_, name)
+        require("dgrun.err").raise {
+            code = "input.invalid",
+            msg = ("dgrun cannot be changed: dg.%s = …"):format(tostring(name)),
+            hint = "Keep it in a local variable.",
+        }
+    end,
+})

@@ -1,0 +1,271 @@
+-- One execution of a script: its id, its private folder, its steps, and what it did.
+-- A run tells its story twice: to the journal in the store, durably, and to an observer, the UI.
+-- Scripts without steps and effects cost neither: journal and folder are made when first used.
+local err = require "dgrun.err"
+local host_task = require "host.task"
+local task = require "dgrun.task"
+
+local M = {}
+
+---@class dgrun.run
+---@field id string sorts by time: 20260801-100102-k3f9
+---@field name string of the script
+---@field script? string path of the script
+---@field root string the project's folder
+---@field dir string a private folder of this run, removed at its end
+---@field plan boolean effects are recorded, not applied
+---@field sandbox boolean
+---@field input table
+---@field steps dgrun.step[]
+---@field effects dgrun.effect.record[]
+---@field notes {step: dgrun.step?, text: string}[]
+---@field facts {name: string, value: string}[] what the summary tells beside the effects
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field error? dgrun.err
+
+---@class dgrun.run.options
+---@field name string
+---@field root string
+---@field script? string
+---@field input? table
+---@field plan? boolean
+---@field sandbox? boolean
+---@field journal? boolean false: nothing is written to the store
+---@field trace? boolean errors carry a traceback
+---@field observer? table called with the events of the run, such as observer:step_started(step)
+
+---@class dgrun.step
+---@field name string
+---@field seq integer
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field started number
+---@field finished? number
+---@field result? any JSON data
+---@field error? dgrun.err
+
+local state = { declaring = false } ---@type {current?: dgrun.run, declaring: boolean}
+local step_of_task = setmetatable({}, { __mode = "k" }) ---@type table<any, dgrun.step>
+
+local alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+local function new_id()
+    local source = assert(io.open("/dev/urandom", "rb"))
+    local random = source:read(4):gsub(".", function(c)
+        local at = c:byte() % 32 + 1
+        return alphabet:sub(at, at)
+    end)
+    source:close()
+    return os.date("!%Y%m%d-%H%M%S-", math.floor(require("host.time").wall())) .. random
+end
+
+local lazy = {
+    dir = function(r)
+        return require "dgrun.check" (require("host.fs").temp_dir("dgrun-" .. r.id .. "-"))
+    end,
+}
+
+---@return dgrun.run? # nil outside of a run
+function M.current()
+    return state.current
+end
+
+---Are effects recorded instead of applied?
+---@return boolean
+function M.planning()
+    local r = state.current
+    return r and r.plan or require("host.gate").closed()
+end
+
+---Tells the observer of the current run.
+function M.emit(event, ...)
+    local observer = state.current and state.current.observer
+    if observer and observer[event] then
+        observer[event](observer, ...)
+    end
+end
+
+---The step this task opened itself and is still in.
+---@return dgrun.step?
+function M.own_step()
+    local me = host_task.current()
+    local step = me and step_of_task[me]
+    return step and step.status == "running" and step.run == state.current and step or nil
+end
+
+---@param step dgrun.step?
+---@return dgrun.step? # the one before
+function M.enter_step(step)
+    local me = host_task.current()
+    local before = step_of_task[me]
+    step_of_task[me] = step
+    return before
+end
+
+---The step this task is in; for a task without one, the step that was opened last.
+---@return dgrun.step?
+function M.current_step()
+    local r = state.current
+    local own = r and M.own_step()
+    if own or not r then
+        return own
+    end
+    for i = #r.steps, 1, -1 do
+        if r.steps[i].status == "running" then
+            return r.steps[i]
+        end
+    end
+end
+
+---Writes to the journal of the current run, out of reach of a cancel: what happened is recorded.
+---@param method string of the store
+function M.journal(method, ...)
+    local r = state.current
+    if not r or r.plan or r.journal == false then
+        return
+    end
+    task.shield(function(...)
+        local store = require("dgrun.store").current()
+        store[method](store, r, ...)
+    end, ...)
+end
+
+---A line of output of the current step, such as a child's.
+---@param line string
+function M.log(line)
+    M.emit("log", M.current_step(), require("host.log").clean(tostring(line)))
+end
+
+---Something the summary should name, such as an image or a URL. A later value replaces an earlier.
+---@param name string
+---@param value string
+function M.fact(name, value)
+    local r = state.current
+    if not r then
+        return
+    end
+    for _, fact in ipairs(r.facts) do
+        if fact.name == name then
+            fact.value = value
+            return
+        end
+    end
+    table.insert(r.facts, { name = name, value = value })
+end
+
+---What belongs into `run = function(input) … end` is refused while a pipeline is declared.
+function M.refuse_declaring(what)
+    if state.declaring then
+        err.raise {
+            code = "run.declaring",
+            msg = what .. " outside of the pipeline's function 'run'",
+            hint = "Move it into run = function(input) … end; the rest of the file only declares.",
+        }
+    end
+end
+
+---Runs what declares a pipeline: it can neither wait nor have steps or effects.
+---@return any … what `f` returns
+function M.declaring(f, ...)
+    state.declaring = true
+    local co = coroutine.create(f)
+    local result = { coroutine.resume(co, ...) }
+    state.declaring = false
+    if not result[1] then
+        local e = result[2]
+        if type(e) == "string" then
+            e = err.new { code = "lua.error", msg = e, trace = debug.traceback(co) }
+        end
+        error(e, 0)
+    end
+    return unpack(result, 2)
+end
+
+---The first line of a script in a trace.
+local function script_line(trace)
+    for path, line in trace:gmatch("\n%s+([^\n:]+):(%d+):") do
+        if path:sub(1, 7) ~= "stdlib/" and path:sub(1, 1) ~= "[" then
+            return path .. ":" .. line
+        end
+    end
+end
+
+---Any caught value as an error object that knows where in a script it happened.
+---For xpcall: called while the stack is still there.
+function M.explained(e)
+    local trace = debug.traceback("", 2)
+    e = err.object(e)
+    e.where = e.where or script_line(trace)
+    if not e.trace and (e.code == "lua.error" or state.current and state.current.trace) then
+        e.trace = trace
+    end
+    return e
+end
+
+---Runs `fn` as a named, journaled part of the run.
+---@generic T
+---@param name string unique in the run
+---@param fn fun(): T? its result must be JSON data; sealed values are journaled by name
+---@return T
+function M.step(name, fn)
+    return require("dgrun.step").run(name, fn)
+end
+
+local function close(r)
+    task.shield(function()
+        if rawget(r, "dir") then
+            require("host.fs").remove(r.dir, { recursive = true })
+        end
+        require("dgrun.store").release(r)
+    end)
+end
+
+---Runs `fn` as a run. Does not raise: the outcome stands in the returned run.
+---@param opts dgrun.run.options
+---@param fn fun(run: dgrun.run): any
+---@return dgrun.run
+function M.execute(opts, fn)
+    local time = require "host.time"
+    local outer = state.current
+    local r = setmetatable({
+        id = new_id(), name = opts.name, script = opts.script, root = opts.root,
+        input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
+        journal = opts.journal, trace = opts.trace, observer = opts.observer,
+        steps = {}, names = {}, effects = {}, notes = {}, facts = {}, status = "running",
+        started = time.now(), started_at = time.wall(),
+    }, {
+        __index = function(self, key)
+            local make = lazy[key]
+            if make then
+                local value = make(self)
+                rawset(self, key, value)
+                return value
+            end
+        end,
+    })
+    state.current = r
+    local ok, result = xpcall(task.scope, M.explained, function()
+        local good, value = xpcall(fn, M.explained, r)
+        if not good then
+            error(value, 0)
+        end
+        return value
+    end)
+    r.seconds = time.now() - r.started
+    if ok then
+        r.status, r.result = "done", result
+    else
+        r.status = err.is(result, "cancelled") and "cancelled" or "failed"
+        r.error = result
+    end
+    if require("dgrun.store").opened(r) then
+        local written, e = pcall(M.journal, "run_end")
+        if not written and ok then
+            r.status, r.error = "failed", err.object(e)
+        end
+    end
+    close(r)
+    state.current = outer
+    return r
+end
+
+return M

@@ -1,0 +1,98 @@
+-- The named, journaled parts of a run.
+local err = require "dgrun.err"
+local run = require "dgrun.run"
+local task = require "dgrun.task"
+
+local M = {}
+
+local function check_step(r, name, fn)
+    local fault
+    if type(name) ~= "string" or name == "" or #name > 80 or name:find("%c") then
+        fault = "the name of a step is a string of 1 to 80 printable characters"
+    elseif type(fn) ~= "function" then
+        fault = ("step '%s' needs a function"):format(name)
+    end
+    if fault then
+        err.raise { code = "input.invalid", op = "step", msg = fault }
+    end
+    run.refuse_declaring(("step '%s'"):format(name))
+    local outer = run.own_step()
+    if outer then
+        err.raise {
+            code = "run.nested_step",
+            msg = ("step '%s' was started inside of step '%s'"):format(name, outer.name),
+            hint = "Steps do not nest: end the first one, or make it one step.",
+        }
+    end
+    if r and r.names[name] then
+        err.raise {
+            code = "run.duplicate_step",
+            msg = ("two steps of this run are called '%s'"):format(name),
+            hint = "Give each step its own name; a step is found again by it.",
+        }
+    end
+end
+
+local function step_result(step, value)
+    if value == nil then
+        return nil
+    end
+    local snapshot = require "dgrun.snapshot"
+    if step.run.plan then
+        return snapshot.lenient(value)
+    end
+    local copy, path, reason = snapshot.strict(value)
+    if copy == nil and path then
+        err.raise {
+            code = "run.step_result",
+            msg = ("step '%s' returned what cannot be journaled: %s %s")
+                :format(step.name, path, reason),
+            hint = "Return plain data: strings, numbers, booleans, lists and tables of these.",
+        }
+    end
+    return copy
+end
+
+local function end_step(step, status, e)
+    step.status, step.error = status, e
+    step.finished = require("host.time").now()
+    run.journal("step_end", step)
+    run.emit("step_ended", step)
+end
+
+---Runs `fn` as a named, journaled part of the run.
+---@generic T
+---@param name string unique in the run
+---@param fn fun(): T? its result must be JSON data; sealed values are journaled by name
+---@return T
+function M.run(name, fn)
+    local r = run.current()
+    check_step(r, name, fn)
+    if not r then
+        return (fn())
+    end
+    task.checkpoint()
+    local now = require("host.time").now()
+    local step = { name = name, seq = #r.steps + 1, status = "running", started = now, run = r }
+    r.steps[step.seq], r.names[name] = step, step
+    local outer = run.enter_step(step)
+    run.journal("step_start", step)
+    run.emit("step_started", step)
+    local ok, result = xpcall(function()
+        local value = fn()
+        step.result = step_result(step, value)
+        return value
+    end, run.explained)
+    run.enter_step(outer)
+    if ok then
+        end_step(step, "done")
+        return result
+    end
+    if type(result) == "table" and not result.step then
+        result.step = name
+    end
+    end_step(step, err.is(result, "cancelled") and "cancelled" or "failed", result)
+    error(result, 0)
+end
+
+return M

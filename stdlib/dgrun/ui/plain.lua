@@ -1,0 +1,250 @@
+-- What a run tells, in plain lines that need no terminal: progress on standard error as it happens,
+-- the summary on standard output, and for a failure what, where, why, what now.
+local format = require "dgrun.format"
+local log = require "host.log"
+local plan = require "dgrun.plan"
+
+---@class dgrun.ui.plain observes a run
+local Plain = {}
+Plain.__index = Plain
+
+local M = {}
+
+local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
+
+---Text in a style where standard error (or output) is a terminal that wants it.
+function M.styled(stream, style, text)
+    if not log.is_terminal(stream) or (os.getenv("NO_COLOR") or "") ~= ""
+        or os.getenv("TERM") == "dumb" then
+        return text
+    end
+    return ("\27[%sm%s\27[0m"):format(codes[style], text)
+end
+
+local function tell(text)
+    log.err(text .. "\n")
+end
+
+---A line below its step. While steps run side by side each line names its own.
+function Plain:line(step, text)
+    local mark = "  "
+    if step and self.open > 1 then
+        mark = ("  [%s] "):format(step.name)
+    elseif not step and self.open == 0 then
+        mark = ""
+    end
+    tell(mark .. text)
+end
+
+function Plain:step_started(step)
+    self.open = self.open + 1
+    tell(M.styled("err", "bold", step.name))
+end
+
+local endings = { done = "done", failed = "failed", cancelled = "cancelled" }
+
+function Plain:step_ended(step)
+    local text = ("%s in %s"):format(endings[step.status],
+        format.duration(step.finished - step.started))
+    self:line(step, M.styled("err", step.status == "done" and "dim" or "red", text))
+    self.open = self.open - 1
+end
+
+function Plain:note(step, text)
+    self:line(step, "· " .. text)
+end
+
+function Plain:log(step, text)
+    self:line(step, M.styled("err", "dim", "| " .. text))
+end
+
+function Plain:effect_started(e)
+    self:line(e.step, ("%s %s"):format(plan.signs[e.action], e.summary))
+end
+
+---@return dgrun.ui.plain
+function M.observer()
+    return setmetatable({ open = 0 }, Plain)
+end
+
+local function value_text(value)
+    return type(value) == "string" and value:match("^[%w_.,/:@+-]+$") and value
+        or require("dgrun.json").encode(value)
+end
+
+---The inputs of a run as "ref=v1.4.0 allow_older=true".
+---@param input table
+---@return string
+function M.inputs(input)
+    local parts = {}
+    for name, value in pairs(input) do
+        parts[#parts + 1] = ("%s=%s"):format(name, value_text(value))
+    end
+    table.sort(parts)
+    return table.concat(parts, " ")
+end
+
+---The first line of a run.
+function M.title(r)
+    local inputs = M.inputs(r.input)
+    tell(M.styled("err", "bold", r.name) .. (inputs ~= "" and "  " .. inputs or "")
+        .. (r.sandbox and "  (sandbox)" or ""))
+    tell("")
+end
+
+local function with_status(r, status)
+    local list = {}
+    for _, e in ipairs(r.effects) do
+        if e.status == status then
+            list[#list + 1] = e
+        end
+    end
+    return list
+end
+
+local function effect_lines(list, indent)
+    local lines = {}
+    for i, e in ipairs(list) do
+        lines[i] = ("%s%s %s"):format(indent, plan.signs[e.action], e.summary)
+    end
+    return lines
+end
+
+local changed = { create = "created", update = "updated", destroy = "destroyed", run = "run" }
+
+---The end of a run that went well.
+---@param r dgrun.run
+---@param facts {name: string, value: string}[]
+function M.summary(r, facts)
+    local done = with_status(r, "done")
+    local lines = { "" }
+    if #done == 0 then
+        lines[2] = ("Nothing changed. Done in %s."):format(format.duration(r.seconds))
+    else
+        lines[2] = ("Done in %s: %s."):format(format.duration(r.seconds),
+            plan.counts(done, changed))
+        for _, line in ipairs(effect_lines(done, "  ")) do
+            lines[#lines + 1] = line
+        end
+    end
+    if #facts > 0 then
+        lines[#lines + 1] = ""
+    end
+    local rows = {}
+    for i, fact in ipairs(facts) do
+        rows[i] = { fact.name, fact.value }
+    end
+    for _, line in ipairs(format.columns(rows)) do
+        lines[#lines + 1] = line
+    end
+    log.out(table.concat(lines, "\n") .. "\n")
+end
+
+---A titled paragraph: "  where   scripts/prod_deploy.lua:23".
+local function paragraph(title, lines)
+    for i, line in ipairs(lines) do
+        tell("  " .. M.styled("err", "bold", format.pad(i == 1 and title or "", 7)) .. line)
+    end
+end
+
+---The reasons behind an error, one a line.
+local function causes(e)
+    local lines, depth = {}, 0
+    local cause = e.cause
+    while cause and depth < 5 do
+        local text = type(cause) == "table" and (cause.msg or cause.code) or tostring(cause)
+        for line in (tostring(text) .. "\n"):gmatch("(.-)\n") do
+            lines[#lines + 1] = line
+        end
+        cause = type(cause) == "table" and cause.cause or nil
+        depth = depth + 1
+    end
+    return lines
+end
+
+local function state_lines(r)
+    if r.plan then
+        return { "nothing was changed: this was a plan" }
+    end
+    local done, failed = with_status(r, "done"), with_status(r, "failed")
+    local lines = {}
+    if #done == 0 and #failed == 0 then
+        return { "nothing was changed" }
+    elseif #done > 0 then
+        lines[1] = format.count(#done, "change was", "changes were") .. " made before:"
+        for _, line in ipairs(effect_lines(done, "  ")) do
+            lines[#lines + 1] = line
+        end
+    end
+    local begun = {}
+    for _, e in ipairs(failed) do
+        if e.began then
+            begun[#begun + 1] = e
+        end
+    end
+    if #begun > 0 then
+        lines[#lines + 1] = "begun, but not known to be done:"
+        for _, line in ipairs(effect_lines(begun, "  ")) do
+            lines[#lines + 1] = line
+        end
+    end
+    return #lines > 0 and lines or { "nothing was changed" }
+end
+
+local function headline(r, signal)
+    local e = r.error
+    local step = e.step and (" at step " .. e.step) or ""
+    if r.status == "cancelled" then
+        local names = { [2] = "SIGINT", [15] = "SIGTERM" }
+        return ("Cancelled%s%s"):format(signal and " by " .. (names[signal] or signal) or "", step)
+    end
+    return ("%s failed%s"):format(r.plan and "The plan" or "The run", step)
+end
+
+---An error that no run is behind: what, and what to do.
+---@param e dgrun.err
+function M.complain(e)
+    tell(("%s %s"):format(M.styled("err", "red", "dgrun:"), e.msg or e.code))
+    if e.hint then
+        tell("  " .. e.hint:gsub("\n", "\n  "))
+    end
+    local lines = causes(e)
+    if #lines > 0 then
+        paragraph("why", lines)
+    end
+end
+
+---The end of a run that failed or was cancelled.
+---@param r dgrun.run
+---@param opts {signal?: integer, again: string, trace?: boolean}
+function M.failure(r, opts)
+    local e = r.error
+    tell("")
+    local first, rest = (e.msg or e.code):match("^([^\n]*)\n?(.*)$")
+    if r.status == "cancelled" then
+        tell(M.styled("err", "yellow", headline(r, opts.signal)))
+    else
+        tell(("%s: %s"):format(M.styled("err", "red", headline(r)), first))
+        if rest ~= "" then
+            tell("  " .. rest:gsub("\n", "\n  "))
+        end
+    end
+    if e.where then
+        paragraph("where", { e.where })
+    end
+    local why = causes(e)
+    if #why > 0 then
+        paragraph("why", why)
+    end
+    paragraph("state", state_lines(r))
+    local advice = {}
+    for line in ((e.hint or opts.again) .. "\n"):gmatch("(.-)\n") do
+        advice[#advice + 1] = line
+    end
+    paragraph("next", advice)
+    if opts.trace and e.trace then
+        tell((e.trace:gsub("^%s*\n", "")))
+    end
+end
+
+return M
