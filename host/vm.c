@@ -161,6 +161,8 @@ static int protected_open(lua_State *L)
     /* After preload: the stdlib, the loadable modules, then package.path. Nothing is
        loaded from wherever one happens to stand. */
     lua_getfield(L, -1, "loaders");
+    lua_rawgeti(L, -1, 3);
+    lua_rawseti(L, -2, 5);
     lua_rawgeti(L, -1, 2);
     lua_rawseti(L, -2, 4);
     lua_pushcfunction(L, l_load_stdlib);

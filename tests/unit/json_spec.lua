@@ -28,12 +28,12 @@ describe("dgrun.json", function()
     end)
 
     it("encodes a secret in a request body only", function()
-        local value = { token = secret.new("TOKEN", 'a"b\n') }
+        local value = { token = secret.new("TOKEN", 'a"b\\') }
         local ok, e = pcall(json.encode, value)
         assert.is_false(ok)
         assert.equal("json.sealed", e.code)
         assert.is_true(secret.is(json.body(value)))
-        assert.is_true(json.body(value) == secret.new("EXPECTED", '{"token":"a\\"b\\n"}'))
+        assert.is_true(json.body(value) == secret.new("EXPECTED", '{"token":"a\\"b\\\\"}'))
         assert.equal('{"a":1}', json.body { a = 1 })
     end)
 
