@@ -259,6 +259,13 @@ static int l_cwd(lua_State *L)
     return 1;
 }
 
+/* chdir(path) → true | nil, err; of the whole process, before anything runs */
+static int l_chdir(lua_State *L)
+{
+    const char *path = check_path(L, 1, "fs.chdir");
+    return system_result(L, chdir(path) == 0, "fs.chdir", path);
+}
+
 /* list(path) → sorted names | nil, err */
 static int l_list(lua_State *L)
 {
@@ -338,12 +345,12 @@ static void make_lock_type(lua_State *L)
 int luaopen_host_fs(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"absolute", l_absolute}, {"append", l_append},   {"copy", l_copy},
-        {"cwd", l_cwd},           {"exists", l_exists},   {"list", l_list},
-        {"lock", l_lock},         {"mkdir", l_mkdir},     {"read", l_read},
-        {"real", l_real},         {"remove", l_remove},   {"rename", l_rename},
-        {"stat", l_stat},         {"symlink", l_symlink}, {"temp_dir", l_temp_dir},
-        {"write", l_write},       {NULL, NULL},
+        {"absolute", l_absolute}, {"append", l_append}, {"copy", l_copy},
+        {"chdir", l_chdir},       {"cwd", l_cwd},       {"exists", l_exists},
+        {"list", l_list},         {"lock", l_lock},     {"mkdir", l_mkdir},
+        {"read", l_read},         {"real", l_real},     {"remove", l_remove},
+        {"rename", l_rename},     {"stat", l_stat},     {"symlink", l_symlink},
+        {"temp_dir", l_temp_dir}, {"write", l_write},   {NULL, NULL},
     };
     make_lock_type(L);
     lua_newtable(L);

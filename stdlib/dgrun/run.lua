@@ -31,7 +31,6 @@ local M = {}
 ---@field plan? boolean
 ---@field sandbox? boolean
 ---@field journal? boolean false: nothing is written to the store
----@field trace? boolean errors carry a traceback
 ---@field observer? table called with the events of the run, such as observer:step_started(step)
 
 ---@class dgrun.step
@@ -60,13 +59,19 @@ end
 
 local lazy = {
     dir = function(r)
-        return require "dgrun.check" (require("host.fs").temp_dir("dgrun-" .. r.id .. "-"))
+        return require "dgrun.check" (require("host.fs").temp_dir("dgrun-" .. r.id))
     end,
 }
 
 ---@return dgrun.run? # nil outside of a run
 function M.current()
     return state.current
+end
+
+---From here on the script is no run: its effects are applied without a journal. For scripts that
+---make runs themselves, such as tests.
+function M.leave()
+    state.current = nil
 end
 
 ---Are effects recorded instead of applied?
@@ -163,23 +168,6 @@ function M.refuse_declaring(what)
     end
 end
 
----Runs what declares a pipeline: it can neither wait nor have steps or effects.
----@return any … what `f` returns
-function M.declaring(f, ...)
-    state.declaring = true
-    local co = coroutine.create(f)
-    local result = { coroutine.resume(co, ...) }
-    state.declaring = false
-    if not result[1] then
-        local e = result[2]
-        if type(e) == "string" then
-            e = err.new { code = "lua.error", msg = e, trace = debug.traceback(co) }
-        end
-        error(e, 0)
-    end
-    return unpack(result, 2)
-end
-
 ---The first line of a script in a trace.
 local function script_line(trace)
     for path, line in trace:gmatch("\n%s+([^\n:]+):(%d+):") do
@@ -190,15 +178,36 @@ local function script_line(trace)
 end
 
 ---Any caught value as an error object that knows where in a script it happened.
----For xpcall: called while the stack is still there.
-function M.explained(e)
-    local trace = debug.traceback("", 2)
+local function explain(e, trace)
     e = err.object(e)
-    e.where = e.where or script_line(trace)
-    if not e.trace and (e.code == "lua.error" or state.current and state.current.trace) then
-        e.trace = trace
+    if e.code == "lua.error" and not e.where then
+        local where, msg = e.msg:match("^([^\n:]+:%d+): (.*)$")
+        if where and where:sub(1, 7) ~= "stdlib/" then
+            e.where, e.msg = where, msg
+        end
     end
+    e.where = e.where or script_line(e.trace or trace)
+    e.trace = e.trace or trace
     return e
+end
+
+---For xpcall: explains the error while the stack is still there.
+---@return dgrun.err
+function M.explained(e)
+    return explain(e, debug.traceback("", 2))
+end
+
+---Runs what declares a pipeline: it can neither wait nor have steps or effects.
+---@return any … what `f` returns
+function M.declaring(f, ...)
+    state.declaring = true
+    local co = coroutine.create(f)
+    local result = { coroutine.resume(co, ...) }
+    state.declaring = false
+    if not result[1] then
+        error(explain(result[2], debug.traceback(co)), 0)
+    end
+    return unpack(result, 2)
 end
 
 ---Runs `fn` as a named, journaled part of the run.
@@ -229,7 +238,7 @@ function M.execute(opts, fn)
     local r = setmetatable({
         id = new_id(), name = opts.name, script = opts.script, root = opts.root,
         input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
-        journal = opts.journal, trace = opts.trace, observer = opts.observer,
+        journal = opts.journal, observer = opts.observer,
         steps = {}, names = {}, effects = {}, notes = {}, facts = {}, status = "running",
         started = time.now(), started_at = time.wall(),
     }, {

@@ -68,6 +68,7 @@ end
 ---@param pattern? string of the paths to run
 return function(folder, pattern)
     globals.relax()
+    require("dgrun.run").leave()
     package.path = table.concat({
         "tests/?.lua", debian_lua .. "?.lua", debian_lua .. "?/init.lua",
     }, ";")

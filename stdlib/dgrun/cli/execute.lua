@@ -79,7 +79,8 @@ local function report(r, arguments, quiet)
     local ui = require "dgrun.ui.plain"
     if r.status == "done" then
         if r.plan then
-            require("host.log").out(require("dgrun.plan").render(r))
+            local log = require "host.log"
+            log.out(log.clean(require("dgrun.plan").render(r)))
         elseif not quiet then
             ui.summary(r, facts(r))
         end
@@ -135,7 +136,7 @@ function M.run(arguments, opts)
     local quiet = pipeline == nil
     local r = require("dgrun.run").execute({
         name = script.name, script = script.path, root = script.root, input = input, plan = plan,
-        sandbox = arguments.sandbox, trace = arguments.trace,
+        sandbox = arguments.sandbox,
         observer = not plan and ui.observer() or { log = ui.observer().log },
     }, function(r)
         if pipeline then

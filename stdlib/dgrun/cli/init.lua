@@ -55,18 +55,15 @@ end
 ---@param argv string[] behind the program's name
 ---@return integer # exit status
 function M.main(argv)
-    local trace
-    local ok, status = xpcall(dispatch, function(e)
-        trace = debug.traceback("", 2)
-        return err.object(e)
-    end, argv)
+    local ok, status = xpcall(dispatch, require("dgrun.run").explained, argv)
     if ok then
         return status
     end
-    require("dgrun.ui.plain").complain(status)
-    if status.code == "lua.error" then
-        require("host.log").err((status.trace or trace) .. "\n")
+    local tracing = false
+    for _, token in ipairs(argv) do
+        tracing = tracing or token == "--trace"
     end
+    require("dgrun.ui.plain").complain(status, tracing)
     return M.status(status)
 end
 

@@ -37,7 +37,11 @@ local function one(name, clash)
     end)
     if not ok then
         local e = err.object(description)
-        description = "cannot be loaded: " .. (e.msg or e.code):match("^[^\n]*")
+        local msg = (e.msg or e.code):match("^[^\n]*")
+        if e.where and not msg:find(e.where, 1, true) then
+            msg = ("%s: %s"):format(e.where, msg)
+        end
+        description = "cannot be loaded: " .. msg
         rows = {}
     end
     if clash then

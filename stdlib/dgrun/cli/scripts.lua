@@ -18,8 +18,7 @@ local M = {}
 function M.project(from)
     local at = require "dgrun.check" (fs.absolute(from))
     while true do
-        local stat = fs.stat(at / "scripts")
-        if stat and stat.type == "directory" then
+        if fs.exists(at / "scripts/.") then
             return at
         elseif at == "/" then
             return nil

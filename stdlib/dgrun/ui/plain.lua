@@ -12,9 +12,10 @@ local M = {}
 
 local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
 
----Text in a style where standard error (or output) is a terminal that wants it.
-function M.styled(stream, style, text)
-    if not log.is_terminal(stream) or (os.getenv("NO_COLOR") or "") ~= ""
+---Text without control sequences; in a style where standard error is a terminal that wants it.
+local function styled(style, text)
+    text = log.clean(text)
+    if not style or not log.is_terminal("err") or (os.getenv("NO_COLOR") or "") ~= ""
         or os.getenv("TERM") == "dumb" then
         return text
     end
@@ -26,19 +27,19 @@ local function tell(text)
 end
 
 ---A line below its step. While steps run side by side each line names its own.
-function Plain:line(step, text)
+function Plain:line(step, text, style)
     local mark = "  "
     if step and self.open > 1 then
-        mark = ("  [%s] "):format(step.name)
+        mark = ("  [%s] "):format(log.clean(step.name))
     elseif not step and self.open == 0 then
         mark = ""
     end
-    tell(mark .. text)
+    tell(mark .. styled(style, text))
 end
 
 function Plain:step_started(step)
     self.open = self.open + 1
-    tell(M.styled("err", "bold", step.name))
+    tell(styled("bold", step.name))
 end
 
 local endings = { done = "done", failed = "failed", cancelled = "cancelled" }
@@ -46,7 +47,7 @@ local endings = { done = "done", failed = "failed", cancelled = "cancelled" }
 function Plain:step_ended(step)
     local text = ("%s in %s"):format(endings[step.status],
         format.duration(step.finished - step.started))
-    self:line(step, M.styled("err", step.status == "done" and "dim" or "red", text))
+    self:line(step, text, step.status == "done" and "dim" or "red")
     self.open = self.open - 1
 end
 
@@ -55,7 +56,7 @@ function Plain:note(step, text)
 end
 
 function Plain:log(step, text)
-    self:line(step, M.styled("err", "dim", "| " .. text))
+    self:line(step, "| " .. text, "dim")
 end
 
 function Plain:effect_started(e)
@@ -87,7 +88,7 @@ end
 ---The first line of a run.
 function M.title(r)
     local inputs = M.inputs(r.input)
-    tell(M.styled("err", "bold", r.name) .. (inputs ~= "" and "  " .. inputs or "")
+    tell(styled("bold", r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
         .. (r.sandbox and "  (sandbox)" or ""))
     tell("")
 end
@@ -137,13 +138,13 @@ function M.summary(r, facts)
     for _, line in ipairs(format.columns(rows)) do
         lines[#lines + 1] = line
     end
-    log.out(table.concat(lines, "\n") .. "\n")
+    log.out(log.clean(table.concat(lines, "\n") .. "\n"))
 end
 
 ---A titled paragraph: "  where   scripts/prod_deploy.lua:23".
 local function paragraph(title, lines)
     for i, line in ipairs(lines) do
-        tell("  " .. M.styled("err", "bold", format.pad(i == 1 and title or "", 7)) .. line)
+        tell("  " .. styled("bold", format.pad(i == 1 and title or "", 7)) .. log.clean(line))
     end
 end
 
@@ -201,16 +202,30 @@ local function headline(r, signal)
     return ("%s failed%s"):format(r.plan and "The plan" or "The run", step)
 end
 
+local function show_trace(e)
+    if e.trace then
+        tell(log.clean((e.trace:gsub("^%s*\n", ""))))
+    end
+end
+
 ---An error that no run is behind: what, and what to do.
 ---@param e dgrun.err
-function M.complain(e)
-    tell(("%s %s"):format(M.styled("err", "red", "dgrun:"), e.msg or e.code))
+---@param trace? boolean
+function M.complain(e, trace)
+    local msg = e.msg or e.code
+    tell(("%s %s"):format(styled("red", "dgrun:"), log.clean(msg)))
     if e.hint then
-        tell("  " .. e.hint:gsub("\n", "\n  "))
+        tell("  " .. log.clean(e.hint):gsub("\n", "\n  "))
+    end
+    if e.where and not msg:find(e.where, 1, true) then
+        paragraph("where", { e.where })
     end
     local lines = causes(e)
     if #lines > 0 then
         paragraph("why", lines)
+    end
+    if trace then
+        show_trace(e)
     end
 end
 
@@ -219,12 +234,14 @@ end
 ---@param opts {signal?: integer, again: string, trace?: boolean}
 function M.failure(r, opts)
     local e = r.error
-    tell("")
-    local first, rest = (e.msg or e.code):match("^([^\n]*)\n?(.*)$")
+    if r.status == "cancelled" or #r.steps > 0 then
+        tell("")
+    end
+    local first, rest = log.clean(e.msg or e.code):match("^([^\n]*)\n?(.*)$")
     if r.status == "cancelled" then
-        tell(M.styled("err", "yellow", headline(r, opts.signal)))
+        tell(styled("yellow", headline(r, opts.signal)))
     else
-        tell(("%s: %s"):format(M.styled("err", "red", headline(r)), first))
+        tell(("%s: %s"):format(styled("red", headline(r)), first))
         if rest ~= "" then
             tell("  " .. rest:gsub("\n", "\n  "))
         end
@@ -242,8 +259,8 @@ function M.failure(r, opts)
         advice[#advice + 1] = line
     end
     paragraph("next", advice)
-    if opts.trace and e.trace then
-        tell((e.trace:gsub("^%s*\n", "")))
+    if opts.trace then
+        show_trace(e)
     end
 end
 
