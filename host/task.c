@@ -3,7 +3,6 @@
    A task's struct is the memory of its Lua box. One registry reference pins the box while
    the task lives, and while somebody who joined has not taken the results; the box's
    environment table holds the coroutine, later the results. */
-#include "task.h"
 
 #include <assert.h>
 #include <lauxlib.h>
@@ -14,55 +13,14 @@
 #include "err.h"
 #include "log.h"
 #include "mem.h"
-
-#define BOX "dgrun.task"
+#include "task_own.h"
 
 /* A cancelled task whose waits all fail may loop for ever on one; this many end it. */
 enum { CANCELLED_WAITS_LIMIT = 1000 };
 
-struct join {
-    struct op op;
-    struct task *target;
-    struct join *next;
-};
-
-struct task {
-    struct sched *sched;
-    lua_State *co;
-    char *name;
-    struct op *op;      /* what it waits for */
-    struct join *joins; /* who waits for it */
-    struct task *next_ready;
-    struct task *prev, *next; /* all that live */
-    int box;                  /* registry reference */
-    unsigned pins;
-    unsigned shields;
-    unsigned cancelled_waits;
-    int results;
-    bool daemon, cancelled, finished, failed;
-};
-
-struct hook {
-    struct hook *next;
-    void (*close)(void *data);
-    void *data;
-};
-
-struct sched {
-    lua_State *L;
-    uv_loop_t loop;
-    struct task *current;
-    struct task *root;
-    struct task *ready, **ready_end;
-    struct task *tasks;
-    unsigned live, daemons;
-    struct hook *hooks;
-    int signal;
-};
-
 static const char sched_key = 0;
 
-static struct sched *sched_of(lua_State *L)
+struct sched *task_sched(lua_State *L)
 {
     lua_pushlightuserdata(L, (void *)&sched_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -71,11 +29,11 @@ static struct sched *sched_of(lua_State *L)
     return s;
 }
 
-uv_loop_t *task_loop(lua_State *L) { return &sched_of(L)->loop; }
+uv_loop_t *task_loop(lua_State *L) { return &task_sched(L)->loop; }
 
 void task_at_exit(lua_State *L, void (*close)(void *data), void *data)
 {
-    struct sched *s = sched_of(L);
+    struct sched *s = task_sched(L);
     struct hook *h = mem_alloc(sizeof *h);
     *h = (struct hook){.next = s->hooks, .close = close, .data = data};
     s->hooks = h;
@@ -93,7 +51,7 @@ static void make_ready(struct task *t)
 
 void op_check(lua_State *L)
 {
-    struct sched *s = sched_of(L);
+    struct sched *s = task_sched(L);
     struct task *t = s->current;
     if (!t)
         luaL_error(L, "cannot wait here: no task is running");
@@ -110,7 +68,7 @@ void op_check(lua_State *L)
 
 bool op_cancelled(lua_State *L)
 {
-    struct task *t = sched_of(L)->current;
+    struct task *t = task_sched(L)->current;
     return t && t->cancelled && !t->shields;
 }
 
@@ -124,7 +82,7 @@ static void ask_to_stop(struct op *op)
 
 int op_wait(lua_State *L, struct op *op)
 {
-    struct task *t = sched_of(L)->current;
+    struct task *t = task_sched(L)->current;
     assert(t && !t->op);
     op->task = t;
     t->op = op;
@@ -147,7 +105,21 @@ void op_done(struct op *op)
 
 /* Tasks */
 
-static void unpin(struct task *t)
+void task_pin(lua_State *L, int index)
+{
+    struct task *t = lua_touserdata(L, index);
+    if (t->pins++ == 0) {
+        lua_pushvalue(L, index);
+        t->box = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+}
+
+void task_push_box(lua_State *L, const struct task *t)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
+}
+
+void task_unpin(struct task *t)
 {
     if (--t->pins == 0) {
         luaL_unref(t->sched->L, LUA_REGISTRYINDEX, t->box);
@@ -155,16 +127,13 @@ static void unpin(struct task *t)
     }
 }
 
-static struct task *check_task(lua_State *L) { return luaL_checkudata(L, 1, BOX); }
-
-/* Takes the function and its arguments from L; leaves the box. */
-static struct task *spawn(lua_State *L, int nargs, const char *name, bool daemon)
+struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon)
 {
-    struct sched *s = sched_of(L);
+    struct sched *s = task_sched(L);
     struct task *t = lua_newuserdata(L, sizeof *t);
     memset(t, 0, sizeof *t);
     t->box = LUA_NOREF;
-    luaL_getmetatable(L, BOX);
+    luaL_getmetatable(L, TASK_BOX);
     lua_setmetatable(L, -2);
     lua_createtable(L, 1, 0);
     t->co = lua_newthread(L);
@@ -240,7 +209,7 @@ static void finish(struct task *t, int status)
         t->joins = j->next;
         op_done(&j->op);
     }
-    unpin(t);
+    task_unpin(t);
 }
 
 static void resume(struct task *t)
@@ -279,7 +248,7 @@ static void drain(struct sched *s)
     }
 }
 
-static void cancel(struct task *t)
+void task_cancel(struct task *t)
 {
     if (t->finished || t->cancelled)
         return;
@@ -294,7 +263,7 @@ static void cancel_others(struct sched *s, bool daemons)
     for (struct task *t = s->tasks, *next; t; t = next) {
         next = t->next;
         if (t->daemon == daemons)
-            cancel(t);
+            task_cancel(t);
     }
 }
 
@@ -312,15 +281,15 @@ static struct err *deadlock(struct sched *s)
 
 bool task_run(lua_State *L, int nargs)
 {
-    struct sched *s = sched_of(L);
-    struct task *root = spawn(L, nargs, "main", false);
+    struct sched *s = task_sched(L);
+    struct task *root = task_spawn(L, nargs, "main", false);
     s->root = root;
     root->pins++;
     lua_pop(L, 1);
     bool stuck = false;
     bool ended = false;
     if (s->signal)
-        cancel(root);
+        task_cancel(root);
     for (;;) {
         drain(s);
         if (root->finished && !ended) {
@@ -356,16 +325,29 @@ bool task_run(lua_State *L, int nargs)
         lua_rawgeti(L, table, i);
     lua_remove(L, table);
     lua_remove(L, table - 1);
-    unpin(root);
+    task_unpin(root);
     return good;
 }
 
 void task_interrupt(lua_State *L, int signal)
 {
-    struct sched *s = sched_of(L);
+    struct sched *s = task_sched(L);
     s->signal = signal;
     if (s->root)
-        cancel(s->root);
+        task_cancel(s->root);
+}
+
+void task_open(lua_State *L)
+{
+    struct sched *s = mem_alloc(sizeof *s);
+    s->L = L;
+    s->ready_end = &s->ready;
+    if (uv_loop_init(&s->loop) != 0)
+        luaL_error(L, "cannot create the event loop");
+    lua_pushlightuserdata(L, (void *)&sched_key);
+    lua_pushlightuserdata(L, s);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    task_create_type(L);
 }
 
 static void on_open_handle(uv_handle_t *handle, void *count)
@@ -378,7 +360,7 @@ static void on_open_handle(uv_handle_t *handle, void *count)
 
 void *task_close_hooks(lua_State *L)
 {
-    struct sched *s = sched_of(L);
+    struct sched *s = task_sched(L);
     while (s->hooks) {
         struct hook *h = s->hooks;
         s->hooks = h->next;
@@ -386,6 +368,13 @@ void *task_close_hooks(lua_State *L)
         mem_free(h);
     }
     return s;
+}
+
+unsigned task_open_handles(lua_State *L)
+{
+    unsigned count = 0;
+    uv_walk(&task_sched(L)->loop, on_open_handle, &count);
+    return count;
 }
 
 unsigned task_close_loop(void *sched)
@@ -399,211 +388,4 @@ unsigned task_close_loop(void *sched)
         uv_run(&s->loop, UV_RUN_DEFAULT);
     mem_free(s);
     return 0;
-}
-
-/* Join: an operation whose mechanism is the end of another task. */
-
-static void join_cancel(struct op *op)
-{
-    struct join *j = (struct join *)op;
-    struct join **link = &j->target->joins;
-    while (*link != j)
-        link = &(*link)->next;
-    *link = j->next;
-    op_done(op);
-}
-
-static int join_push(struct op *op, lua_State *L)
-{
-    struct task *t = ((struct join *)op)->target;
-    if (!t->finished) {
-        lua_pushnil(L);
-        err_push(L, err_cancelled("task.join"));
-        return 2;
-    }
-    luaL_checkstack(L, t->results + 3, "results of a task");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
-    lua_getfenv(L, -1);
-    lua_replace(L, -2);
-    int table = lua_gettop(L);
-    if (t->failed)
-        lua_pushnil(L);
-    else
-        lua_pushboolean(L, 1);
-    for (int i = 1; i <= t->results; i++)
-        lua_rawgeti(L, table, i);
-    lua_remove(L, table);
-    return t->results + 1;
-}
-
-static void join_destroy(struct op *op)
-{
-    unpin(((struct join *)op)->target);
-    mem_free(op);
-}
-
-/* task:join() → true, results… | nil, err */
-static int l_join(lua_State *L)
-{
-    op_check(L);
-    struct task *t = check_task(L);
-    if (t == t->sched->current)
-        return luaL_error(L, "a task cannot wait for itself");
-    struct join *j = mem_alloc(sizeof *j);
-    j->op =
-        (struct op){.cancel = join_cancel, .push = join_push, .destroy = join_destroy};
-    j->target = t;
-    if (t->pins == 0) {
-        lua_pushvalue(L, 1);
-        t->box = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
-    t->pins++;
-    if (t->finished) {
-        op_done(&j->op);
-    } else {
-        j->next = t->joins;
-        t->joins = j;
-    }
-    return op_wait(L, &j->op);
-}
-
-/* spawn(fn [, {name=, daemon=}]) → task */
-static int l_spawn(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    const char *name = "task";
-    bool daemon = false;
-    if (!lua_isnoneornil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        lua_getfield(L, 2, "daemon");
-        daemon = lua_toboolean(L, -1);
-        lua_getfield(L, 2, "name");
-        name = luaL_optstring(L, -1, name);
-    }
-    lua_pushvalue(L, 1);
-    spawn(L, 0, name, daemon);
-    return 1;
-}
-
-static int l_cancel(lua_State *L)
-{
-    cancel(check_task(L));
-    return 0;
-}
-
-static int l_status(lua_State *L)
-{
-    struct task *t = check_task(L);
-    lua_pushstring(L, !t->finished ? "running" : t->failed ? "failed" : "done");
-    return 1;
-}
-
-static int l_name(lua_State *L)
-{
-    lua_pushstring(L, check_task(L)->name);
-    return 1;
-}
-
-static int l_gc(lua_State *L)
-{
-    struct task *t = check_task(L);
-    mem_free(t->name);
-    t->name = NULL;
-    return 0;
-}
-
-static int l_current(lua_State *L)
-{
-    struct task *t = sched_of(L)->current;
-    if (!t)
-        return 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, t->box);
-    return 1;
-}
-
-/* shield(on): while shielded, a cancel does not reach the task's waits. */
-static int l_shield(lua_State *L)
-{
-    struct task *t = sched_of(L)->current;
-    if (!t)
-        return luaL_error(L, "no task is running");
-    if (lua_toboolean(L, 1))
-        t->shields++;
-    else if (t->shields)
-        t->shields--;
-    return 0;
-}
-
-/* check() → true | nil, err: was this task cancelled? */
-static int l_check(lua_State *L)
-{
-    if (op_cancelled(L))
-        return err_return(L, err_cancelled("task.check"));
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static int l_signal(lua_State *L)
-{
-    int signal = sched_of(L)->signal;
-    if (!signal)
-        return 0;
-    lua_pushinteger(L, signal);
-    return 1;
-}
-
-/* stats() → {tasks, daemons, handles}: what lives, for tests that prove absence. */
-static int l_stats(lua_State *L)
-{
-    struct sched *s = sched_of(L);
-    unsigned handles = 0;
-    uv_walk(&s->loop, on_open_handle, &handles);
-    lua_createtable(L, 0, 3);
-    lua_pushinteger(L, s->live - s->daemons);
-    lua_setfield(L, -2, "tasks");
-    lua_pushinteger(L, s->daemons);
-    lua_setfield(L, -2, "daemons");
-    lua_pushinteger(L, handles);
-    lua_setfield(L, -2, "handles");
-    return 1;
-}
-
-static void create_box_type(lua_State *L)
-{
-    static const luaL_Reg methods[] = {
-        {"join", l_join}, {"cancel", l_cancel}, {"status", l_status},
-        {"name", l_name}, {NULL, NULL},
-    };
-    luaL_newmetatable(L, BOX);
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, l_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
-}
-
-void task_open(lua_State *L)
-{
-    struct sched *s = mem_alloc(sizeof *s);
-    s->L = L;
-    s->ready_end = &s->ready;
-    if (uv_loop_init(&s->loop) != 0)
-        luaL_error(L, "cannot create the event loop");
-    lua_pushlightuserdata(L, (void *)&sched_key);
-    lua_pushlightuserdata(L, s);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    create_box_type(L);
-}
-
-int luaopen_host_task(lua_State *L)
-{
-    static const luaL_Reg funcs[] = {
-        {"spawn", l_spawn}, {"current", l_current}, {"shield", l_shield},
-        {"check", l_check}, {"signal", l_signal},   {"stats", l_stats},
-        {NULL, NULL},
-    };
-    lua_newtable(L);
-    luaL_setfuncs(L, funcs, 0);
-    return 1;
 }

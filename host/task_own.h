@@ -1,0 +1,63 @@
+#pragma once
+/* What the scheduler (task.c) and its Lua face (task_lua.c) share. */
+#include "task.h"
+
+#define TASK_BOX "dgrun.task"
+
+/* Waits for the end of another task; its mechanism is that task. */
+struct join {
+    struct op op;
+    struct task *target;
+    struct join *next;
+};
+
+struct task {
+    struct sched *sched;
+    lua_State *co;
+    char *name;
+    struct op *op;      /* what it waits for */
+    struct join *joins; /* who waits for it */
+    struct task *next_ready;
+    struct task *prev, *next; /* all that live */
+    int box;                  /* registry reference */
+    unsigned pins;
+    unsigned shields;
+    unsigned cancelled_waits;
+    int results;
+    bool daemon, cancelled, finished, failed;
+};
+
+struct hook {
+    struct hook *next;
+    void (*close)(void *data);
+    void *data;
+};
+
+struct sched {
+    lua_State *L;
+    uv_loop_t loop;
+    struct task *current;
+    struct task *root;
+    struct task *ready, **ready_end;
+    struct task *tasks;
+    unsigned live, daemons;
+    struct hook *hooks;
+    int signal;
+};
+
+struct sched *task_sched(lua_State *L);
+
+/* Takes a function and its arguments from the top of L; leaves the box. */
+struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon);
+void task_cancel(struct task *t);
+
+/* The box of a task, and with it its results, stays while somebody has it pinned. */
+void task_pin(lua_State *L, int index); /* a box at `index` */
+void task_unpin(struct task *t);
+void task_push_box(lua_State *L, const struct task *t);
+
+/* Handles of the loop that are not closing. */
+unsigned task_open_handles(lua_State *L);
+
+/* Creates the metatable of boxes. */
+void task_create_type(lua_State *L);
