@@ -383,7 +383,8 @@ static void emit(struct redactor *r, uint64_t limit)
     if (cursor < limit)
         r->write(r->data, r->held.data + (cursor - base), limit - cursor);
     r->span_count -= done;
-    memmove(r->spans, r->spans + done, r->span_count * sizeof *r->spans);
+    if (r->span_count)
+        memmove(r->spans, r->spans + done, r->span_count * sizeof *r->spans);
     buf_drop(&r->held, limit - base);
 }
 
