@@ -20,23 +20,31 @@ local function refuse(what)
     end
 end
 
+local function derived(a, b)
+    return M.new(names[a] or names[b])
+end
+
+-- The same functions for all, since a comparison of two values asks both for the same one.
+local shared = {
+    __name = "dgrun.unknown",
+    __index = function(self, key) return M.new(names[self] .. "." .. tostring(key)) end,
+    __tostring = function() return M.text end,
+    __concat = derived, __div = derived, __add = derived, __sub = derived, __mul = derived,
+    __mod = derived, __unm = derived, __pow = derived,
+    __newindex = refuse("changed"), __call = refuse("called"), __len = refuse("measured"),
+}
+shared.__lt = refuse("compared")
+shared.__le = shared.__lt
+
 ---@param name? string for messages: what will be known
 ---@return userdata
 function M.new(name)
     local proxy = newproxy(true)
     names[proxy] = name or "value"
-    local derived = function(a, b) return M.new(names[a] or names[b]) end
-    local meta = getmetatable(proxy)
-    meta.__name = "dgrun.unknown"
-    meta.__index = function(_, key) return M.new(names[proxy] .. "." .. tostring(key)) end
-    meta.__tostring = function() return M.text end
-    meta.__concat, meta.__div = derived, derived
-    meta.__add, meta.__sub, meta.__mul, meta.__mod = derived, derived, derived, derived
-    meta.__unm, meta.__pow = derived, derived
-    meta.__newindex = refuse("changed")
-    meta.__call = refuse("called")
-    meta.__lt, meta.__le = refuse("compared"), refuse("compared")
-    meta.__len = refuse("measured")
+    local metatable = getmetatable(proxy)
+    for event, handler in pairs(shared) do
+        metatable[event] = handler
+    end
     return proxy
 end
 

@@ -137,7 +137,7 @@ function M.run(arguments, opts)
     local r = require("dgrun.run").execute({
         name = script.name, script = script.path, root = script.root, input = input, plan = plan,
         sandbox = arguments.sandbox,
-        observer = not plan and ui.observer() or { log = ui.observer().log },
+        observer = plan and ui.quiet() or ui.observer(),
     }, function(r)
         if pipeline then
             require("dgrun.environment").resolve_all()

@@ -159,7 +159,13 @@ end
 ---@return any # what the script returns
 function M.declaration(script, opts)
     require("dgrun.environment").look_from(script.folder, opts)
-    return require("dgrun.run").declaring(script.chunk)
+    local ok, result = pcall(require("dgrun.run").declaring, script.chunk)
+    if not ok then
+        -- `return dg.pipeline { … }` is a tail call: the line it stood on is gone.
+        result.where = result.where or script.path
+        error(result, 0)
+    end
+    return result
 end
 
 return M

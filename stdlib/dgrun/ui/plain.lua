@@ -68,18 +68,28 @@ function M.observer()
     return setmetatable({ open = 0 }, Plain)
 end
 
+---For a plan: what children say, but not what happens; that is what the plan tells.
+function M.quiet()
+    local plain = M.observer()
+    return {
+        log = function(_, step, text) plain:log(step, text) end,
+    }
+end
+
 local function value_text(value)
     return type(value) == "string" and value:match("^[%w_.,/:@+-]+$") and value
         or require("dgrun.json").encode(value)
 end
 
----The inputs of a run as "ref=v1.4.0 allow_older=true".
+---The inputs of a run as "allow_older=true ref=v1.4.0".
 ---@param input table
 ---@return string
 function M.inputs(input)
     local parts = {}
     for name, value in pairs(input) do
-        parts[#parts + 1] = ("%s=%s"):format(name, value_text(value))
+        if value then
+            parts[#parts + 1] = ("%s=%s"):format(name, value_text(value))
+        end
     end
     table.sort(parts)
     return table.concat(parts, " ")
@@ -255,7 +265,9 @@ function M.failure(r, opts)
     end
     paragraph("state", state_lines(r))
     local advice = {}
-    for line in ((e.hint or opts.again) .. "\n"):gmatch("(.-)\n") do
+    local again = r.plan and opts.again
+        or "Run it again (what is done is not done twice): " .. opts.again
+    for line in ((e.hint or again) .. "\n"):gmatch("(.-)\n") do
         advice[#advice + 1] = line
     end
     paragraph("next", advice)

@@ -1,0 +1,19 @@
+-- A project in a temporary folder, for tests of what reads one.
+local fs = require "host.fs"
+local task = require "dgrun.task"
+
+local M = {}
+
+---@param files table<string, string> by path
+---@return string # its folder, removed at the end of the test
+function M.make(files)
+    local folder = assert(fs.temp_dir("dgrun-test"))
+    task.defer(function() fs.remove(folder, { recursive = true }) end)
+    for path, text in pairs(files) do
+        assert(fs.mkdir((folder / path):match("^(.*)/"), { parents = true }))
+        assert(fs.write(folder / path, text))
+    end
+    return folder
+end
+
+return M
