@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "err.h"
 #include "mem.h"
@@ -288,21 +289,27 @@ static struct secret *find_taken(const char *name)
     return NULL;
 }
 
+/* In place, so that /proc/self/environ forgets the value too; a name may stand there
+ * twice. */
+static void wipe_env(const char *name)
+{
+    size_t len = strlen(name);
+    for (char **entry = environ; entry && *entry; entry++)
+        if (strncmp(*entry, name, len) == 0 && (*entry)[len] == '=')
+            mem_wipe(*entry + len + 1, strlen(*entry + len + 1));
+    unsetenv(name);
+}
+
 static struct secret *take_from_env(const char *name)
 {
-    char *value = getenv(name);
+    const char *value = getenv(name);
     if (!value)
         return NULL;
     struct taken *t = mem_alloc(sizeof *t);
     t->value = secret_new(name, value, strlen(value));
     t->next = taken;
     taken = t;
-    /* In place, so that /proc/self/environ forgets it too; a name may stand there twice.
-     */
-    for (; value; value = getenv(name)) {
-        mem_wipe(value, strlen(value));
-        unsetenv(name);
-    }
+    wipe_env(name);
     return t->value;
 }
 

@@ -1,0 +1,18 @@
+---@meta host.digest
+
+---@class host.digest
+local M = {}
+
+---@param bytes string|host.secret.value
+---@return string? hex
+---@return dgrun.err?
+function M.sha256(bytes) end
+
+---HMAC-SHA256: tells equal values apart from others without giving them to a table of common ones.
+---@param bytes string|host.secret.value
+---@param key string|host.secret.value
+---@return string? hex
+---@return dgrun.err?
+function M.fingerprint(bytes, key) end
+
+return M

@@ -1,0 +1,25 @@
+---@meta host.dotenv
+
+---NAME=value files. Nothing is expanded or run.
+---@class host.dotenv
+local M = {}
+
+---@class host.dotenv.entry
+---@field name string
+---@field value host.secret.value
+---@field line integer
+
+---@param path string
+---@param opts? {names?: string[]} seal (and so mask) only these; the others are not read
+---@return host.dotenv.entry[]?
+---@return dgrun.err? dotenv.syntax with source and line, dotenv.not_found, …
+function M.read(path, opts) end
+
+---@param text string|host.secret.value
+---@param source? string for messages
+---@param opts? {names?: string[]}
+---@return host.dotenv.entry[]?
+---@return dgrun.err?
+function M.parse(text, source, opts) end
+
+return M

@@ -1,0 +1,116 @@
+---@meta host.fs
+
+---Small files, at once. Failures are fs.not_found, fs.denied, fs.exists, fs.too_large, fs.locked or
+---fs.failed; in a plan, writes outside temporary folders are plan.write_refused.
+---@class host.fs
+local M = {}
+
+---@param path string
+---@param opts? {limit?: integer} bytes, 64 MiB unless given
+---@return string? content
+---@return dgrun.err?
+function M.read(path, opts) end
+
+---Atomic unless told otherwise: readers see the old content or the new one. A link at `path` is
+---replaced, never followed.
+---@param path string
+---@param data string
+---@param opts? {mode?: string|integer, atomic?: boolean} mode is "0600" unless given
+---@return true? ok
+---@return dgrun.err?
+function M.write(path, data, opts) end
+
+---@param path string
+---@param data string
+---@return true? ok
+---@return dgrun.err?
+function M.append(path, data) end
+
+---Private (0700). With parents, as unless told otherwise, it may exist already.
+---@param path string
+---@param opts? {parents?: boolean}
+---@return true? ok
+---@return dgrun.err?
+function M.mkdir(path, opts) end
+
+---Follows no link.
+---@param path string
+---@param opts? {recursive?: boolean}
+---@return true? ok
+---@return dgrun.err?
+function M.remove(path, opts) end
+
+---@param path string
+---@return string[]? names in the order of bytes
+---@return dgrun.err?
+function M.list(path) end
+
+---@class host.fs.stat
+---@field type "file"|"directory"|"link"|"other"
+---@field size integer
+---@field mtime number
+---@field mode integer
+
+---Of a link itself.
+---@param path string
+---@return host.fs.stat?
+---@return dgrun.err?
+function M.stat(path) end
+
+---A link counts as what it points at.
+---@param path string
+---@return boolean
+function M.exists(path) end
+
+---@param from string
+---@param to string
+---@return true? ok
+---@return dgrun.err?
+function M.rename(from, to) end
+
+---One file, with its mode.
+---@param from string
+---@param to string
+---@return true? ok
+---@return dgrun.err?
+function M.copy(from, to) end
+
+---@param target string
+---@param path string
+---@return true? ok
+---@return dgrun.err?
+function M.symlink(target, path) end
+
+---A new private folder below TMPDIR; a plan may write there.
+---@param prefix? string
+---@return string? path
+---@return dgrun.err?
+function M.temp_dir(prefix) end
+
+---From the root, "." and ".." taken out by name.
+---@param path string
+---@return string
+function M.absolute(path) end
+
+---Without links.
+---@param path string
+---@return string? path
+---@return dgrun.err?
+function M.real(path) end
+
+---@return string? path
+---@return dgrun.err?
+function M.cwd() end
+
+---@class host.fs.lock
+local lock = {}
+
+function lock:release() end
+
+---Held until released, collected, or the process ends.
+---@param path string
+---@return host.fs.lock?
+---@return dgrun.err? fs.locked while another holds it
+function M.lock(path) end
+
+return M

@@ -1,0 +1,27 @@
+---@meta host.time
+
+---@class host.time
+local M = {}
+
+---Waits.
+---@param seconds number
+---@return true? ok
+---@return dgrun.err? cancelled
+function M.sleep(seconds) end
+
+---@return number seconds on a clock that only moves forward
+function M.now() end
+
+---@return number seconds since 1970
+function M.wall() end
+
+---@param unix number
+---@return string "2026-08-01T10:00:00Z"
+function M.iso(unix) end
+
+---Reads RFC 3339 with any offset and fraction.
+---@param iso string
+---@return number? unix nil where it is no such time
+function M.parse(iso) end
+
+return M
