@@ -12,19 +12,20 @@
 #include "mem.h"
 #include "opt.h"
 #include "task.h"
+#include "text.h"
 
 #define COMMON                                                                           \
     {"dir", OPT_STRING, true}, { "timeout", OPT_SECONDS, false }
 
-/* The reader of the options `name`, checked as something that can stand on a command
-   line. NULL: the error is pushed as nil, err. */
+/* The option `name`, checked as something that can stand on a command line. NULL: nil and
+   the error are pushed. */
 static const char *ref_option(lua_State *L, const char *op, const char *name)
 {
     const char *ref = opt_string(L, 1, name, NULL);
-    const char *why = git_bad_ref(ref);
-    if (!why)
+    struct err *e = git_bad_ref(op, ref, strlen(ref));
+    if (!e)
         return ref;
-    err_return(L, git_bad_ref_error(op, ref, why));
+    err_return(L, e);
     return NULL;
 }
 
@@ -97,8 +98,8 @@ static int l_resolve(lua_State *L)
     buf_init(&questions);
     buf_add_format(&questions, "refs/tags/%s^{commit}\nrefs/heads/%s^{commit}\n", ref,
                    ref);
-    buf_add_format(&questions, "refs/remotes/%s/%s^{commit}\n%s^{commit}\n", c->remote,
-                   ref, ref);
+    buf_add_format(&questions, "refs/remotes/%s/%s^{commit}\n", c->remote, ref);
+    buf_add_format(&questions, "%s^{commit}\n%s\n", ref, ref);
     input(c, &questions);
     buf_fini(&questions);
     return git_wait(L, c);
@@ -256,7 +257,12 @@ static struct git_call *remote_call(lua_State *L, const char *op, bool read_only
                                     git_parser parse)
 {
     struct git_call *c = call(L, op, read_only, parse);
-    c->subject = mem_string(opt_string(L, 1, "remote", NULL));
+    struct buf shown;
+    buf_init(&shown);
+    c->remote = mem_string(opt_string(L, 1, "remote", NULL));
+    text_last_lines(&shown, c->remote, strlen(c->remote), 1);
+    c->subject = mem_string(buf_text(&shown));
+    buf_fini(&shown);
     git_call_ssh(c, opt_string(L, 1, "ssh_command", NULL));
     return c;
 }
@@ -279,7 +285,7 @@ static int l_remote_refs(lua_State *L)
     check_remote(L, "git.remote_refs");
     char **patterns = opt_strings(L, 1, "patterns", "git.remote_refs");
     struct git_call *c = remote_call(L, "git.remote_refs", true, git_parse_remote_refs);
-    ARGS(c, "ls-remote", "--quiet", "--end-of-options", c->subject);
+    ARGS(c, "ls-remote", "--quiet", "--end-of-options", c->remote);
     list_args(c, patterns);
     return git_wait(L, c);
 }
@@ -309,7 +315,7 @@ static int l_fetch(lua_State *L)
         ARGS(c, "--unshallow");
     if (opt_boolean(L, 1, "prune", false))
         ARGS(c, "--prune");
-    ARGS(c, "--end-of-options", c->subject);
+    ARGS(c, "--end-of-options", c->remote);
     list_args(c, refspecs);
     return git_wait(L, c);
 }
@@ -356,21 +362,20 @@ static int l_push(lua_State *L)
     struct git_call *c = remote_call(L, "git.push", false, git_parse_push);
     c->max_status = 1;
     ARGS(c, "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags",
-         "--recurse-submodules=no", "--end-of-options", c->subject);
+         "--recurse-submodules=no", "--end-of-options", c->remote);
     list_args(c, refspecs);
     return git_wait(L, c);
 }
 
-/* bad_ref(text) → why it cannot be a ref | nil */
-static int l_bad_ref(lua_State *L)
+/* check_ref(text, op) → true | nil, err */
+static int l_check_ref(lua_State *L)
 {
     size_t len;
     const char *ref = luaL_checklstring(L, 1, &len);
-    const char *why =
-        strlen(ref) != len ? "it contains a control character" : git_bad_ref(ref);
-    if (!why)
-        return 0;
-    lua_pushstring(L, why);
+    struct err *e = git_bad_ref(luaL_optstring(L, 2, "git.check_ref"), ref, len);
+    if (e)
+        return err_return(L, e);
+    lua_pushboolean(L, 1);
     return 1;
 }
 
@@ -390,7 +395,7 @@ int luaopen_host_git(lua_State *L)
         {"fetch", l_fetch},
         {"tag", l_tag},
         {"push", l_push},
-        {"bad_ref", l_bad_ref},
+        {"check_ref", l_check_ref},
         {NULL, NULL},
     };
     lua_newtable(L);

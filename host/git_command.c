@@ -122,16 +122,16 @@ int git_wait(lua_State *L, struct git_call *c)
     return proc_run_wait(L, s, on_result, c, git_call_free);
 }
 
-const char *git_bad_ref(const char *ref)
+static const char *why_bad(const char *ref, size_t len)
 {
-    if (!*ref)
+    if (len == 0)
         return "it is empty";
     if (*ref == '-')
         return "it starts with '-'";
-    if (strlen(ref) > 1024)
+    if (len > 1024)
         return "it is too long";
-    for (const char *c = ref; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)ref[i] < 0x20 || ref[i] == 0x7f)
             return "it contains a control character";
     if (strstr(ref, ".."))
         return "it contains '..': one commit is needed, not a range";
@@ -140,14 +140,17 @@ const char *git_bad_ref(const char *ref)
     return NULL;
 }
 
-struct err *git_bad_ref_error(const char *op, const char *ref, const char *why)
+struct err *git_bad_ref(const char *op, const char *ref, size_t len)
 {
+    const char *why = why_bad(ref, len);
+    if (!why)
+        return NULL;
     struct buf shown;
     buf_init(&shown);
-    text_clean(&shown, ref, strnlen(ref, 80));
-    struct err *e = err_new("git.invalid_ref", op, "'%s' is not a git ref: %s",
+    text_clean(&shown, ref, len < 80 ? len : 80);
+    struct err *e = err_new("git.invalid_ref", op, "%s: '%s' cannot be a git ref: %s", op,
                             buf_text(&shown), why);
-    err_hint(e, "give a commit SHA, a tag or a branch, such as main or v1.4.0");
+    err_hint(e, "Give a commit SHA, a tag or a branch, such as main or v1.4.0.");
     buf_fini(&shown);
     return e;
 }

@@ -34,6 +34,5 @@ int git_wait(lua_State *L, struct git_call *c);
 /* What a failed command means, from its exit status and what it said. */
 struct err *git_error(const struct proc_result *r, const struct git_call *c);
 
-/* Why `ref` cannot be a ref on a command line, or NULL when it can. */
-const char *git_bad_ref(const char *ref);
-struct err *git_bad_ref_error(const char *op, const char *ref, const char *why);
+/* Why `ref` cannot be a ref on a command line as an error, or NULL when it can. */
+struct err *git_bad_ref(const char *op, const char *ref, size_t len);

@@ -119,66 +119,89 @@ static int push_ambiguous(lua_State *L, const struct proc_result *r,
     const char *line;
     size_t len;
     while (field(&in, '\n', &line, &len)) {
+        if (candidates.len > 0 && *line == 'e')
+            break; /* git says it once for each question */
         if (len < 8 || memcmp(line, "hint:   ", 8) != 0)
             continue;
         buf_add_text(&candidates, candidates.len > 0 ? ", " : "");
         text_clean(&candidates, line + 8, len - 8);
     }
-    err_hint(e, "give more of its digits%s%s", candidates.len > 0 ? ": " : "",
+    err_hint(e, "Give more of its digits%s%s", candidates.len > 0 ? ": " : "",
              buf_text(&candidates));
     buf_fini(&candidates);
     return err_return(L, e);
 }
 
-/* Four answers of `git cat-file --batch-check`, to REF as tag, branch, remote branch and
-   whatever git takes it for: {commit, kind, name, remote_commit}, or nil where there is
-   none. */
+/* An answer of `git cat-file --batch-check`: "object type size" or "question missing". */
+static bool is_answer(const char *line, size_t len, const char *type)
+{
+    const char *space = memchr(line, ' ', len);
+    size_t n = strlen(type);
+    return space && len - (size_t)(space - line) > n + 1 &&
+           memcmp(space + 1, type, n) == 0 && space[n + 1] == ' ';
+}
+
+static bool ends_with(const char *line, size_t len, const char *end)
+{
+    size_t n = strlen(end);
+    return len >= n && memcmp(line + len - n, end, n) == 0;
+}
+
+static int push_no_commit(lua_State *L, const struct proc_result *r,
+                          const struct git_call *c, const char *line, size_t len)
+{
+    if (ends_with(line, len, " ambiguous"))
+        return push_ambiguous(L, r, c);
+    if (is_answer(line, len, "blob") || is_answer(line, len, "tree") ||
+        is_answer(line, len, "tag"))
+        return err_return(
+            L, err_new("git.not_a_commit", c->op,
+                       "%s: '%s' is there in %s, but it does not name a commit", c->op,
+                       c->subject, c->dir));
+    return 0;
+}
+
+/* The answers to REF as tag, branch, remote branch, whatever git takes for a commit, and
+   anything at all: {commit, kind, name, remote_commit}, or nil where there is none. */
 int git_parse_resolve(lua_State *L, const struct proc_result *r, const struct git_call *c)
 {
+    enum { TAG, BRANCH, REMOTE_BRANCH, COMMIT, ANYTHING, COUNT };
     static const char *const kinds[] = {"tag", "branch", "remote_branch", "commit"};
     struct reader in = reader_of(&r->out);
-    const char *found[4] = {NULL};
-    size_t len[4];
-    for (int i = 0; i < 4; i++) {
-        const char *line;
-        size_t line_len;
-        if (!field(&in, '\n', &line, &line_len))
+    const char *line[COUNT];
+    size_t len[COUNT];
+    bool found[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        if (!field(&in, '\n', &line[i], &len[i]))
             return unreadable(L, c);
-        const char *space = memchr(line, ' ', line_len);
-        size_t rest = space ? line_len - (size_t)(space - line) : 0;
-        if (rest > 8 && memcmp(space, " commit ", 8) == 0) {
-            found[i] = line;
-            len[i] = (size_t)(space - line);
-        } else if (i == 3 && line_len > 10 &&
-                   memcmp(line + line_len - 10, " ambiguous", 10) == 0) {
-            found[i] = "";
-        }
+        found[i] = is_answer(line[i], len[i], "commit");
     }
-    int best = 0;
-    while (best < 4 && !found[best])
-        best++;
-    if (best == 4)
-        return 0;
     size_t hex = strspn(c->subject, "0123456789abcdefABCDEF");
-    if ((hex == 40 || hex == 64) && c->subject[hex] == '\0' && found[3] && *found[3])
-        best = 3; /* a full SHA is itself, whatever a tag or branch is called */
-    if (!*found[best])
-        return push_ambiguous(L, r, c);
+    bool full = (hex == 40 || hex == 64) && c->subject[hex] == '\0';
+    bool named = !strpbrk(c->subject, "~^") && !strstr(c->subject, "@{");
+    int best = named ? TAG : COMMIT;
+    if (full && found[COMMIT])
+        best = COMMIT; /* a full SHA is itself, whatever a tag or branch is called */
+    while (best < ANYTHING && !found[best])
+        best++;
+    if (best == ANYTHING)
+        return push_no_commit(L, r, c, line[ANYTHING], len[ANYTHING]);
     lua_createtable(L, 0, 4);
-    set_bytes(L, "commit", found[best], len[best]);
+    set_bytes(L, "commit", line[best], strcspn(line[best], " "));
     lua_pushstring(L, kinds[best]);
     lua_setfield(L, -2, "kind");
-    if (best < 3) {
-        if (best == 0)
-            lua_pushfstring(L, "refs/tags/%s", c->subject);
-        else if (best == 1)
-            lua_pushfstring(L, "refs/heads/%s", c->subject);
-        else
-            lua_pushfstring(L, "refs/remotes/%s/%s", c->remote, c->subject);
-        lua_setfield(L, -2, "name");
-    }
-    if (found[2])
-        set_bytes(L, "remote_commit", found[2], len[2]);
+    if (best == TAG)
+        lua_pushfstring(L, "refs/tags/%s", c->subject);
+    else if (best == BRANCH)
+        lua_pushfstring(L, "refs/heads/%s", c->subject);
+    else if (best == REMOTE_BRANCH)
+        lua_pushfstring(L, "refs/remotes/%s/%s", c->remote, c->subject);
+    else
+        lua_pushnil(L);
+    lua_setfield(L, -2, "name");
+    if (named && found[REMOTE_BRANCH])
+        set_bytes(L, "remote_commit", line[REMOTE_BRANCH],
+                  strcspn(line[REMOTE_BRANCH], " "));
     return 1;
 }
 
@@ -395,7 +418,7 @@ int git_parse_push(lua_State *L, const struct proc_result *r, const struct git_c
         text_last_lines(&said, buf_text(&r->err), r->err.len, 6);
         e = err_new("git.rejected", c->op, "%s %s in %s: the remote did not take %s (%s)",
                     c->op, c->subject, c->dir, buf_text(&refused), buf_text(&said));
-        err_hint(e, "fetch, and see what the remote has that this repository has not");
+        err_hint(e, "Fetch, and see what the remote has that this repository has not");
         buf_fini(&said);
     } else if (r->status != 0) {
         e = git_error(r, c);
