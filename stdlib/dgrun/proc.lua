@@ -12,9 +12,9 @@ local M = {}
 ---@class dgrun.proc.options
 ---@field argv string[] the program, found in PATH, and its arguments
 ---@field cwd? string
----@field env? table<string, string|host.sealed|false> changes; false removes
+---@field env? table<string, string|host.secret.value|false> changes; false removes
 ---@field clean_env? boolean the environment is `env` alone
----@field stdin? string|host.sealed nothing: /dev/null
+---@field stdin? string|host.secret.value nothing: /dev/null
 ---@field timeout? number seconds
 ---@field grace? number seconds between the polite and the firm end, default 5
 ---@field limit? integer bytes of each output stream, default 16 MiB

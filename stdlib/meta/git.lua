@@ -1,0 +1,127 @@
+---@meta host.git
+
+---git primitives: each is one git command that can neither prompt nor run hooks. All wait. All
+---take `dir`, a folder in the repository, and `timeout`, in seconds; those that talk to a remote
+---take `ssh_command`, to which batch mode is added.
+---Errors: git.not_a_repository, git.not_owned, git.unknown_ref, git.invalid_ref,
+---git.ambiguous_ref, git.not_a_commit, git.auth_failed, git.remote_unreachable, git.rejected,
+---git.tag_exists, git.locked, git.no_identity, git.failed; those of host.proc.run.
+---@class host.git
+local git = {}
+
+---Can the text stand where git wants a ref?
+---@param ref string
+---@param op? string for the message
+---@return true?
+---@return dgrun.err? # git.invalid_ref
+function git.check_ref(ref, op) end
+
+---@param opts {dir: string, timeout: number?}
+---@return {git_dir: string, bare: boolean, shallow: boolean, top: string?}?
+---@return dgrun.err?
+function git.info(opts) end
+
+---@class host.git.resolved
+---@field commit string full SHA
+---@field kind "tag"|"branch"|"remote_branch"|"commit"
+---@field name? string the full name of the tag or branch
+---@field remote_commit? string that of the remote's branch of this name
+
+---The commit of a ref, nil without an error where there is none. In this order: a full SHA, a
+---tag, a branch, a branch of the remote as it was fetched last, all else that git understands.
+---@param opts {dir: string, ref: string, remote: string, timeout: number?}
+---@return host.git.resolved?
+---@return dgrun.err?
+function git.resolve(opts) end
+
+---Commits that `to` has and `from` has not, newest first.
+---@param opts {dir: string, to: string, from: string?, limit: integer?, timeout: number?}
+---@return dgrun.git.commit[]?
+---@return dgrun.err?
+function git.log(opts) end
+
+---@param opts {dir: string, ancestor: string, descendant: string, timeout: number?}
+---@return boolean?
+---@return dgrun.err?
+function git.is_ancestor(opts) end
+
+---How many commits only `to` has (ahead), only `from` has (behind).
+---@param opts {dir: string, from: string, to: string, timeout: number?}
+---@return {ahead: integer, behind: integer}?
+---@return dgrun.err?
+function git.count(opts) end
+
+---@class host.git.file
+---@field path string
+---@field index? string one letter as in git status, "." for unchanged
+---@field worktree? string
+---@field untracked? true
+---@field conflict? true
+---@field from? string the path before a rename
+
+---@param opts {dir: string, timeout: number?}
+---@return dgrun.git.status?
+---@return dgrun.err?
+function git.status(opts) end
+
+---All tags, branches and remote branches, an annotated tag by the commit it stands for.
+---@param opts {dir: string, timeout: number?}
+---@return {name: string, commit: string}[]?
+---@return dgrun.err?
+function git.refs(opts) end
+
+---A value of git's configuration, nil where it is not set.
+---@param opts {dir: string, name: string, timeout: number?}
+---@return string?
+---@return dgrun.err?
+function git.config(opts) end
+
+---@class host.git.export
+---@field git_dir string from git.info
+---@field commit string full SHA
+---@field into string an existing empty folder, absolute; in a plan one of the run
+---@field index string where git keeps its index meanwhile, absolute
+---@field timeout? number
+
+---Writes the files of a commit. The repository's own index and working tree stay untouched;
+---submodules are empty folders.
+---@param opts host.git.export
+---@return true?
+---@return dgrun.err?
+function git.export(opts) end
+
+---@class host.git.remote
+---@field dir string
+---@field remote string a name or URL
+---@field ssh_command? string
+---@field timeout? number
+
+---The refs of the remote as they are now, an annotated tag by the commit it stands for.
+---@param opts host.git.remote|{patterns: string[]?}
+---@return table<string, string>? # name → commit
+---@return dgrun.err?
+function git.remote_refs(opts) end
+
+---@class host.git.fetch: host.git.remote
+---@field refspecs? string[]
+---@field depth? integer
+---@field unshallow? boolean
+---@field prune? boolean
+
+---@param opts host.git.fetch
+---@return true?
+---@return dgrun.err?
+function git.fetch(opts) end
+
+---Creates a tag, an annotated one where there is a message.
+---@param opts {dir: string, name: string, commit: string, message: string?, timeout: number?}
+---@return true?
+---@return dgrun.err?
+function git.tag(opts) end
+
+---@param opts host.git.remote|{refspecs: string[]}
+---@return {flag: string, from: string, to: string, summary: string}[]?
+---@return dgrun.err? # git.rejected when the remote does not take one of them
+function git.push(opts) end
+
+return git
