@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "percent.h"
 #include "secret.h"
 
 static struct err *invalid(const char *reason)
@@ -14,34 +15,19 @@ static struct err *invalid(const char *reason)
     return err_new("dburl.invalid", "dburl.parse", "the database URL %s", reason);
 }
 
-static int hex_value(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *digit = c ? strchr(digits, tolower((unsigned char)c)) : NULL;
-    return digit ? (int)(digit - digits) : -1;
-}
-
-/* Percent-decoded; with `form`, '+' is a space. */
 static char *decode(const char *from, size_t len, bool form)
 {
-    char *text = mem_alloc(len + 1);
-    size_t used = 0;
-    for (size_t i = 0; i < len; i++) {
-        bool escape = from[i] == '%' && i + 2 < len && hex_value(from[i + 1]) >= 0 &&
-                      hex_value(from[i + 2]) >= 0;
-        if (escape) {
-            text[used++] = (char)(hex_value(from[i + 1]) << 4 | hex_value(from[i + 2]));
-            i += 2;
-        } else {
-            text[used++] = form && from[i] == '+' ? ' ' : from[i];
-        }
-    }
-    return text;
+    struct buf text;
+    buf_init(&text);
+    percent_decode(&text, from, len, form);
+    char *copy = mem_string(buf_text(&text));
+    buf_fini_wiped(&text);
+    return copy;
 }
 
 static const char *find(const char *from, const char *end, const char *set)
 {
-    while (from < end && !strchr(set, *from))
+    while (from < end && (!*from || !strchr(set, *from)))
         from++;
     return from;
 }
@@ -143,7 +129,7 @@ static void parse_query(const char *p, const char *end, struct dburl *url)
 
 static struct err *parse_rest(const char *p, const char *end, struct dburl *url)
 {
-    bool sqlite = strcmp(url->dialect, "sqlite") == 0;
+    bool sqlite = url->dialect && strcmp(url->dialect, "sqlite") == 0;
     if (!sqlite)
         p = parse_userinfo(p, end, url);
     struct err *e = parse_host(&p, end, url);
@@ -259,13 +245,7 @@ static bool is_listed(const char *const *list, const char *name)
 
 static void add_encoded(struct buf *out, const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (isalnum(c) || strchr("-._~", c))
-            buf_add_char(out, (char)c);
-        else
-            buf_add_format(out, "%%%02X", c);
-    }
+    percent_encode(out, text, strlen(text));
 }
 
 static const char *find_option(const struct dburl *url, const char *name)

@@ -64,9 +64,9 @@ static void on_redacted(void *data, const char *bytes, size_t len)
         drain(s);
 }
 
-void log_write(enum log_stream which, const char *bytes, size_t len)
+void log_write(enum log_stream stream, const char *bytes, size_t len)
 {
-    struct stream *s = stream_of(which);
+    struct stream *s = stream_of(stream);
     if (!s->redactor)
         s->redactor = redactor_new(on_redacted, s);
     redactor_feed(s->redactor, bytes, len);

@@ -71,7 +71,7 @@ static size_t skip_escape(const unsigned char *p, size_t len)
         return 0;
     if (*p == '[')
         return 1 + skip_csi(p + 1, len - 1);
-    if (memchr("]PX^_", *p, 5))
+    if (*p && strchr("]PX^_", *p))
         return 1 + skip_string(p + 1, len - 1);
     size_t n = 0;
     while (n < len && p[n] >= 0x20 && p[n] < 0x30)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "percent.h"
 #include "redact.h"
 
 static const char *const alphabets[] = {
@@ -54,28 +55,11 @@ static void add_lines(struct trie *t, const char *data, size_t len)
     }
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)tolower((unsigned char)c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void add_decoded(struct trie *t, const char *data, size_t len)
 {
     struct buf text;
     buf_init(&text);
-    for (size_t i = 0; i < len; i++) {
-        if (data[i] == '%' && i + 2 < len && hex_value(data[i + 1]) >= 0 &&
-            hex_value(data[i + 2]) >= 0) {
-            buf_add_char(&text,
-                         (char)(hex_value(data[i + 1]) << 4 | hex_value(data[i + 2])));
-            i += 2;
-        } else {
-            buf_add_char(&text, data[i]);
-        }
-    }
+    percent_decode(&text, data, len, false);
     add_needle(t, buf_text(&text), text.len);
     buf_fini_wiped(&text);
 }
@@ -88,7 +72,7 @@ static void add_password(struct trie *t, const char *from, const char *to)
 
 static const char *find_any(const char *from, const char *end, const char *set)
 {
-    while (from < end && !memchr(set, *from, strlen(set)))
+    while (from < end && (!*from || !strchr(set, *from)))
         from++;
     return from;
 }

@@ -79,7 +79,7 @@ static void push_metatable(lua_State *L);
 
 void secret_push(lua_State *L, struct secret *s)
 {
-    struct secret **box = lua_newuserdata(L, sizeof *box);
+    struct secret **box = lua_newuserdata(L, sizeof(void *));
     *box = NULL;
     push_metatable(L);
     lua_setmetatable(L, -2);

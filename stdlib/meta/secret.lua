@@ -1,6 +1,6 @@
 ---@meta host.secret
 
----Values that can be used but not read. Everything the process writes is masked against all of them.
+---Values that can be used but not read. All that the process writes is masked against them.
 ---@class host.secret
 local M = {}
 
