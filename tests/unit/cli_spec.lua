@@ -132,6 +132,46 @@ describe("dgrun", function()
         assert.matches("traceback", select(3, dgrun(root, "x", "--trace")))
     end)
 
+    it("does not take a plain script for a pipeline because it speaks of one", function()
+        local root = scripts { ["x.lua"] = "-- a pipeline (of sorts)\nprint 'ran'" }
+        local status, out = dgrun(root, "x")
+        assert.equal(0, status)
+        assert.equal("ran\n", out)
+    end)
+
+    it("says that a declaration cannot wait", function()
+        local root = scripts { ["x.lua"] = [[
+            local dg = require "dgrun"
+            dg.task.sleep(1)
+            return dg.pipeline { description = "x", run = print }]] }
+        local status, _, errors = dgrun(root, "x")
+        assert.equal(1, status)
+        assert.matches("cannot wait", errors)
+        assert.matches("scripts/x.lua:2", errors)
+    end)
+
+    it("says at which step it was cancelled", function()
+        local root = scripts { ["x.lua"] = [[
+            local dg = require "dgrun"
+            dg.run.current().journal = false
+            dg.step("Wait", function() print "waiting" dg.task.sleep(60) end)]] }
+        for signal, status in pairs { SIGINT = 130, SIGTERM = 143 } do
+            local child = assert(proc.spawn {
+                argv = { binary, "x" }, cwd = root, env = { NO_COLOR = "1" },
+            })
+            local errors = {}
+            for piece in function() return child:read() end do
+                if piece.line == "waiting" then
+                    child:kill(signal)
+                end
+                errors[#errors + 1] = piece.line
+            end
+            assert.equal(status, child:wait().status)
+            assert.matches("Cancelled by " .. signal .. " at step Wait",
+                table.concat(errors, "\n"))
+        end
+    end)
+
     it("runs a line of Lua", function()
         local status, out = dgrun("/", "-e", "print(1 + 1, ...)", "x")
         assert.equal(0, status)

@@ -12,8 +12,7 @@ local function script_of(arguments)
             err.raise { code = "script.syntax", msg = reason }
         end
         return {
-            name = "-e", path = "-e", folder = ".", root = scripts.root(), chunk = chunk,
-            text = arguments.code,
+            name = "-e", path = "-e", folder = ".", root = scripts.root(), chunk = chunk, text = "",
         }
     end
     local script = scripts.find(arguments.word)

@@ -147,10 +147,12 @@ function M.load(script)
     script.chunk, script.text = chunk, text
 end
 
----Does this text declare a pipeline? If so, running it does nothing but that.
+---Does this script declare a pipeline? If so, running the file does nothing but that. Its text
+---must tell, since a plain script would act when it is run to find out.
 ---@return boolean
 function M.declares(script)
-    return script.text:find("pipeline%s*[{(]") ~= nil
+    local code = script.text:gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", "")
+    return code:find("%f[%w_]pipeline%s*[{(]") ~= nil
 end
 
 ---The pipeline of a script that declares one. It can neither wait nor change anything.
@@ -161,6 +163,10 @@ function M.declaration(script, opts)
     require("dgrun.environment").look_from(script.folder, opts)
     local ok, result = pcall(require("dgrun.run").declaring, script.chunk)
     if not ok then
+        if result.code == "lua.error" and result.msg:find("cannot wait", 1, true) then
+            result.msg = "the declaration of a pipeline cannot wait for anything"
+            result.hint = "Move it into run = function(input) … end."
+        end
         -- `return dg.pipeline { … }` is a tail call: the line it stood on is gone.
         result.where = result.where or script.path
         error(result, 0)

@@ -45,8 +45,10 @@ end
 local endings = { done = "done", failed = "failed", cancelled = "cancelled" }
 
 function Plain:step_ended(step)
-    local text = ("%s in %s"):format(endings[step.status],
-        format.duration(step.finished - step.started))
+    local seconds, text = step.finished - step.started, endings[step.status]
+    if seconds >= 0.05 then
+        text = ("%s in %s"):format(text, format.duration(seconds))
+    end
     self:line(step, text, step.status == "done" and "dim" or "red")
     self.open = self.open - 1
 end
