@@ -1,0 +1,278 @@
+-- Calls of Fly's APIs: the session, typed errors, what is tried again. Rules: machines-api.md
+-- sections 1 to 3 of the Fly reference.
+local err = require "dgrun.err"
+local check = require "dgrun.check"
+local json = require "dgrun.json"
+local task = require "dgrun.task"
+
+local M = {}
+
+---Seconds before each new try of the transport; machines-api.md 3.1.
+M.retry_delays = { 0.1, 0.3, 0.9 }
+
+local session
+local settings
+
+local function environment(name)
+    local value = os.getenv(name)
+    return value ~= "" and value or nil
+end
+
+local function token_of_config()
+    local fs = require "host.fs"
+    local folder = environment("FLY_CONFIG_DIR") or (os.getenv("HOME") or "") / ".fly"
+    local text = fs.read(folder / "config.yml", { limit = 1024 * 1024 })
+    local config = text and require("host.yaml").decode(text, { source = "config.yml" })
+    local token = type(config) == "table" and config.access_token
+    if type(token) == "string" and token ~= "" then
+        return require("host.secret").new("FLY_ACCESS_TOKEN", token)
+    end
+end
+
+local function find_token()
+    local secret = require "host.secret"
+    return secret.from_env("FLY_ACCESS_TOKEN") or secret.from_env("FLY_API_TOKEN")
+        or token_of_config()
+end
+
+---@class dgrun.fly.target
+---@field token? userdata sealed
+---@field machines_url? string
+---@field api_url? string
+---@field uiex_url? string
+---@field sandbox? boolean it is the local Fly
+---@field site? fun(url: string): string where an app's address really is
+
+---Says which Fly is used. Without it the environment decides, then the real Fly.
+---@param opts dgrun.fly.target
+function M.use(opts)
+    settings = check.options(opts, {
+        token = "value?", machines_url = "string?", api_url = "string?", uiex_url = "string?",
+        sandbox = "boolean?", site = "function?",
+    }, "fly.api.use")
+    session = nil
+    require("dgrun.http").use_router(opts.site)
+end
+
+---Is this the local Fly?
+function M.is_sandbox()
+    return settings ~= nil and settings.sandbox == true
+end
+
+---@return table session of host.fly
+function M.session()
+    if session then
+        return session
+    end
+    local own = settings or {}
+    local token = own.token or find_token()
+    if not token then
+        err.raise {
+            code = "fly.unauthorized", op = "fly.session",
+            msg = "there is no Fly token: FLY_ACCESS_TOKEN and FLY_API_TOKEN are empty, and "
+                .. "~/.fly/config.yml has none",
+            hint = "Set FLY_API_TOKEN (fly tokens create deploy), or use --sandbox.",
+        }
+    end
+    session = require("host.fly").session {
+        token = token,
+        machines_url = own.machines_url or environment("FLY_FLAPS_BASE_URL"),
+        api_url = own.api_url or environment("FLY_API_BASE_URL"),
+        uiex_url = own.uiex_url or environment("FLY_UIEX_BASE_URL"),
+    }
+    return session
+end
+
+local codes = {
+    [400] = "fly.invalid", [401] = "fly.unauthorized", [403] = "fly.forbidden",
+    [404] = "fly.not_found", [408] = "fly.timeout", [409] = "fly.conflict",
+    [412] = "fly.precondition", [422] = "fly.invalid", [429] = "fly.rate_limited",
+}
+
+local hints = {
+    ["fly.unauthorized"] = "The token was not accepted. Set FLY_API_TOKEN to one for this app "
+        .. "(fly tokens create deploy -a APP).",
+    ["fly.forbidden"] = "The token is not for this app or organisation.",
+    ["fly.lease_held"] = "Another deploy or a fly command holds this machine; it lets go soon.",
+    ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
+    ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
+}
+
+---The text of an error answer: machines-api.md 3, row "Error body".
+local function message_of(answer)
+    local ok, body = pcall(json.decode, answer.text)
+    if ok and type(body) == "table" then
+        local text = body.message or body.error
+        if type(text) == "string" and text ~= "" then
+            return text, body.status
+        end
+    end
+    local text = answer.text:gsub("%s+", " "):sub(1, 200)
+    return text ~= "" and text or "no explanation"
+end
+
+local function typed_error(answer, what)
+    local text, status = message_of(answer)
+    text = require("host.log").clean(text)
+    local code = codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
+    if text:find("lease currently held by", 1, true) then
+        code = "fly.lease_held"
+    elseif status == "insufficient_capacity"
+        or text:find("could not reserve resource", 1, true) then
+        code = "fly.capacity"
+    end
+    return err.new {
+        code = code, op = "fly", status = answer.status, request_id = answer.request_id,
+        msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
+            answer.request_id and (" (request %s)"):format(answer.request_id) or ""),
+        reason = text,
+        hint = hints[code],
+    }
+end
+
+local function unreachable(e, what)
+    if err.is(e, "cancelled") or err.is(e, "plan") then
+        return e
+    end
+    local code = err.is(e, "http.timeout") and "fly.timeout" or "fly.unreachable"
+    return err.new {
+        code = code, op = "fly", cause = e, sent = e.sent,
+        msg = ("%s: %s"):format(what, e.msg),
+        hint = "Nobody answered. Is the network up? What was asked for may have happened; "
+            .. "running again looks first.",
+    }
+end
+
+---502 and 503 never reached the service behind the gateway; a request that was not sent neither.
+local function may_retry(method, answer, e)
+    if answer then
+        return answer.status == 502 or answer.status == 503
+    end
+    if err.is(e, "cancelled") or err.is(e, "plan") or err.is(e, "http.tls") then
+        return false
+    end
+    return e.sent == "no" or method == "GET"
+end
+
+---@param opts {send: fun(): table?, table?} one try
+local function with_retries(method, what, opts)
+    local waited = 0
+    local tries = 0
+    while true do
+        local answer, e = opts.send()
+        if answer and answer.status == 429 and waited < 30 then
+            local pause = math.min(tonumber(answer.headers["retry-after"]) or 1, 10)
+            waited = waited + pause
+            task.sleep(pause)
+        else
+            tries = tries + 1
+            local delay = M.retry_delays[tries]
+            if not delay or not may_retry(method, answer, e) then
+                if not answer then
+                    err.raise(unreachable(e, what))
+                end
+                return answer
+            end
+            task.sleep(delay * (0.5 + math.random() / 2))
+        end
+    end
+end
+
+---@class dgrun.fly.call
+---@field query? table
+---@field json? any the body; sealed values may stand in it
+---@field nonce? string of a lease
+---@field timeout? number seconds
+---@field ok? table<integer, true> statuses besides 2xx that are answers, not errors
+---@field once? boolean do not try again
+
+local call_options = {
+    query = "table?", json = "any?", nonce = "string?", timeout = "seconds?", ok = "table?",
+    once = "boolean?",
+}
+
+local function call(api, method, path, opts)
+    opts = check.options(opts or {}, call_options, "fly." .. api)
+    if opts.query and next(opts.query) then
+        path = path .. "?" .. require("dgrun.http").query(opts.query)
+    end
+    local what = ("%s %s"):format(method, path)
+    local request = {
+        api = api, method = method, path = path, nonce = opts.nonce, timeout = opts.timeout,
+        body = opts.json ~= nil and json.body(opts.json) or nil,
+    }
+    local current = M.session()
+    local answer
+    local function send()
+        return current:request(request)
+    end
+    if opts.once then
+        local e
+        answer, e = send()
+        if not answer then
+            err.raise(unreachable(e, what))
+        end
+    else
+        answer = with_retries(method, what, { send = send })
+    end
+    local accepted = answer.status >= 200 and answer.status < 300
+    if not accepted and not (opts.ok and opts.ok[answer.status]) then
+        err.raise(typed_error(answer, what))
+    end
+    local body
+    if accepted and answer.text ~= "" then
+        body = json.decode(answer.text, what)
+    end
+    return body, answer.status, answer
+end
+
+---A call of the Machines API: machines("GET", "/v1/apps/x/machines")
+---@param method string
+---@param path string
+---@param opts? dgrun.fly.call
+---@return any body
+---@return integer status
+function M.machines(method, path, opts)
+    return call("machines", method, path, opts)
+end
+
+---A call of the web API at api.fly.io, such as the logs.
+---@param opts? dgrun.fly.call
+function M.rest(method, path, opts)
+    return call("api", method, path, opts)
+end
+
+---A call of the release API ("ui-ex").
+---@param opts? dgrun.fly.call
+function M.uiex(method, path, opts)
+    return call("uiex", method, path, opts)
+end
+
+---@param document string
+---@param variables? table
+---@return table data
+function M.graphql(document, variables)
+    local what = "GraphQL"
+    local body = json.body { query = document, variables = variables or {} }
+    local current = M.session()
+    local answer = with_retries(document:match("^%s*mutation") and "POST" or "GET", what, {
+        send = function() return current:graphql { document = document, body = body } end,
+    })
+    if answer.status ~= 200 then
+        err.raise(typed_error(answer, what))
+    end
+    local result = json.decode(answer.text, what)
+    local first = type(result.errors) == "table" and result.errors[1]
+    if first then
+        local extensions = type(first.extensions) == "table" and first.extensions or {}
+        err.raise {
+            code = tostring(first.message):find("Could not find App", 1, true) and "fly.not_found"
+                or "fly.graphql",
+            op = "fly.graphql", graphql_code = extensions.code,
+            msg = "GraphQL: " .. require("host.log").clean(tostring(first.message)),
+        }
+    end
+    return result.data
+end
+
+return M

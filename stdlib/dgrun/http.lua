@@ -1,0 +1,123 @@
+-- HTTP requests of scripts: host.http, with failures raised.
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+
+local M = {}
+
+---@type (fun(url: string): string)?
+local router
+
+---Sends URLs elsewhere: the sandbox takes those of apps. nil ends it.
+---@param route? fun(url: string): string
+function M.use_router(route)
+    router = route
+end
+
+---@param url string
+---@return string # where it is really sent
+function M.route(url)
+    return router and router(url) or url
+end
+
+local function routed(opts)
+    local copy = {}
+    for name, value in pairs(opts) do
+        copy[name] = value
+    end
+    if type(copy.url) == "string" then
+        copy.url = M.route(copy.url)
+    end
+    return copy
+end
+
+---@class dgrun.http.options
+---@field url string
+---@field method? string GET by default; a plan refuses all but GET and HEAD
+---@field headers? table<string, string|userdata> values may be sealed
+---@field body? string|userdata
+---@field json? any encoded as the body; sealed values may stand in it
+---@field body_file? string path, streamed
+---@field timeout? number seconds, 60
+---@field connect_timeout? number seconds, 10
+---@field limit? integer bytes of the answer, 64 MiB
+---@field ca_file? string
+---@field follow? boolean redirects
+
+---A transport failure raises http.*; a status is a status.
+---@param opts dgrun.http.options
+---@return {status: integer, headers: table<string, string>, body: string, seconds: number}
+function M.request(opts)
+    opts = routed(opts)
+    if opts.json ~= nil then
+        opts.body = require("dgrun.json").body(opts.json)
+        opts.json = nil
+        opts.headers = opts.headers or {}
+        opts.headers["Content-Type"] = opts.headers["Content-Type"] or "application/json"
+    end
+    return check(require("host.http").request(opts))
+end
+
+---@param url string
+---@param opts? table as for request
+function M.get(url, opts)
+    opts = routed(opts or {})
+    opts.url = url
+    return M.request(opts)
+end
+
+---@param url string
+---@param opts? table as for request
+function M.post(url, opts)
+    opts = routed(opts or {})
+    opts.url, opts.method = url, "POST"
+    return M.request(opts)
+end
+
+---A body in pieces: for chunk in http.stream{url = …}:chunks() do … end
+---@param opts dgrun.http.options
+function M.stream(opts)
+    local stream = check(require("host.http").stream(routed(opts)))
+    local face = {}
+    function face.status() return stream:status() end
+    function face.headers() return stream:headers() end
+    function face.close() stream:close() end
+    function face.chunks()
+        return function()
+            local chunk, e = stream:read()
+            if e then
+                err.raise(e)
+            end
+            return chunk
+        end
+    end
+    return face
+end
+
+---Percent-encodes everything but unreserved characters.
+---@param text any
+---@return string
+function M.escape(text)
+    return (tostring(text):gsub("[^%w%-._~]", function(c)
+        return ("%%%02X"):format(c:byte())
+    end))
+end
+
+---{a = 1, b = {"x", "y"}} → "a=1&b=x&b=y", in the order of the names
+---@param query table
+---@return string
+function M.query(query)
+    local names, parts = {}, {}
+    for name in pairs(query) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do
+        local values = query[name]
+        for _, value in ipairs(type(values) == "table" and values or { values }) do
+            parts[#parts + 1] = M.escape(name) .. "=" .. M.escape(value)
+        end
+    end
+    return table.concat(parts, "&")
+end
+
+return M
