@@ -64,23 +64,41 @@ static void on_redacted(void *data, const char *bytes, size_t len)
         drain(s);
 }
 
-void log_write(enum log_stream stream, const char *bytes, size_t len)
-{
-    struct stream *s = stream_of(stream);
-    if (!s->redactor)
-        s->redactor = redactor_new(on_redacted, s);
-    redactor_feed(s->redactor, bytes, len);
-    drain(s);
-}
-
-void log_flush(void)
+/* Only at the very end nothing can follow that would complete a secret. */
+static void on_exit_release(void)
 {
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
         if (!streams[i].redactor)
             continue;
         redactor_flush(streams[i].redactor);
         drain(&streams[i]);
+        redactor_free(streams[i].redactor);
+        buf_fini(&streams[i].out);
+        streams[i].redactor = NULL;
     }
+}
+
+static struct redactor *redactor_of(struct stream *s)
+{
+    static bool registered;
+    if (!registered)
+        registered = atexit(on_exit_release) == 0;
+    if (!s->redactor)
+        s->redactor = redactor_new(on_redacted, s);
+    return s->redactor;
+}
+
+void log_write(enum log_stream stream, const char *bytes, size_t len)
+{
+    struct stream *s = stream_of(stream);
+    redactor_feed(redactor_of(s), bytes, len);
+    drain(s);
+}
+
+void log_flush(void)
+{
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
+        drain(&streams[i]);
 }
 
 static bool debugging(void)

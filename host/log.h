@@ -6,7 +6,9 @@
 enum log_stream { LOG_OUT = 1, LOG_ERR = 2 };
 
 void log_write(enum log_stream stream, const char *bytes, size_t len);
-void log_flush(void); /* at the end, and before a child writes to the same terminal */
+/* Everything is out after this but what may begin a secret: that leaves when its next
+   bytes tell, or at exit. */
+void log_flush(void);
 
 /* The debug log: one line a lifecycle edge, "key=value …", on stderr when DGRUN_DEBUG is
  * set. */

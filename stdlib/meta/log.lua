@@ -14,7 +14,8 @@ function M.err(text) end
 ---@param text string
 function M.debug(text) end
 
----Writes also what is held back because it may begin a secret.
+---Everything is out after this but what may begin a secret: that leaves when its next bytes tell,
+---or at exit.
 function M.flush() end
 
 ---Text from elsewhere without escape sequences, control characters (but newline and tab) and
