@@ -1,5 +1,6 @@
 // host.toml: TOML 1.0 by toml++, built without exceptions: a failure is a value.
 #define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
 #include <toml++/toml.h>
 
 extern "C" {
