@@ -1,9 +1,12 @@
 /* host.sqlite: statements run on libuv's threads, one at a time on a connection. */
 #include <lauxlib.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "buf.h"
 #include "err.h"
 #include "gate.h"
 #include "mem.h"
@@ -362,6 +365,50 @@ static int l_close(lua_State *L)
     return 0;
 }
 
+/* Is this a file in WAL mode that nobody has open? To read it SQLite would make a -wal
+   and a -shm beside it, and a reader leaves them there.
+   https://www.sqlite.org/uri.html#uriimmutable */
+static bool is_resting(const char *path)
+{
+    unsigned char header[20] = {0};
+    FILE *file = fopen(path, "rbe");
+    size_t len = file ? fread(header, 1, sizeof header, file) : 0;
+    if (file)
+        fclose(file);
+    if (len < sizeof header || header[18] != 2)
+        return false;
+    char *wal = mem_format("%s-wal", path);
+    bool resting = access(wal, F_OK) != 0;
+    mem_free(wal);
+    return resting;
+}
+
+static int open_resting(const char *path, sqlite3 **handle)
+{
+    struct buf uri;
+    buf_init(&uri);
+    buf_add_text(&uri, "file:");
+    for (const char *p = path; *p; p++) {
+        if (strchr("%?#", *p))
+            buf_add_format(&uri, "%%%02x", (unsigned char)*p);
+        else
+            buf_add_char(&uri, *p);
+    }
+    buf_add_text(&uri, "?immutable=1");
+    int flags = SQLITE_OPEN_READONLY | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_URI;
+    int status = sqlite3_open_v2(buf_text(&uri), handle, flags, NULL);
+    buf_fini(&uri);
+    return status;
+}
+
+static int open_private(const char *path, int flags, sqlite3 **handle)
+{
+    mode_t mask = umask(077);
+    int status = sqlite3_open_v2(path, handle, flags | SQLITE_OPEN_FULLMUTEX, NULL);
+    umask(mask);
+    return status;
+}
+
 /* open(path [, {read_only=, create=}]) → db | nil, err. In a plan always read_only. */
 static int l_open(lua_State *L)
 {
@@ -386,9 +433,8 @@ static int l_open(lua_State *L)
     int flags = read_only ? SQLITE_OPEN_READONLY
                           : SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
     sqlite3 *handle = NULL;
-    mode_t mask = umask(077);
-    int status = sqlite3_open_v2(path, &handle, flags | SQLITE_OPEN_FULLMUTEX, NULL);
-    umask(mask);
+    int status = read_only && is_resting(path) ? open_resting(path, &handle)
+                                               : open_private(path, flags, &handle);
     if (status != SQLITE_OK) {
         struct err *e = err_new("sqlite.open", "sqlite.open", "%s: %s", path,
                                 handle ? sqlite3_errmsg(handle) : sqlite3_errstr(status));
