@@ -1,0 +1,60 @@
+-- The local Fly. It serves the Machines API, the release API and the logs as Fly's references
+-- describe them, strictly, on a port of loopback, for dgrun itself or any other client.
+local check = require "dgrun.check"
+local host_task = require "host.task"
+local log = require "host.log"
+
+local M = {}
+
+---@class sandbox.options
+---@field dir string folder of its state
+---@field port? integer 0, the default, takes a free one
+---@field persist? boolean false keeps everything in memory: a plan changes no file
+---@field apps? string[] created when they do not exist
+---@field token? string what clients must send; made up when absent
+---@field pace? number seconds of one transition of a machine, 0.15
+
+local options = {
+    dir = "string", port = "integer?", persist = "boolean?", apps = "table?", token = "string?",
+    pace = "number?",
+}
+
+local function serve(world, server)
+    local router = require "sandbox.router"
+    while true do
+        local request, e = server:accept()
+        if not request then
+            return e
+        end
+        host_task.spawn(function() router.handle(world, request) end,
+            { name = "sandbox.request", daemon = true })
+    end
+end
+
+---Starts it in this process.
+---@param opts sandbox.options
+---@return {url: string, port: integer, token: userdata, site: function, close: function}
+function M.start(opts)
+    check.options(opts, options, "sandbox.start")
+    local world = require("sandbox.world").open(opts)
+    for _, name in ipairs(opts.apps or {}) do
+        require("sandbox.apps").ensure(world, name)
+    end
+    local server = check(require("host.server").listen { port = opts.port or 0 })
+    world.url = ("http://127.0.0.1:%d"):format(server:port())
+    host_task.spawn(function() serve(world, server) end, { name = "sandbox", daemon = true })
+    require("sandbox.lifecycle").resume_all(world)
+    log.debug(("event=sandbox url=%s dir=%s\n"):format(world.url, opts.dir))
+    return {
+        url = world.url,
+        port = server:port(),
+        token = require("host.secret").new("FLY_API_TOKEN", world.token),
+        site = function(url) return require("sandbox.proxy").local_url(world, url) end,
+        close = function()
+            server:close()
+            require("sandbox.lifecycle").stop_processes(world)
+        end,
+    }
+end
+
+return M

@@ -1,0 +1,134 @@
+-- The state of the local Fly: what is kept in its folder, and who waits for a change of it.
+-- Written before an answer is sent; reading never changes a byte.
+local fs = require "host.fs"
+local json = require "dgrun.json"
+local check = require "dgrun.check"
+local host_task = require "host.task"
+local time = require "host.time"
+
+local M = {}
+
+---@class sandbox.world
+---@field apps table<string, table>
+---@field images table<string, table> by reference
+---@field counter integer for ids
+---@field token string
+---@field dir string
+---@field persist boolean
+---@field pace number
+---@field waiters table<string, table[]> by machine id
+---@field running table<string, table> the main process of a machine, by its id
+
+local function load_state(dir)
+    local text = fs.read(dir / "state.json", { limit = 64 * 1024 * 1024 })
+    if not text then
+        return { apps = {}, images = {}, counter = 0 }
+    end
+    return json.decode(text, dir / "state.json")
+end
+
+local function make_token(persist, dir)
+    local text = fs.read(dir / "token", { limit = 1024 })
+    if text then
+        return text
+    end
+    local token = "fo1_" .. require("host.digest").sha256(
+        ("%s %s %s"):format(dir, time.wall(), tostring({}))):sub(1, 40)
+    if persist then
+        check(fs.write(dir / "token", token))
+    end
+    return token
+end
+
+---@return sandbox.world
+function M.open(opts)
+    local dir = opts.dir
+    local persist = opts.persist ~= false
+    if persist then
+        check(fs.mkdir(dir, { parents = true }))
+    end
+    local world = load_state(dir)
+    world.dir = dir
+    world.persist = persist
+    world.pace = opts.pace or 0.15
+    world.token = opts.token or make_token(persist, dir)
+    world.waiters, world.running, world.faults, world.requests = {}, {}, {}, {}
+    world.vault = require("sandbox.vault").open(dir, persist)
+    world.lines = {}
+    return world
+end
+
+---Writes the state; call it before answering a request that changed something.
+function M.save(world)
+    if not world.persist then
+        return
+    end
+    local text = json.encode {
+        apps = world.apps, images = world.images, counter = world.counter,
+    }
+    if text ~= world.saved then
+        check(fs.write(world.dir / "state.json", text))
+        world.saved = text
+    end
+end
+
+---A number that was not given out before.
+function M.next_number(world)
+    world.counter = world.counter + 1
+    return world.counter
+end
+
+local crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+---A ULID: 26 characters that sort by time.
+function M.ulid(world)
+    local milliseconds = math.floor(time.wall() * 1000)
+    local letters = {}
+    for i = 10, 1, -1 do
+        local digit = milliseconds % 32
+        letters[i] = crockford:sub(digit + 1, digit + 1)
+        milliseconds = (milliseconds - digit) / 32
+    end
+    local number = M.next_number(world)
+    for i = 26, 11, -1 do
+        local digit = number % 32
+        letters[i] = crockford:sub(digit + 1, digit + 1)
+        number = (number - digit) / 32
+    end
+    return table.concat(letters)
+end
+
+---14 characters that look like those of Fly's machines.
+function M.machine_id(world)
+    local hash = require("host.digest").sha256(
+        ("machine %d %s"):format(M.next_number(world), world.token))
+    return hash:sub(1, 14)
+end
+
+function M.now()
+    return time.iso(time.wall())
+end
+
+---Waits until something about a machine changes; false when the time was over first.
+function M.wait_change(world, id, seconds)
+    local waiters = world.waiters[id] or {}
+    world.waiters[id] = waiters
+    local sleeper = host_task.spawn(function() return time.sleep(seconds) end,
+        { name = "sandbox.wait", daemon = true })
+    waiters[#waiters + 1] = sleeper
+    local _, woken = sleeper:join()
+    return woken ~= true
+end
+
+---Something about a machine changed: saved, and told to those who wait.
+function M.changed(world, machine)
+    machine.updated_at = M.now()
+    M.save(world)
+    local waiters = world.waiters[machine.id] or {}
+    world.waiters[machine.id] = nil
+    for _, sleeper in ipairs(waiters) do
+        sleeper:cancel()
+    end
+end
+
+return M
