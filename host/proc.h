@@ -90,11 +90,14 @@ double proc_seconds(const struct proc *p); /* from start to exit */
 const struct proc_setup *proc_setup_of(const struct proc *p);
 
 /* Standard input of a child started with PROC_INPUT_PIPE. `bytes` must live until `done`,
-   which is called once with 0 or a libuv error (UV_EPIPE when the child reads no more).
- */
+   which is called once with 0 or a libuv error (UV_EPIPE when the child reads no more),
+   before the child is closed. */
 typedef void (*proc_written)(void *data, int status);
 void proc_write(struct proc *p, const char *bytes, size_t len, proc_written done,
                 void *data);
+/* The same as an operation, with a copy of the bytes: the last line of a binding that
+   leaves true or nil, err. `p` may be NULL, then it is closed. */
+int proc_write_wait(lua_State *L, struct proc *p, const char *bytes, size_t len);
 void proc_close_input(struct proc *p);
 
 /* The error that a stop means, for results: NULL when the child ended by itself. */

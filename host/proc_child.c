@@ -273,52 +273,6 @@ static int l_kill(lua_State *L)
     return 1;
 }
 
-struct write_op {
-    struct op op;
-    struct child *child;
-    struct buf bytes;
-    int status;
-};
-
-static void on_written(void *data, int status)
-{
-    struct write_op *w = data;
-    w->status = status;
-    op_done(&w->op);
-}
-
-/* What is half written cannot be taken back: the pipe is closed, which ends the write. */
-static void write_cancel(struct op *op)
-{
-    struct write_op *w = (struct write_op *)op;
-    if (w->child->proc)
-        proc_close_input(w->child->proc);
-}
-
-static int write_push(struct op *op, lua_State *L)
-{
-    struct write_op *w = (struct write_op *)op;
-    if (op->cancelled && w->status < 0)
-        return err_return(L, err_cancelled("child:write"));
-    if (w->status < 0)
-        return err_return(
-            L, err_new("proc.closed", "child:write",
-                       "child:write: process %d does not read its standard input",
-                       w->child->pid));
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static void write_destroy(struct op *op)
-{
-    struct write_op *w = (struct write_op *)op;
-    struct child *c = w->child;
-    buf_fini_wiped(&w->bytes);
-    mem_free(w);
-    c->users--;
-    child_drop(c);
-}
-
 /* child:write(string or sealed value) → true | nil, err: when the pipe has taken it all
  */
 static int l_write(lua_State *L)
@@ -330,21 +284,7 @@ static int l_write(lua_State *L)
     if (!bytes)
         return err_argument(L, "child:write",
                             "child:write: a string or a sealed value is needed");
-    if (op_cancelled(L))
-        return err_return(L, err_cancelled("child:write"));
-    struct write_op *w = mem_alloc(sizeof *w);
-    w->op.cancel = write_cancel;
-    w->op.push = write_push;
-    w->op.destroy = write_destroy;
-    w->child = c;
-    c->users++;
-    buf_init(&w->bytes);
-    buf_add(&w->bytes, bytes, len);
-    if (!c->proc)
-        on_written(w, UV_EPIPE);
-    else
-        proc_write(c->proc, buf_text(&w->bytes), len, on_written, w);
-    return op_wait(L, &w->op);
+    return proc_write_wait(L, c->proc, bytes, len);
 }
 
 static int l_close_stdin(lua_State *L)

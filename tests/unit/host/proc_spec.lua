@@ -389,4 +389,63 @@ describe("host.proc.spawn", function()
         assert.equal("proc.timeout", e.code)
         child:stop()
     end)
+
+    it("survives a cancel at any moment", function()
+        for i = 1, 150 do
+            local one = host_task.spawn(function() return proc.run(sh("echo x; sleep 5")) end)
+            if i % 3 > 0 then
+                require("host.time").sleep(i % 3 == 1 and 0 or i / 20000)
+            end
+            one:cancel()
+            local _, _, e = one:join()
+            assert.equal("cancelled", e.code)
+        end
+    end)
+end)
+
+describe("the end of dgrun", function()
+    local binary = fs.real("/proc/self/exe")
+
+    ---Runs a script in another dgrun; gives its child's output.
+    local function dgrun(script, opts)
+        opts = opts or {}
+        opts.argv = { binary, "-e", script }
+        return opts
+    end
+
+    it("ends children that are still there", function()
+        local r = assert(proc.run(dgrun [[
+            local child = require("host.proc").spawn { argv = { "sleep", "60" } }
+            package.loaded.child = child
+            print(child:pid())
+        ]]))
+        assert.equal("", r.stderr)
+        assert.is_false(alive(assert(tonumber(r.stdout))))
+    end)
+
+    it("ends them firmly when they do not listen", function()
+        local r = assert(proc.run(dgrun [[
+            local child = require("host.proc").spawn {
+                argv = { "sh", "-c", "trap '' TERM; echo $$; while :; do sleep 0.1; done" },
+                grace = 0.2,
+            }
+            print(child:read().line)
+        ]]))
+        assert.is_false(alive(assert(tonumber(r.stdout))))
+    end)
+
+    it("ends them when it is interrupted", function()
+        local child = assert(proc.spawn(dgrun [[
+            local host = require "host.proc"
+            local one = host.spawn { argv = { "sh", "-c", "echo $$; exec sleep 60" } }
+            print(one:read().line)
+            require("host.log").flush()
+            assert(host.run { argv = { "sleep", "60" } })
+        ]]))
+        local pid = assert(tonumber(child:read().line))
+        child:kill("TERM")
+        assert.equal(143, child:wait().status)
+        assert.is_false(alive(pid))
+        child:stop()
+    end)
 end)
