@@ -1,0 +1,142 @@
+-- Images: those built here from a folder, and those registered with a behaviour.
+local answer = require "sandbox.answer"
+local digest = require "host.digest"
+local fs = require "host.fs"
+local check = require "dgrun.check"
+local json = require "dgrun.json"
+local world_of = require "sandbox.world"
+
+local M = {}
+
+local FILE_LIMIT = 64 * 1024 * 1024
+
+---Files of a tree, sorted, relative.
+local function files_below(root, folder, found)
+    for _, name in ipairs(check(fs.list(root / folder))) do
+        local path = folder == "" and name or folder .. "/" .. name
+        local stat = check(fs.stat(root / path))
+        if name == ".git" or name == ".dgrun" then
+            found.skipped = true
+        elseif stat.type == "directory" then
+            files_below(root, path, found)
+        elseif stat.type == "file" then
+            found[#found + 1] = path
+        end
+    end
+    return found
+end
+
+local function content_digest(root, files)
+    local lines = {}
+    for i, path in ipairs(files) do
+        local content = check(fs.read(root / path, { limit = FILE_LIMIT }))
+        lines[i] = digest.sha256(content) .. "  " .. path
+    end
+    return digest.sha256(table.concat(lines, "\n"))
+end
+
+local function copy_tree(from, to, files)
+    for _, path in ipairs(files) do
+        local target = to / path
+        check(fs.mkdir(require("dgrun.path").dirname(target), { parents = true }))
+        check(fs.copy(from / path, target))
+    end
+end
+
+---The image a reference means here, or nil.
+function M.resolve(world, reference)
+    local plain, wanted = reference:match("^([^@]+)@(sha256:%x+)$")
+    local image = world.images[reference] or world.images[plain]
+    if image and wanted and image.digest ~= wanted then
+        return nil
+    end
+    if image or not wanted then
+        return image
+    end
+    for _, one in pairs(world.images) do
+        if one.digest == wanted then
+            return one
+        end
+    end
+end
+
+---The `image_ref` of a machine.
+function M.reference(image)
+    return {
+        registry = image.registry, repository = image.repository, tag = image.tag,
+        digest = image.digest,
+    }
+end
+
+local function split(reference)
+    local registry, repository, tag = reference:match("^([^/]+%.[^/]+)/([^:@]+):([^@]+)$")
+    if not registry then
+        answer.fail(422, ("%q is not registry/repository:tag"):format(reference))
+    end
+    return registry, repository, tag
+end
+
+---POST /sandbox/v1/builds {app, label, dir}: like a build and push of that folder
+function M.build(world, _, body)
+    body = body or {}
+    local app = require("sandbox.apps").find(world, tostring(body.app))
+    if type(body.label) ~= "string" or not body.label:match("^[%w_][%w_.-]*$") then
+        answer.fail(422, "label must be a tag")
+    elseif type(body.dir) ~= "string" or not fs.stat(body.dir) then
+        answer.fail(422, "dir must be a folder")
+    end
+    if not fs.stat(body.dir / "Dockerfile") then
+        answer.fail(422, "there is no Dockerfile in " .. body.dir)
+    end
+    local files = files_below(body.dir, "", {})
+    local hash = content_digest(body.dir, files)
+    local reference = ("registry.fly.io/%s:%s"):format(app.name, body.label)
+    local dir = world.dir / "images" / hash:sub(1, 16)
+    if world.persist and not fs.exists(dir) then
+        local part = dir .. ".part"
+        fs.remove(part, { recursive = true })
+        copy_tree(body.dir, part, files)
+        check(fs.rename(part, dir))
+    end
+    world.images[reference] = {
+        registry = "registry.fly.io", repository = app.name, tag = body.label,
+        digest = "sha256:" .. hash, dir = dir, size = #files,
+    }
+    world_of.save(world)
+    return { image = reference, digest = "sha256:" .. hash }, 201
+end
+
+local behaviours = {
+    exit_code = "number", seconds = "number", log = "table", crash = "boolean", health = "string",
+    boot = "string", oom = "boolean", body = "string",
+}
+
+---POST /sandbox/v1/images {ref, digest?, behaviour?}: an image that was pushed by somebody else
+function M.register(world, _, body)
+    body = body or {}
+    local registry, repository, tag = split(tostring(body.ref))
+    for name, value in pairs(body.behaviour or {}) do
+        if type(value) ~= behaviours[name] then
+            answer.fail(422, ("behaviour: %q is not known, or of another type"):format(name))
+        end
+    end
+    world.images[body.ref] = {
+        registry = registry, repository = repository, tag = tag,
+        digest = body.digest or "sha256:" .. digest.sha256(json.encode(body)),
+        behaviour = body.behaviour or {},
+    }
+    world_of.save(world)
+    return { image = body.ref, digest = world.images[body.ref].digest }, 201
+end
+
+---The registry's own API: is the tag there, and with which digest?
+function M.manifest(world, context)
+    local image = M.resolve(world, ("registry.fly.io/%s:%s"):format(
+        context.parameters.app, context.parameters.label))
+    if not image then
+        answer.fail(404, "manifest unknown")
+    end
+    return { schemaVersion = 2 }, 200, { ["Docker-Content-Digest"] = image.digest }
+end
+
+return M
