@@ -370,10 +370,16 @@ void *task_close_hooks(lua_State *L)
     return s;
 }
 
-unsigned task_open_handles(lua_State *L)
+static void on_busy_handle(uv_handle_t *handle, void *count)
+{
+    if (uv_is_active(handle) && uv_has_ref(handle))
+        ++*(unsigned *)count;
+}
+
+unsigned task_busy_handles(lua_State *L)
 {
     unsigned count = 0;
-    uv_walk(&task_sched(L)->loop, on_open_handle, &count);
+    uv_walk(&task_sched(L)->loop, on_busy_handle, &count);
     return count;
 }
 

@@ -158,7 +158,7 @@ static int l_signal(lua_State *L)
 static int l_stats(lua_State *L)
 {
     struct sched *s = task_sched(L);
-    unsigned handles = task_open_handles(L);
+    unsigned handles = task_busy_handles(L);
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, s->live - s->daemons);
     lua_setfield(L, -2, "tasks");

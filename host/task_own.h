@@ -56,8 +56,8 @@ void task_pin(lua_State *L, int index); /* a box at `index` */
 void task_unpin(struct task *t);
 void task_push_box(lua_State *L, const struct task *t);
 
-/* Handles of the loop that are not closing. */
-unsigned task_open_handles(lua_State *L);
+/* Handles that keep the loop waiting. */
+unsigned task_busy_handles(lua_State *L);
 
 /* Creates the metatable of boxes. */
 void task_create_type(lua_State *L);

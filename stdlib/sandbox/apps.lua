@@ -79,7 +79,7 @@ function M.delete(world, context)
 end
 
 function M.list_ips(_, context)
-    return { ips = context.app.ips }
+    return { ips = json.array(context.app.ips) }
 end
 
 local addresses = {

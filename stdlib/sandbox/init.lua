@@ -1,8 +1,8 @@
 -- The local Fly. It serves the Machines API, the release API and the logs as Fly's references
 -- describe them, strictly, on a port of loopback, for dgrun itself or any other client.
 local check = require "dgrun.check"
-local host_task = require "host.task"
 local log = require "host.log"
+local world_of = require "sandbox.world"
 
 local M = {}
 
@@ -26,8 +26,7 @@ local function serve(world, server)
         if not request then
             return e
         end
-        host_task.spawn(function() router.handle(world, request) end,
-            { name = "sandbox.request", daemon = true })
+        world_of.spawn(world, "sandbox.request", function() router.handle(world, request) end)
     end
 end
 
@@ -36,13 +35,13 @@ end
 ---@return {url: string, port: integer, token: userdata, site: function, close: function}
 function M.start(opts)
     check.options(opts, options, "sandbox.start")
-    local world = require("sandbox.world").open(opts)
+    local world = world_of.open(opts)
     for _, name in ipairs(opts.apps or {}) do
         require("sandbox.apps").ensure(world, name)
     end
     local server = check(require("host.server").listen { port = opts.port or 0 })
     world.url = ("http://127.0.0.1:%d"):format(server:port())
-    host_task.spawn(function() serve(world, server) end, { name = "sandbox", daemon = true })
+    world_of.spawn(world, "sandbox", function() serve(world, server) end)
     require("sandbox.lifecycle").resume_all(world)
     log.debug(("event=sandbox url=%s dir=%s\n"):format(world.url, opts.dir))
     return {
@@ -51,8 +50,10 @@ function M.start(opts)
         token = require("host.secret").new("FLY_API_TOKEN", world.token),
         site = function(url) return require("sandbox.proxy").local_url(world, url) end,
         close = function()
+            world.closing = true
             server:close()
             require("sandbox.lifecycle").stop_processes(world)
+            world_of.stop_tasks(world)
         end,
     }
 end

@@ -17,6 +17,7 @@ local M = {}
 ---@field persist boolean
 ---@field pace number
 ---@field waiters table<string, table[]> by machine id
+---@field tasks table<table, true> in the background
 ---@field running table<string, table> the main process of a machine, by its id
 
 local function load_state(dir)
@@ -52,6 +53,7 @@ function M.open(opts)
     world.persist = persist
     world.pace = opts.pace or 0.15
     world.token = opts.token or make_token(persist, dir)
+    world.tasks = {}
     world.waiters, world.running, world.faults, world.requests = {}, {}, {}, {}
     world.vault = require("sandbox.vault").open(dir, persist)
     world.lines = {}
@@ -109,12 +111,38 @@ function M.now()
     return time.iso(time.wall())
 end
 
+---Starts a background task that ends with the sandbox.
+function M.spawn(world, name, f)
+    local task
+    task = host_task.spawn(function()
+        local result = { pcall(f) }
+        world.tasks[task] = nil
+        if not result[1] then
+            error(result[2], 0)
+        end
+        return unpack(result, 2)
+    end, { name = name, daemon = true })
+    world.tasks[task] = true
+    return task
+end
+
+---Ends all background tasks, and waits for their end.
+function M.stop_tasks(world)
+    local tasks = {}
+    for task in pairs(world.tasks) do
+        tasks[#tasks + 1] = task
+        task:cancel()
+    end
+    for _, task in ipairs(tasks) do
+        task:join()
+    end
+end
+
 ---Waits until something about a machine changes; false when the time was over first.
 function M.wait_change(world, id, seconds)
     local waiters = world.waiters[id] or {}
     world.waiters[id] = waiters
-    local sleeper = host_task.spawn(function() return time.sleep(seconds) end,
-        { name = "sandbox.wait", daemon = true })
+    local sleeper = M.spawn(world, "sandbox.wait", function() return time.sleep(seconds) end)
     waiters[#waiters + 1] = sleeper
     local _, woken = sleeper:join()
     return woken ~= true

@@ -1,0 +1,261 @@
+-- What machines go through: machines-api.md section 5.2. Each transition is a background task that
+-- takes a moment; what was interrupted goes on when the sandbox starts again.
+local json = require "dgrun.json"
+local logs = require "sandbox.logs"
+local time = require "host.time"
+local world_of = require "sandbox.world"
+
+local M = {}
+
+local EVENTS_KEPT = 50
+local DEFAULT_RETRIES = 10
+
+---@param source "user"|"flyd"
+function M.event(world, machine, type, status, source, request)
+    table.insert(machine.events, 1, {
+        id = world_of.ulid(world), type = type, status = status, source = source,
+        timestamp = math.floor(time.wall() * 1000), request = request,
+    })
+    machine.events[EVENTS_KEPT + 1] = nil
+end
+
+local function enter(world, machine, state)
+    machine.state = state
+    world_of.changed(world, machine)
+end
+
+---Runs a transition; a machine that was changed meanwhile is no longer its business.
+local function transition(world, machine, f)
+    machine.epoch = (machine.epoch or 0) + 1
+    local epoch = machine.epoch
+    local function pause(seconds)
+        local ok = time.sleep(seconds or world.pace)
+        return ok and not world.closing and machine.epoch == epoch
+    end
+    world_of.changed(world, machine)
+    world_of.spawn(world, "machine " .. machine.id, function() f(pause) end)
+end
+
+local function exit_event(world, machine, result, requested, restarting)
+    M.event(world, machine, "exit", "stopped", "flyd", {
+        exit_event = {
+            exit_code = result.exit_code or 0, guest_exit_code = result.exit_code or 0,
+            guest_signal = -1, signal = result.signal or -1, oom_killed = result.oom or false,
+            requested_stop = requested, restarting = restarting, exited_at = world_of.now(),
+        },
+        restart_count = machine.restart_count,
+    })
+end
+
+---Does the restart policy bring it back? machines-api.md section 11.
+local function comes_back(machine, result)
+    local restart = machine.config.restart or {}
+    local policy = restart.policy or "on-failure"
+    if policy == "always" then
+        return true
+    end
+    return policy == "on-failure" and result.exit_code ~= 0
+        and machine.restart_count < (restart.max_retries or DEFAULT_RETRIES)
+end
+
+local run
+
+local function after_exit(world, app, machine, result)
+    world.running[machine.id] = nil
+    local again = comes_back(machine, result)
+    if again then
+        machine.restart_count = machine.restart_count + 1
+    end
+    logs.add(world, app, machine,
+        result.exit_code == 0 and "Main child exited normally with code: 0"
+        or ("Main child exited with code: %s"):format(tostring(result.exit_code)),
+        "runner", result.exit_code == 0 and "info" or "error")
+    exit_event(world, machine, result, false, again)
+    machine.check_status = nil
+    if again then
+        transition(world, machine, function(pause)
+            if pause(world.pace * 2) then
+                run(world, app, machine, "flyd")
+            end
+        end)
+    elseif machine.config.auto_destroy then
+        M.destroy(world, app, machine)
+    else
+        enter(world, machine, "stopped")
+    end
+end
+
+---The machine is up: its main process runs until it ends or is stopped.
+function run(world, app, machine, source)
+    local runtime = require "sandbox.runtime"
+    machine.state = "started"
+    machine.started = time.wall()
+    M.event(world, machine, "start", "started", source)
+    local epoch = machine.epoch
+    local process = runtime.start(world, app, machine)
+    world.running[machine.id] = process
+    world_of.changed(world, machine)
+    world_of.spawn(world, "main process " .. machine.id, function()
+        local result = process.wait()
+        local still = machine.epoch == epoch and machine.state == "started"
+        if still and not world.closing then
+            after_exit(world, app, machine, result)
+        end
+    end)
+end
+
+local function boot_failed(world, app, machine)
+    if not require("sandbox.runtime").boots(world, machine) then
+        logs.add(world, app, machine, "machine failed to boot", "runner", "error")
+        enter(world, machine, "failed")
+        return true
+    end
+end
+
+function M.start(world, app, machine, source)
+    machine.state = "starting"
+    transition(world, machine, function(pause)
+        if pause() and not boot_failed(world, app, machine) then
+            run(world, app, machine, source)
+        end
+    end)
+end
+
+---A new machine: placed, its image pulled, then started, or left stopped with skip_launch.
+function M.launch(world, app, machine, skip)
+    machine.preparing = true
+    machine.skip = skip
+    transition(world, machine, function(pause)
+        if not pause() then
+            return
+        end
+        machine.preparing = nil
+        if skip then
+            enter(world, machine, "stopped")
+        else
+            M.start(world, app, machine, "flyd")
+        end
+    end)
+end
+
+local function end_process(world, machine)
+    local process = world.running[machine.id]
+    world.running[machine.id] = nil
+    if process then
+        process.stop()
+    end
+    machine.check_status = nil
+end
+
+---A new version. One that was not started before is left stopped, whatever was asked for.
+function M.replace(world, app, machine, skip)
+    local was_up = machine.state == "started" or machine.state == "starting"
+        or (machine.state == "replacing" and machine.resume)
+    machine.resume = was_up and not skip
+    machine.state = "replacing"
+    machine.preparing = nil
+    transition(world, machine, function(pause)
+        end_process(world, machine)
+        if not pause() then
+            return
+        end
+        if not machine.resume then
+            logs.add(world, app, machine,
+                "machine was in a non-started state prior to the update", "runner")
+            enter(world, machine, "stopped")
+        elseif not boot_failed(world, app, machine) then
+            M.start(world, app, machine, "flyd")
+        end
+    end)
+end
+
+---@param into? string "stopped"
+function M.stop(world, _, machine, into)
+    machine.state = into == "suspended" and "suspending" or "stopping"
+    transition(world, machine, function(pause)
+        end_process(world, machine)
+        if pause() then
+            exit_event(world, machine, { exit_code = 0, signal = 2 }, true, false)
+            enter(world, machine, into or "stopped")
+        end
+    end)
+end
+
+function M.destroy(world, _, machine)
+    machine.state = "destroying"
+    machine.preparing = nil
+    transition(world, machine, function(pause)
+        end_process(world, machine)
+        if pause() then
+            machine.destroyed = time.wall()
+            machine.lease = nil
+            enter(world, machine, "destroyed")
+        end
+    end)
+end
+
+---The checks of a machine as the API shows them: none before it is started.
+function M.checks(machine)
+    local shown = json.array {}
+    if machine.state ~= "started" or not machine.check_status then
+        return shown
+    end
+    for _, one in ipairs(machine.check_status) do
+        shown[#shown + 1] = one
+    end
+    return shown
+end
+
+local resumptions = {
+    created = function(world, app, machine)
+        if machine.preparing then
+            M.launch(world, app, machine, machine.skip)
+        end
+    end,
+    starting = function(world, app, machine) M.start(world, app, machine, "flyd") end,
+    replacing = function(world, app, machine)
+        M.replace(world, app, machine, not machine.resume)
+    end,
+    stopping = function(world, app, machine) M.stop(world, app, machine) end,
+    suspending = function(world, app, machine) M.stop(world, app, machine, "suspended") end,
+    destroying = function(world, app, machine) M.destroy(world, app, machine) end,
+    -- The process ended with the sandbox. A web machine's comes back when somebody asks for it; a
+    -- command that was cut off starts again.
+    started = function(world, app, machine)
+        if #(machine.config.services or {}) == 0 then
+            M.start(world, app, machine, "flyd")
+        end
+    end,
+}
+
+---Goes on where the sandbox was ended.
+function M.resume_all(world)
+    if not world.persist then
+        return
+    end
+    for _, app in pairs(world.apps) do
+        for _, machine in pairs(app.machines) do
+            local resume = resumptions[machine.state]
+            if resume then
+                resume(world, app, machine)
+            end
+        end
+    end
+end
+
+---The process of a started machine, started again after the sandbox was.
+function M.process(world, app, machine)
+    if machine.state == "started" and not world.running[machine.id] then
+        run(world, app, machine, "flyd")
+    end
+    return world.running[machine.id]
+end
+
+function M.stop_processes(world)
+    for id, process in pairs(world.running) do
+        world.running[id] = nil
+        process.stop()
+    end
+end
+
+return M

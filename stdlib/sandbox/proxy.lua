@@ -1,0 +1,116 @@
+-- Fly's proxy: what is sent to https://APP.fly.dev reaches a machine of the app.
+local lifecycle = require "sandbox.lifecycle"
+local time = require "host.time"
+
+local M = {}
+
+local PREFIX = "/sandbox/site/"
+local STARTUP_SECONDS = 15
+
+---Where an app's address is served here; other addresses stay as they are.
+function M.local_url(world, url)
+    local app, rest = url:match("^https?://([%w-]+)%.fly%.dev(.*)$")
+    if not app then
+        return url
+    end
+    return world.url .. PREFIX .. app .. (rest == "" and "/" or rest)
+end
+
+local function target_of(request)
+    local app, rest = request.path:match("^" .. PREFIX .. "([%w-]+)(/?.*)$")
+    if app then
+        return app, rest == "" and "/" or rest
+    end
+    app = (request.headers.host or ""):match("^([%w-]+)%.fly%.dev$")
+    return app, request.path
+end
+
+function M.is_site(request)
+    return target_of(request) ~= nil
+end
+
+local function web_machines(app)
+    local found = {}
+    for _, machine in pairs(app.machines) do
+        if #(machine.config.services or {}) > 0 and not machine.cordoned
+            and (machine.state == "started" or machine.state == "stopped") then
+            found[#found + 1] = machine
+        end
+    end
+    -- Those that are up come first, then those that the proxy may start.
+    table.sort(found, function(a, b)
+        if a.state ~= b.state then
+            return a.state == "started"
+        end
+        return a.id < b.id
+    end)
+    return found
+end
+
+local function ready_process(world, app, machine)
+    if machine.state == "stopped" then
+        if not machine.config.services[1].autostart then
+            return nil
+        end
+        lifecycle.start(world, app, machine, "flyd")
+    end
+    local deadline = time.now() + STARTUP_SECONDS
+    while time.now() < deadline do
+        local process = lifecycle.process(world, app, machine)
+        if process and (process.body or #lifecycle.checks(machine) == 0
+                or machine.check_status[1].status == "passing") then
+            return process
+        end
+        require("sandbox.world").wait_change(world, machine.id, 0.5)
+    end
+end
+
+local function plain(request, status, text)
+    request:reply { status = status, headers = { ["Content-Type"] = "text/plain" }, body = text }
+end
+
+local function pass_on(request, process, path)
+    local answer
+    local query = require("dgrun.http").query(request.query)
+    local deadline = time.now() + STARTUP_SECONDS
+    repeat
+        answer = require("host.http").request {
+            url = ("http://127.0.0.1:%d%s%s"):format(process.port, path,
+                query ~= "" and "?" .. query or ""),
+            method = request.method, timeout = 30, connect_timeout = 2,
+            body = request.body ~= "" and request.body or nil,
+        }
+        -- The process may not listen yet; Fly's proxy waits for it too.
+        local waited = answer or not time.sleep(0.1)
+    until waited or time.now() > deadline
+    if not answer then
+        return plain(request, 502, "the app does not answer\n")
+    end
+    request:reply {
+        status = answer.status, body = answer.body,
+        headers = { ["Content-Type"] = answer.headers["content-type"] },
+    }
+end
+
+function M.forward(world, request)
+    local name, path = target_of(request)
+    local app = world.apps[name]
+    if not app then
+        return plain(request, 404, "no such app\n")
+    end
+    for _, machine in ipairs(web_machines(app)) do
+        local process = ready_process(world, app, machine)
+        if process and process.port then
+            return pass_on(request, process, path)
+        elseif process and process.body then
+            request:reply {
+                status = process.healthy and 200 or 503, body = process.body,
+                headers = { ["Content-Type"] = "text/html; charset=utf-8" },
+            }
+            return
+        end
+    end
+    plain(request, 503, "no machine of the app is up\n")
+end
+
+return M
