@@ -54,6 +54,30 @@ function M.use(opts)
     require("dgrun.http").use_router(opts.site)
 end
 
+---The token in use.
+---@return userdata sealed
+function M.token()
+    return settings and settings.token or find_token() or err.raise {
+        code = "fly.unauthorized", op = "fly.session", msg = "there is no Fly token",
+    }
+end
+
+---The registry that goes with this Fly.
+---@return string # its address
+function M.registry_url()
+    if settings and settings.sandbox then
+        return settings.machines_url
+    end
+    return "https://" .. (environment("FLY_REGISTRY_HOST") or "registry.fly.io")
+end
+
+---Seconds between two looks at something that takes a while; a local machine takes less.
+---@param seconds number
+---@return number
+function M.pace(seconds)
+    return M.is_sandbox() and seconds / 10 or seconds
+end
+
 ---Is this the local Fly?
 function M.is_sandbox()
     return settings ~= nil and settings.sandbox == true

@@ -1,0 +1,37 @@
+-- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list(app).
+local parts = {
+    api = true, config = true, image = true, leases = true, machines = true, releases = true,
+    strategies = true,
+}
+local functions = {
+    deploy = { "dgrun.fly.deploy", "deploy" },
+    build = { "dgrun.fly.build", "build" },
+    refuse_older = { "dgrun.fly.guard", "refuse_older" },
+    deployed = { "dgrun.fly.guard", "deployed" },
+}
+
+---@class dgrun.fly
+---@field deploy fun(opts: dgrun.fly.deploy.options): dgrun.fly.deploy.result
+---@field build fun(opts: dgrun.fly.build.options): {image: string, digest?: string}
+---@field refuse_older fun(opts: {app: string, commit: string, unless?: boolean, dir?: string})
+---@field deployed fun(app: string): boolean
+return setmetatable({}, {
+    __index = function(self, name)
+        local value
+        if functions[name] then
+            value = require(functions[name][1])[functions[name][2]]
+        elseif parts[name] then
+            value = require("dgrun.fly." .. name)
+        else
+            local known = {}
+            for _, list in ipairs { parts, functions } do
+                for key in pairs(list) do
+                    known[key] = true
+                end
+            end
+            require("dgrun.check").known(name, known, "dg.fly has no", "input.unknown_name")
+        end
+        rawset(self, name, value)
+        return value
+    end,
+})

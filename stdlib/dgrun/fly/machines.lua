@@ -1,0 +1,199 @@
+-- Machines of an app, a call each: machines-api.md section 6.
+local api = require "dgrun.fly.api"
+local err = require "dgrun.err"
+local task = require "dgrun.task"
+
+local M = {}
+
+local WAIT_LIMIT = 60
+
+local function path(app, id, verb)
+    return "/v1/apps/" .. app .. "/machines" .. (id and "/" .. id or "") .. (verb or "")
+end
+
+---The app itself; an error that says what to do when there is none.
+---@param app string
+---@return table
+function M.app(app)
+    local body, status = api.machines("GET", "/v1/apps/" .. app, { ok = { [404] = true } })
+    if status == 404 then
+        err.raise {
+            code = "fly.no_app", op = "fly", app = app,
+            msg = ("Fly has no app called '%s'"):format(app),
+            hint = ("Create it (fly apps create %s), or correct `app` in environments.yaml.")
+                :format(app),
+        }
+    end
+    return body
+end
+
+---@param app string
+---@return table[] machines
+function M.list(app)
+    return api.machines("GET", path(app))
+end
+
+---@return table? # nil when it is gone
+function M.get(app, id)
+    local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true } })
+    return status ~= 404 and machine or nil
+end
+
+local reserved = { fly_app_release_command = true, fly_app_console = true,
+    fly_app_test_machine_command = true }
+
+---The process group of a machine, by its metadata.
+---@return string
+function M.group(machine)
+    local metadata = machine.config and machine.config.metadata or {}
+    local group = metadata.fly_process_group or metadata.process_group
+    return group and group ~= "" and group or "app"
+end
+
+---Is it one that deploys touch? deploy.md section 7.
+---@return boolean
+function M.is_managed(machine)
+    local metadata = machine.config and machine.config.metadata or {}
+    return metadata.fly_platform_version == "v2" and machine.state ~= "destroyed"
+        and machine.state ~= "destroying" and not reserved[M.group(machine)]
+end
+
+local function find_launch(app, launch)
+    for _, machine in ipairs(M.list(app)) do
+        if machine.config and machine.config.metadata
+            and machine.config.metadata.dgrun_launch == launch then
+            return machine
+        end
+    end
+end
+
+---An answer that was lost: the machine may exist.
+local function is_ambiguous(e)
+    return err.is(e, "fly.unreachable") or err.is(e, "fly.timeout") or err.is(e, "fly.server")
+end
+
+---Creates a machine, once: when the answer is lost it is looked for by a mark before another try.
+---@param app string
+---@param body table of the Machines API
+---@return table machine
+function M.create(app, body)
+    local launch = ("%x%06x"):format(require("host.time").wall() * 1000, math.random(0, 0xffffff))
+    body.config.metadata = body.config.metadata or {}
+    body.config.metadata.dgrun_launch = launch
+    for attempt = 1, 3 do
+        local ok, result = pcall(api.machines, "POST", path(app), { json = body, once = true })
+        if ok then
+            return result
+        elseif not is_ambiguous(result) or attempt == 3 then
+            err.raise(result)
+        end
+        task.sleep(api.pace(1))
+        local found = find_launch(app, launch)
+        if found then
+            return found
+        end
+    end
+end
+
+---@param body table of the Machines API; its config replaces the machine's
+---@param nonce? string
+---@return table machine with a new instance_id
+function M.update(app, id, body, nonce)
+    return api.machines("POST", path(app, id), { json = body, nonce = nonce })
+end
+
+---@param nonce? string
+function M.start(app, id, nonce)
+    local answer = api.machines("POST", path(app, id, "/start"), { nonce = nonce })
+    if answer and answer.status == "error" then
+        err.raise { code = "fly.start_failed", op = "fly.machines.start",
+            msg = ("machine %s was not started: %s"):format(id, tostring(answer.message)) }
+    end
+end
+
+---@param nonce? string
+function M.stop(app, id, nonce)
+    api.machines("POST", path(app, id, "/stop"), { nonce = nonce })
+end
+
+---One that is gone already is fine.
+---@param nonce? string
+function M.destroy(app, id, nonce)
+    api.machines("DELETE", path(app, id), { query = { kill = "true" }, nonce = nonce,
+        ok = { [404] = true } })
+end
+
+---One wait of the API. `reached` is false when the time was over first; a machine that is gone
+---has reached `destroyed`.
+---@param wait {state: string, seconds: number, instance_id?: string}
+---@return boolean reached
+function M.wait_once(app, id, wait)
+    local timeout = math.max(1, math.min(WAIT_LIMIT, math.ceil(wait.seconds)))
+    local query = { state = wait.state, timeout = timeout }
+    if wait.instance_id and wait.state ~= "destroyed" then
+        query.instance_id, query.version = wait.instance_id, wait.instance_id
+    end
+    local _, status = api.machines("GET", path(app, id, "/wait"), {
+        query = query, timeout = timeout + 15, ok = { [408] = true, [404] = true },
+    })
+    if status == 404 and wait.state ~= "destroyed" then
+        err.raise { code = "fly.not_found", op = "fly.machines.wait",
+            msg = ("machine %s of %s is gone"):format(id, app) }
+    end
+    return status ~= 408
+end
+
+---The wait loop of machines-api.md 6.9.
+---@param wait {state: string, seconds: number, instance_id?: string, look?: fun(machine: table)}
+---  `look` sees the machine whenever a wait ends early, and may raise
+function M.wait(app, id, wait)
+    local time = require "host.time"
+    local deadline = time.now() + wait.seconds
+    while true do
+        local left = deadline - time.now()
+        local slice = wait.look and math.min(left, api.pace(10)) or left
+        if M.wait_once(app, id, { state = wait.state, seconds = slice,
+                instance_id = wait.instance_id }) then
+            return
+        end
+        local machine = M.get(app, id)
+        if machine and wait.look then
+            wait.look(machine)
+        end
+        if time.now() >= deadline then
+            err.raise {
+                code = "fly.timeout", op = "fly.machines.wait", machine = id,
+                msg = ("machine %s of %s did not become %s within %g s; it is %s"):format(
+                    id, app, wait.state, wait.seconds, machine and machine.state or "gone"),
+                hint = "Look at its log; run again when the cause is gone.",
+            }
+        end
+    end
+end
+
+---The newest exit event: machines-api.md 5.1.
+---@return {exit_code: integer, oom_killed: boolean, requested_stop: boolean, restarting: boolean, restart_count: integer, timestamp: number}?
+function M.last_exit(machine)
+    for _, event in ipairs(machine.events or {}) do
+        local request = event.type == "exit" and event.request
+        local exit = request and ((request.MonitorEvent and request.MonitorEvent.exit_event)
+            or request.exit_event)
+        if exit then
+            return {
+                exit_code = exit.exit_code or 0, oom_killed = exit.oom_killed == true,
+                requested_stop = exit.requested_stop == true, restarting = exit.restarting == true,
+                restart_count = request.restart_count or 0, timestamp = event.timestamp,
+            }
+        end
+    end
+end
+
+---Does it end again and again? machines-api.md 5.1, "crash loop".
+---@return boolean
+function M.is_crashing(machine)
+    local exit = M.last_exit(machine)
+    return exit ~= nil and not exit.requested_stop and exit.restarting
+        and exit.restart_count > 1 and exit.exit_code ~= 0
+end
+
+return M
