@@ -97,10 +97,13 @@ function Reader:map(value, keys, known, required)
     if not is_map(value) then
         self:refuse(keys, named(keys) .. " must be a mapping of keys to values")
     end
-    for key in pairs(value) do
+    local null = require("host.yaml").null
+    for key, item in pairs(value) do
         local ok, e = pcall(check.known, key, known, named(keys) .. " has no key", "x")
         if not ok then
             self:refuse(below(keys, key), e.msg, e.hint)
+        elseif item == null then
+            value[key] = nil -- a key without a value is as good as none
         end
     end
     for _, key in ipairs(required or {}) do

@@ -72,27 +72,6 @@ function M.pad(text, width)
     return text .. (" "):rep(width - M.width(text))
 end
 
----Breaks text at spaces into lines of at most `width` characters; longer words stand alone.
----@param text string
----@param width integer
----@return string[]
-function M.wrap(text, width)
-    local lines = {}
-    for paragraph in (text .. "\n"):gmatch("(.-)\n") do
-        local line = ""
-        for word in paragraph:gmatch("%S+") do
-            if line ~= "" and M.width(line) + 1 + M.width(word) > width then
-                lines[#lines + 1] = line
-                line = word
-            else
-                line = line == "" and word or line .. " " .. word
-            end
-        end
-        lines[#lines + 1] = line
-    end
-    return lines
-end
-
 ---Rows of cells as aligned lines, two spaces between columns.
 ---@param rows string[][]
 ---@param indent? string

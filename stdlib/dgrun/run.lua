@@ -140,21 +140,25 @@ function M.log(line)
     M.emit("log", M.current_step(), require("host.log").clean(tostring(line)))
 end
 
----Something the summary should name, such as an image or a URL. A later value replaces an earlier.
----@param name string
----@param value string
-function M.fact(name, value)
-    local r = state.current
-    if not r then
-        return
-    end
+---@param r dgrun.run
+function M.add_fact(r, name, value)
     for _, fact in ipairs(r.facts) do
-        if fact.name == name then
+        if fact.name == name and (name ~= "url" or fact.value == value) then
             fact.value = value
             return
         end
     end
     table.insert(r.facts, { name = name, value = value })
+end
+
+---Something the end of the run should name, such as an image or a release and its status.
+---A later value replaces an earlier.
+---@param name string
+---@param value string
+function M.fact(name, value)
+    if state.current then
+        M.add_fact(state.current, name, tostring(value))
+    end
 end
 
 ---What belongs into `run = function(input) … end` is refused while a pipeline is declared.

@@ -204,31 +204,20 @@ local function prepare(self)
     check(db:exec("COMMIT", {}))
 end
 
-local function make_folder(folder)
-    local fs = require "host.fs"
-    if not fs.exists(folder) then
-        check(fs.mkdir(folder, { parents = true }))
-    end
-    if not fs.exists(folder / ".gitignore") then
-        check(fs.write(folder / ".gitignore", "*\n"))
-    end
-end
-
 ---@param root string the project's folder
 ---@param opts? {read_only?: boolean} read only: nothing is created
 ---@return dgrun.store
 function M.open(root, opts)
     local fs = require "host.fs"
-    local folder = root / ".dgrun"
     local self = setmetatable({
-        path = folder / "state.db", read_only = opts and opts.read_only or false,
+        path = root / ".dgrun/state.db", read_only = opts and opts.read_only or false,
     }, Store)
     if self.read_only then
         if not fs.exists(self.path) then
             return self
         end
     else
-        make_folder(folder)
+        require("dgrun.folder").make(root)
         -- Made here and empty, so that it is private from its first moment.
         check(fs.append(self.path, ""))
     end

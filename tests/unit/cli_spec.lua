@@ -186,6 +186,102 @@ describe("dgrun", function()
     end)
 end)
 
+describe("the end of a run", function()
+    local converge = [[
+local dg = require "dgrun"
+local env = dg.environment "prod"
+return dg.pipeline {
+  description = "Writes a file",
+  inputs = { fail = { type = "boolean" } },
+  run = function(input)
+    dg.step("Write", function()
+      local fs = require "host.fs"
+      if fs.exists("written") then
+        dg.note "written already"
+      else
+        dg.effect.write { kind = "file.create", target = "written", summary = "create written",
+          apply = function() return dg.check(fs.write("written", "x")) end }
+      end
+      return { image = "app:v2" }
+    end)
+    if input.fail then
+      dg.step("Check", function()
+        dg.effect.write { kind = "app.update", target = "app", summary = "update app",
+          apply = function()
+            dg.err.raise { code = "app.bad", msg = "the app is not healthy", hint = "dgrun logs",
+              cause = dg.err.new { code = "x", msg = "connection refused" } }
+          end }
+      end)
+    end
+  end,
+}
+]]
+    local environments = [[
+environments:
+  prod:
+    app: app
+    url: https://app.fly.dev
+    secrets: { sources: [dotenv: .env], required: [KEY] }
+]]
+
+    local function make(dotenv)
+        return project.make {
+            ["scripts/w.lua"] = converge, ["scripts/environments.yaml"] = environments,
+            [".env"] = dotenv,
+        }
+    end
+
+    local function stable(text)
+        return (text:gsub("%d+%.%d+s", "0.0s"):gsub("%d+%-%d+%-%w+", "ID"))
+    end
+
+    it("says what changed, and when nothing did", function()
+        local root = make "KEY=correct-horse"
+        local status, out, errors = dgrun(root, "w")
+        assert.equal(0, status)
+        assert.equal("w\n\nWrite\n  + create written\n  done\n", errors)
+        assert.equal([[
+
+Done in 0.0s: 1 created.
+  + create written
+
+image  app:v2
+url    https://app.fly.dev
+run    ID
+]], stable(out))
+        status, out = dgrun(root, "w")
+        assert.equal(0, status)
+        assert.matches("Nothing changed%. Done in", out)
+    end)
+
+    it("says what failed, where, why, what is changed and what to do", function()
+        local status, out, errors = dgrun(make "KEY=correct-horse", "w", "--fail")
+        assert.equal(1, status)
+        assert.equal("", out)
+        assert.equal([[
+The run failed at step Check: the app is not healthy
+  where  scripts/w.lua:21
+  why    connection refused
+  state  1 change was made before:
+           + create written
+         begun, but not known to be done:
+           ~ update app
+         image  app:v2
+         run    ID
+  next   dgrun logs
+]], stable(errors:match("\n(The run.*)$")))
+    end)
+
+    it("names a missing secret before anything is done", function()
+        local root = make ""
+        local status, _, errors = dgrun(root, "w")
+        assert.equal(1, status)
+        assert.matches("lacks the required secret KEY %(looked in .env%)", errors)
+        assert.is_false(fs.exists(root / "written"))
+        assert.is_false(fs.exists(root / ".dgrun"))
+    end)
+end)
+
 describe("dgrun list", function()
     it("shows scripts with inputs, and a broken one as one line", function()
         local root = scripts {

@@ -21,34 +21,49 @@ local function script_of(arguments)
 end
 
 ---The local Fly, for --sandbox: it knows the apps of the project and ends with the run.
-local function use_sandbox(script, plan)
+local function use_sandbox(script, r)
+    if not r.plan then
+        require("dgrun.folder").make(script.root)
+    end
     local sandbox = require("sandbox").start {
-        dir = script.root / ".dgrun/sandbox", persist = not plan,
+        dir = script.root / ".dgrun/sandbox", persist = not r.plan,
         apps = require("dgrun.environment").apps(script.folder),
     }
-    task.defer(function() sandbox:close() end)
+    task.defer(sandbox.close)
     require("dgrun.fly.api").use {
         machines_url = sandbox.url, api_url = sandbox.url, uiex_url = sandbox.url,
         token = sandbox.token, sandbox = true,
-        site = function(url) return sandbox:site(url) end,
+        site = sandbox.site,
     }
 end
 
----What the summary tells beside the effects: what the run said, the sites, the run itself.
+local telling = { "commit", "release", "image" }
+local rank = { commit = 1, release = 2, image = 3, url = 5, run = 6 }
+
+---What the summary tells beside the effects: what the run said or its steps found, the sites.
 local function facts(r)
-    local list = {}
-    for _, fact in ipairs(r.facts) do
-        list[#list + 1] = fact
+    local run = require "dgrun.run"
+    for _, step in ipairs(r.steps) do
+        for _, name in ipairs(telling) do
+            local value = type(step.result) == "table" and step.result[name]
+            if type(value) == "string" then
+                run.add_fact(r, name, value)
+            end
+        end
     end
     for _, env in ipairs(require("dgrun.environment").used()) do
         if env.url then
-            list[#list + 1] = { name = "url", value = env.url }
+            run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
         end
     end
     if #r.effects > 0 or #r.steps > 0 then
-        list[#list + 1] = { name = "run", value = r.id }
+        run.add_fact(r, "run", r.id)
     end
-    return list
+    table.sort(r.facts, function(a, b)
+        local left, right = rank[a.name] or 4, rank[b.name] or 4
+        return left < right or left == right and a.name < b.name
+    end)
+    return r.facts
 end
 
 ---The command line that runs this again.
@@ -85,6 +100,7 @@ local function report(r, arguments, quiet)
         end
         return 0
     end
+    facts(r)
     ui.failure(r, {
         signal = require("host.task").signal(), trace = arguments.trace,
         again = again(arguments, r.plan),
@@ -142,7 +158,7 @@ function M.run(arguments, opts)
             require("dgrun.environment").resolve_all()
         end
         if arguments.sandbox then
-            use_sandbox(script, plan)
+            use_sandbox(script, r)
         end
         if not pipeline then
             return run_returned(script.chunk(unpack(arguments.rest)), r, arguments)

@@ -37,23 +37,23 @@ function M.run(arguments)
     local scripts = require "dgrun.cli.scripts"
     local task = require "dgrun.task"
     local root = scripts.root()
+    local folder = require("dgrun.folder").make(root) / "sandbox"
     task.scope(function()
         local sandbox = require("sandbox").start {
-            dir = root / ".dgrun/sandbox", port = port, persist = true,
-            apps = require("dgrun.environment").apps(root),
+            dir = folder, port = port, persist = true,
+            apps = require("dgrun.environment").apps(root / "scripts"),
         }
-        task.defer(function() sandbox:close() end)
-        log.err(("A local Fly is served on %s. Its state is in %s; Ctrl-C ends it.\n\n")
-            :format(sandbox.url, root / ".dgrun/sandbox"))
+        task.defer(sandbox.close)
+        log.err(("A local Fly is served on %s until you press Ctrl-C. Its state is in %s.\n"
+            .. "To use it from another shell:\n\n"):format(sandbox.url, folder))
         for _, name in ipairs { "FLY_FLAPS_BASE_URL", "FLY_API_BASE_URL", "FLY_UIEX_BASE_URL" } do
             log.out(("export %s=%s\n"):format(name, sandbox.url))
         end
+        -- This variable wins over all other places of a token. It is not printed, but read.
+        log.out(("export FLY_ACCESS_TOKEN=$(cat '%s')\n"):format(folder / "token"))
         log.flush()
-        while true do
-            local ok = require("host.time").sleep(3600)
-            if not ok then
-                break
-            end
+        while require("host.time").sleep(3600) do
+            log.debug("event=sandbox_alive")
         end
     end)
     log.err("stopped\n")

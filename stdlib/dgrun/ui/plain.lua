@@ -123,6 +123,14 @@ local function effect_lines(list, indent)
     return lines
 end
 
+local function fact_lines(facts)
+    local rows = {}
+    for i, fact in ipairs(facts) do
+        rows[i] = { fact.name, fact.value }
+    end
+    return format.columns(rows)
+end
+
 local changed = { create = "created", update = "updated", destroy = "destroyed", run = "run" }
 
 ---The end of a run that went well.
@@ -143,11 +151,7 @@ function M.summary(r, facts)
     if #facts > 0 then
         lines[#lines + 1] = ""
     end
-    local rows = {}
-    for i, fact in ipairs(facts) do
-        rows[i] = { fact.name, fact.value }
-    end
-    for _, line in ipairs(format.columns(rows)) do
+    for _, line in ipairs(fact_lines(facts)) do
         lines[#lines + 1] = line
     end
     log.out(log.clean(table.concat(lines, "\n") .. "\n"))
@@ -201,7 +205,17 @@ local function state_lines(r)
             lines[#lines + 1] = line
         end
     end
-    return #lines > 0 and lines or { "nothing was changed" }
+    if #lines == 0 then
+        return { "nothing was changed" }
+    end
+    local facts = {}
+    for _, fact in ipairs(r.facts) do
+        facts[#facts + 1] = fact.name ~= "url" and fact or nil
+    end
+    for _, line in ipairs(fact_lines(facts)) do
+        lines[#lines + 1] = line
+    end
+    return lines
 end
 
 local function headline(r, signal)
