@@ -141,13 +141,18 @@ function M.log(line)
 end
 
 ---@param r dgrun.run
-function M.add_fact(r, name, value)
+---@param name string
+---@return {name: string, value: string}?
+function M.find_fact(r, name)
     for _, fact in ipairs(r.facts) do
-        if fact.name == name and (name ~= "url" or fact.value == value) then
-            fact.value = value
-            return
+        if fact.name == name then
+            return fact
         end
     end
+end
+
+---@param r dgrun.run
+function M.add_fact(r, name, value)
     table.insert(r.facts, { name = name, value = value })
 end
 
@@ -156,8 +161,12 @@ end
 ---@param name string
 ---@param value string
 function M.fact(name, value)
-    if state.current then
-        M.add_fact(state.current, name, tostring(value))
+    local r = state.current
+    local known = r and M.find_fact(r, name)
+    if known then
+        known.value = tostring(value)
+    elseif r then
+        M.add_fact(r, name, tostring(value))
     end
 end
 

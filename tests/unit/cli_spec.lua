@@ -202,7 +202,7 @@ return dg.pipeline {
         dg.effect.write { kind = "file.create", target = "written", summary = "create written",
           apply = function() return dg.check(fs.write("written", "x")) end }
       end
-      return { image = "app:v2" }
+      return { image = "app:v2", release = { id = "x", version = 2 } }
     end)
     if input.fail then
       dg.step("Check", function()
@@ -245,9 +245,10 @@ environments:
 Done in 0.0s: 1 created.
   + create written
 
-image  app:v2
-url    https://app.fly.dev
-run    ID
+release  v2
+image    app:v2
+url      https://app.fly.dev
+run      ID
 ]], stable(out))
         status, out = dgrun(root, "w")
         assert.equal(0, status)
@@ -266,8 +267,9 @@ The run failed at step Check: the app is not healthy
            + create written
          begun, but not known to be done:
            ~ update app
-         image  app:v2
-         run    ID
+         release  v2
+         image    app:v2
+         run      ID
   next   dgrun logs
 ]], stable(errors:match("\n(The run.*)$")))
     end)

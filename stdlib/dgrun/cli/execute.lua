@@ -46,7 +46,10 @@ local function facts(r)
     for _, step in ipairs(r.steps) do
         for _, name in ipairs(telling) do
             local value = type(step.result) == "table" and step.result[name]
-            if type(value) == "string" then
+            if type(value) == "table" and value.version then
+                value = "v" .. tostring(value.version)
+            end
+            if type(value) == "string" and not run.find_fact(r, name) then
                 run.add_fact(r, name, value)
             end
         end
