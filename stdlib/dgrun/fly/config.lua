@@ -1,6 +1,6 @@
 -- fly.toml: read, checked, and turned into the configuration of a machine, for the sections
--- that fly-toml.md calls app, build, deploy, env, processes, http_service, services, checks, vm, restart,
--- metrics, statics and the stop settings. Others are refused by name, not ignored.
+-- app, build, deploy, env, processes, http_service, services, checks, vm, restart, metrics, statics
+-- and the stop settings of fly-toml.md. Others are refused by name, not ignored.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local fs = require "host.fs"

@@ -38,7 +38,9 @@ function M.refuse_older(opts)
         elseif commit ~= opts.commit then
             local ok, older = pcall(git.is_ancestor, { dir = opts.dir or ".",
                 ancestor = opts.commit, descendant = commit })
-            if not ok then
+            if err.is(older, "cancelled") then
+                err.raise(older)
+            elseif not ok then
                 effect.note(("%s runs %s, which is not in this repository: not compared"):format(
                     opts.app, commit:sub(1, 12)))
             elseif older and not opts.unless then

@@ -171,8 +171,16 @@ function M.wait(app, id, wait)
     end
 end
 
+---@class dgrun.fly.exit
+---@field exit_code integer
+---@field oom_killed boolean
+---@field requested_stop boolean
+---@field restarting boolean
+---@field restart_count integer
+---@field timestamp number milliseconds
+
 ---The newest exit event: machines-api.md 5.1.
----@return {exit_code: integer, oom_killed: boolean, requested_stop: boolean, restarting: boolean, restart_count: integer, timestamp: number}?
+---@return dgrun.fly.exit?
 function M.last_exit(machine)
     for _, event in ipairs(machine.events or {}) do
         local request = event.type == "exit" and event.request

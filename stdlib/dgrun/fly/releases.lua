@@ -24,7 +24,8 @@ function M.set_status(id, status, problem)
     if status ~= "running" then
         metadata = { post_deployment_info = { flyctl_version = "dgrun", error = problem } }
     end
-    api.uiex("PATCH", "/api/v1/releases/" .. id, { json = { status = status, metadata = metadata } })
+    api.uiex("PATCH", "/api/v1/releases/" .. id,
+        { json = { status = status, metadata = metadata } })
 end
 
 ---@param app string

@@ -1,0 +1,227 @@
+-- Cron machines: a machine with a schedule, on the image of the app's web machines. Its whole
+-- declaration converges: image, command, environment, size, schedule, restart.
+local changes_of = require "dgrun.fly.changes"
+local check = require "dgrun.check"
+local config_of = require "dgrun.fly.config"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local image_of = require "dgrun.fly.image"
+local leases = require "dgrun.fly.leases"
+local machines = require "dgrun.fly.machines"
+
+local M = {}
+
+local schedules = { hourly = true, daily = true, weekly = true, monthly = true }
+local SETTLE_SECONDS = 300
+local DEFAULT_WAIT = 30 * 60
+
+---@class dgrun.cron.declaration
+---@field name string of the machine
+---@field config string its fly.cron*.toml, below `dir`
+---@field schedule "hourly"|"daily"|"weekly"|"monthly"
+---@field when_running? {wait?: string|number, ["then"]?: "skip"|"fail"|"interrupt"}
+
+---@class dgrun.cron.options
+---@field app string
+---@field crons dgrun.cron.declaration[]
+---@field image string of the app's web machines
+---@field dir? string where the configuration files are, "."
+
+local options = { app = "string", crons = "table", image = "value", dir = "string?" }
+
+local declaration = { name = "string", config = "string", schedule = "string",
+    when_running = "table?" }
+
+---The image of the app's web machines, by digest.
+---@param opts {app: string}
+---@return string
+function M.image(opts)
+    check.options(opts, { app = "string" }, "cron.image")
+    machines.app(opts.app)
+    for _, machine in ipairs(machines.list(opts.app)) do
+        if machines.is_managed(machine) and machines.group(machine) == "app" then
+            return image_of.of_machine(machine)
+        end
+    end
+    err.raise {
+        code = "cron.no_web_machine", op = "cron.image", app = opts.app,
+        msg = ("%s has no web machine (fly_process_group = app) to take the image from")
+            :format(opts.app),
+        hint = "Deploy the app first.",
+    }
+end
+
+---The machine configuration of a declaration, without image.
+local function wanted_of(opts, cron)
+    check.options(cron, declaration, "cron.sync: " .. tostring(cron.name))
+    if not schedules[cron.schedule] then
+        err.raise {
+            code = "cron.invalid_schedule", op = "cron.sync",
+            msg = ("%s: the schedule '%s' is not one of hourly, daily, weekly, monthly"):format(
+                cron.name, cron.schedule),
+            hint = "Fly knows only these four, without a time of day.",
+        }
+    end
+    local config = config_of.load((opts.dir or ".") / cron.config)
+    local group = config_of.default_group(config)
+    local wanted = config_of.machine(config, group)
+    wanted.env.FLY_PROCESS_GROUP = nil
+    wanted.services, wanted.checks = nil, nil
+    wanted.schedule = cron.schedule
+    wanted.restart = wanted.restart or { policy = "on-failure" }
+    local version = require("dgrun.secrets").version(opts.app)
+    -- Without fly_platform_version: fly deploy leaves such machines alone.
+    wanted.metadata = {
+        dgrun_cron = cron.name, dgrun_secrets = version and tostring(version) or nil,
+    }
+    wanted.image = opts.image
+    return wanted, config.primary_region, version
+end
+
+local function find(all, name)
+    for _, machine in ipairs(all) do
+        local metadata = machine.config and machine.config.metadata or {}
+        if machine.state ~= "destroyed" and machine.state ~= "destroying"
+            and (metadata.dgrun_cron == name or machine.name == name) then
+            return machine
+        end
+    end
+end
+
+local function seconds_of(value)
+    return type(value) == "number" and value or (value and format.seconds(value)) or DEFAULT_WAIT
+end
+
+---Waits for a tick that runs; false when it may not be interrupted.
+local function wait_for_tick(opts, cron, machine)
+    local when = cron.when_running or {}
+    local seconds = seconds_of(when.wait)
+    if machine.state ~= "started" and machine.state ~= "starting" then
+        return true
+    end
+    effect.note(("%s is running a tick; waiting for its end"):format(cron.name))
+    local ok, e = pcall(machines.wait, opts.app, machine.id,
+        { state = "stopped", seconds = seconds })
+    if ok then
+        return true
+    elseif not err.is(e, "fly.timeout") then
+        err.raise(e)
+    elseif when["then"] == "fail" then
+        err.raise { code = "cron.busy", op = "cron.sync", machine = machine.id,
+            msg = ("the tick of %s did not end within %s"):format(cron.name,
+                format.duration(seconds)),
+            hint = "Run again when it has ended, or say when_running: { then: interrupt }." }
+    end
+    return when["then"] == "interrupt"
+end
+
+---Updates a machine that is not running, and starts it: only that arms the schedule again.
+local function apply_update(opts, cron, machine, wanted, version)
+    if not wait_for_tick(opts, cron, machine) then
+        effect.note(("%s still runs a tick; left as it is, cron.verify will tell"):format(cron.name))
+        return { id = machine.id, skipped = true }
+    end
+    leases.with(opts.app, { machine.id }, function(nonces)
+        local nonce = nonces[machine.id]
+        local updated = machines.update(opts.app, machine.id, {
+            name = machine.name, region = machine.region, config = wanted, skip_launch = true,
+            min_secrets_version = version,
+        }, nonce)
+        machines.wait(opts.app, machine.id, { state = "stopped", seconds = SETTLE_SECONDS,
+            instance_id = updated.instance_id })
+        machines.start(opts.app, machine.id, nonce)
+    end)
+    return { id = machine.id }
+end
+
+local function sync_one(opts, cron, all)
+    local wanted, region, version = wanted_of(opts, cron)
+    local machine = find(all, cron.name)
+    if not machine then
+        return effect.write {
+            kind = "fly.machine.create", target = opts.app .. "/" .. cron.name, name = "machine",
+            summary = ("create the cron machine %s, %s"):format(cron.name, cron.schedule),
+            after = changes_of.readable(wanted),
+            apply = function()
+                local created = machines.create(opts.app, { name = cron.name, region = region,
+                    config = wanted, min_secrets_version = version })
+                return { id = created.id }
+            end,
+        }
+    elseif changes_of.is_current(machine, wanted) then
+        effect.note(("%s is as declared"):format(cron.name))
+        return { id = machine.id }
+    end
+    return effect.write {
+        kind = "fly.machine.update", target = opts.app .. "/" .. cron.name,
+        summary = ("update the cron machine %s"):format(cron.name), name = "machine",
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        after = changes_of.readable(wanted),
+        apply = function() return apply_update(opts, cron, machine, wanted, version) end,
+    }
+end
+
+---Creates the cron machines, or makes them as declared.
+---@param opts dgrun.cron.options
+---@return {id: string}[]
+function M.sync(opts)
+    check.options(opts, options, "cron.sync")
+    machines.app(opts.app)
+    local all = machines.list(opts.app)
+    local results = {}
+    for i, cron in ipairs(opts.crons) do
+        results[i] = sync_one(opts, cron, all)
+    end
+    return results
+end
+
+local function differences(machine, wanted)
+    local found = {}
+    if not image_of.same(image_of.of_machine(machine), wanted.image) then
+        found[1] = ("it is on %s, not %s"):format(image_of.of_machine(machine), wanted.image)
+    end
+    for _, name in ipairs { "schedule", "init", "env", "guest", "restart" } do
+        local probe = { image = image_of.of_machine(machine), env = machine.config.env,
+            metadata = machine.config.metadata, init = machine.config.init,
+            schedule = machine.config.schedule, restart = machine.config.restart,
+            stop_config = machine.config.stop_config, guest = machine.config.guest }
+        probe[name] = wanted[name]
+        if not changes_of.is_current(machine, probe) then
+            found[#found + 1] = ("%s differs from the declaration"):format(
+                name == "init" and "the command" or name)
+        end
+    end
+    return found
+end
+
+---Raises cron.drift when a cron machine is missing or not as declared.
+---@param opts dgrun.cron.options
+function M.verify(opts)
+    check.options(opts, options, "cron.verify")
+    if effect.planning() then
+        effect.note("would verify the cron machines")
+        return
+    end
+    local all = machines.list(opts.app)
+    local drift = {}
+    for _, cron in ipairs(opts.crons) do
+        local machine = find(all, cron.name)
+        if not machine then
+            drift[#drift + 1] = cron.name .. " does not exist"
+        else
+            for _, text in ipairs(differences(machine, (wanted_of(opts, cron)))) do
+                drift[#drift + 1] = ("%s: %s"):format(cron.name, text)
+            end
+        end
+    end
+    if #drift > 0 then
+        err.raise { code = "cron.drift", op = "cron.verify", drift = drift,
+            msg = "cron machines of " .. opts.app .. " are not as declared: "
+                .. table.concat(drift, "; "),
+            hint = "Run it again when no tick is running." }
+    end
+    effect.note(("%d cron machine(s) are as declared"):format(#opts.crons))
+end
+
+return M

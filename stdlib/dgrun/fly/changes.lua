@@ -1,0 +1,143 @@
+-- What a deploy would change: each machine of the app against what the configuration wants.
+local config_of = require "dgrun.fly.config"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+
+local M = {}
+
+---Metadata that differs from deploy to deploy without meaning a change.
+local passing = { fly_release_id = true, fly_release_version = true, fly_flyctl_version = true,
+    fly_builder_id = true, dgrun_run = true, dgrun_launch = true }
+
+local null = require("dgrun.json").null
+
+---Is everything that is wanted already so? What the platform added by itself does not matter,
+---but env and metadata are compared whole.
+local function holds(wanted, actual, exact)
+    if type(wanted) ~= "table" then
+        return wanted == actual or (wanted == null and actual == nil)
+    elseif type(actual) ~= "table" then
+        return next(wanted) == nil and actual == nil
+    elseif #wanted ~= #actual then
+        return false
+    end
+    for name, value in pairs(wanted) do
+        if not (exact and passing[name]) and not holds(value, actual[name], false) then
+            return false
+        end
+    end
+    if exact then
+        for name in pairs(actual) do
+            if wanted[name] == nil and not passing[name] then
+                return false
+            end
+        end
+    end
+    return true
+end
+
+local rebuilt = { "services", "checks", "metrics", "statics", "stop_config", "restart", "init",
+    "schedule" }
+
+---Is a machine already what a configuration wants?
+---@param machine table
+---@param wanted table configuration with `image`
+---@return boolean
+function M.is_current(machine, wanted)
+    local actual = machine.config or {}
+    if machine.image_ref and not image_of.same(
+            image_of.parse(wanted.image), image_of.parse(image_of.of_machine(machine))) then
+        return false
+    end
+    for _, name in ipairs { "env", "metadata" } do
+        if not holds(wanted[name] or {}, actual[name] or {}, true) then
+            return false
+        end
+    end
+    for _, name in ipairs(rebuilt) do
+        local now = actual[name]
+        if wanted[name] == nil and now ~= nil and now ~= null
+            and (type(now) ~= "table" or next(now)) then
+            return false
+        elseif wanted[name] ~= nil and not holds(wanted[name], now, false) then
+            return false
+        end
+    end
+    return wanted.guest == nil or holds(wanted.guest, actual.guest, false)
+end
+
+---A configuration as people compare it: without what differs each time.
+---@param config table
+---@param image? string
+function M.readable(config, image)
+    local shown = config_of.copy(config)
+    shown.image = image or config.image
+    for name in pairs(passing) do
+        if shown.metadata then
+            shown.metadata[name] = nil
+        end
+    end
+    return shown
+end
+
+---@class dgrun.fly.change
+---@field group string
+---@field machine? table nil when it is created
+---@field config? table the new configuration; nil when it is destroyed
+---@field standby? boolean
+
+---@class dgrun.fly.changes
+---@field create dgrun.fly.change[]
+---@field update dgrun.fly.change[]
+---@field destroy dgrun.fly.change[]
+---@field unchanged table[] machines
+
+---@param config dgrun.fly.config
+---@param wanted {image: string, metadata: table, ha: boolean}
+---@param all table[] the app's machines
+---@return dgrun.fly.changes
+function M.find(config, wanted, all)
+    local changes = { create = {}, update = {}, destroy = {}, unchanged = {} }
+    local groups, populated = {}, {}
+    for _, group in ipairs(config_of.groups(config)) do
+        groups[group] = true
+    end
+    local function configuration(group, existing)
+        local machine = config_of.machine(config, group, existing)
+        machine.image = wanted.image
+        for name, value in pairs(wanted.metadata) do
+            machine.metadata[name] = value
+        end
+        return machine
+    end
+    for _, machine in ipairs(all) do
+        if machines.is_managed(machine) then
+            local group = machines.group(machine)
+            populated[group] = true
+            if not groups[group] then
+                table.insert(changes.destroy, { group = group, machine = machine })
+            else
+                local new = configuration(group, machine.config)
+                if M.is_current(machine, new) then
+                    table.insert(changes.unchanged, machine)
+                else
+                    table.insert(changes.update, { group = group, machine = machine, config = new })
+                end
+            end
+        end
+    end
+    for _, group in ipairs(config_of.groups(config)) do
+        if not populated[group] then
+            local new = configuration(group)
+            new.guest = new.guest or { cpu_kind = "shared", cpus = 1, memory_mb = 256 }
+            table.insert(changes.create, { group = group, config = new })
+            if wanted.ha then
+                table.insert(changes.create, { group = group, config = config_of.copy(new),
+                    standby = not new.services })
+            end
+        end
+    end
+    return changes
+end
+
+return M

@@ -1,0 +1,308 @@
+-- A deploy of an app by flyctl's algorithm: deploy.md. It converges: machines that are already as
+-- wanted are left alone, and when all are, there is no release.
+local api = require "dgrun.fly.api"
+local changes_of = require "dgrun.fly.changes"
+local check = require "dgrun.check"
+local config_of = require "dgrun.fly.config"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+local releases = require "dgrun.fly.releases"
+local run = require "dgrun.run"
+local strategies = require "dgrun.fly.strategies"
+local units = require "dgrun.fly.units"
+
+local M = {}
+
+---@class dgrun.fly.deploy.options
+---@field app string
+---@field config string path of the fly.toml
+---@field image? string a reference; built from the folder of the configuration when absent
+---@field commit? string noted on the machines
+---@field strategy? "rolling"|"immediate"|fun(deploy: dgrun.fly.deploy.blocks)
+---@field ha? boolean a second machine for each new group, true
+---@field skip_release_command? boolean
+---@field wait_timeout? number seconds for a machine to get healthy
+
+---@class dgrun.fly.deploy.result
+---@field app string
+---@field image string by digest, where it is known
+---@field release? {id: string, version: integer}
+---@field machines string[] ids
+---@field changed boolean
+
+local options = {
+    app = "string", config = "string", image = "value?", commit = "string?", strategy = "any?",
+    ha = "boolean?", skip_release_command = "boolean?", wait_timeout = "seconds?",
+}
+
+local function seconds_of(config, name, fallback)
+    local value = config.deploy[name]
+    if type(value) == "number" then
+        return value * 1e-9
+    end
+    return value and units.seconds(value) or fallback
+end
+
+local function strategy_of(opts, config)
+    local strategy = opts.strategy or config.deploy.strategy or "rolling"
+    if type(strategy) == "function" then
+        return strategy, "rolling"
+    elseif not strategies[strategy] then
+        err.raise { code = "fly.no_strategy", op = "fly.deploy",
+            msg = ("the strategy '%s' is not there"):format(tostring(strategy)),
+            hint = "There are rolling and immediate; a function makes one of your own." }
+    end
+    return strategies[strategy], strategy
+end
+
+local function image_for(opts, config)
+    local given = opts.image or config.build.image
+    if given then
+        return require("dgrun.fly.build").resolve(given)
+    end
+    return require("dgrun.fly.build").build {
+        app = opts.app, dir = config.dir, commit = opts.commit,
+        label = not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil,
+    }.image
+end
+
+local function has_services(changes)
+    for _, change in ipairs(changes.create) do
+        if change.config.services then
+            return true
+        end
+    end
+end
+
+---Addresses of a first deploy: deploy.md section 5.
+local function provision(deploy, changes)
+    if deploy.status == "deployed" or not has_services(changes) then
+        return
+    end
+    local path = ("/v1/apps/%s/ip_assignments"):format(deploy.app)
+    if #api.machines("GET", path).ips > 0 then
+        return
+    end
+    for _, kind in ipairs { "v6", "shared_v4" } do
+        effect.write {
+            kind = "fly.ip.create", target = deploy.app, after = { type = kind },
+            summary = ("allocate a %s address for %s"):format(kind, deploy.app),
+            apply = function()
+                return api.machines("POST", path, { json = { type = kind } }).ip
+            end,
+        }
+    end
+end
+
+local function with_release(deploy, config)
+    if deploy.release then
+        config.metadata.fly_release_id = deploy.release.id
+        config.metadata.fly_release_version = tostring(deploy.release.version)
+    end
+    local current = run.current()
+    config.metadata.dgrun_run = current and current.id
+    config.image = image_of.tagged(config.image)
+    return config
+end
+
+local function create(deploy, change, standby_of)
+    return effect.write {
+        kind = "fly.machine.create", target = deploy.app,
+        summary = ("create a machine of group %s%s"):format(change.group,
+            change.standby and " (standby)" or ""),
+        after = changes_of.readable(change.config, deploy.image), name = "machine",
+        apply = function()
+            local config = with_release(deploy, change.config)
+            if change.standby then
+                config.standbys = { standby_of }
+                config.env.FLY_STANDBY_FOR = standby_of
+            end
+            local machine = machines.create(deploy.app, {
+                region = deploy.config.primary_region, config = config,
+                skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
+            })
+            if not change.standby and deploy.waits then
+                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+            end
+            return { id = machine.id }
+        end,
+    }
+end
+
+local function destroy(deploy, change, nonce)
+    effect.write {
+        kind = "fly.machine.destroy", target = deploy.app .. "/" .. change.machine.id,
+        summary = ("destroy machine %s of group %s"):format(change.machine.id, change.group),
+        before = changes_of.readable(change.machine.config),
+        apply = function() machines.destroy(deploy.app, change.machine.id, nonce) end,
+    }
+end
+
+---Does a machine start after its update? deploy.md section 8, skip_launch.
+local function starts(machine)
+    local up = machine.state == "started" or machine.state == "starting"
+        or machine.state == "failed"
+    return up
+end
+
+local function update(deploy, change, nonce, waits)
+    local machine = change.machine
+    return effect.write {
+        kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
+        summary = ("update machine %s of group %s"):format(machine.id, change.group),
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        after = changes_of.readable(change.config, deploy.image),
+        apply = function()
+            local launch = starts(machine)
+            local updated = machines.update(deploy.app, machine.id, {
+                region = machine.region, config = with_release(deploy, change.config),
+                skip_launch = not launch, min_secrets_version = deploy.secrets_version,
+            }, nonce)
+            if launch and waits then
+                require("dgrun.fly.health").wait(deploy.app, updated, deploy.wait_timeout)
+            end
+            return { id = machine.id, instance_id = updated.instance_id }
+        end,
+    }
+end
+
+local function release_command(deploy)
+    local command = deploy.config.deploy.release_command
+    if not command or command == "" or deploy.skip_release_command then
+        return
+    end
+    effect.write {
+        kind = "fly.release_command.run", target = deploy.app,
+        summary = ("run the release command: %s"):format(command),
+        apply = function() return require("dgrun.fly.release_command").run(deploy) end,
+    }
+end
+
+local function create_all(deploy, changes)
+    local created = {}
+    for _, change in ipairs(changes.create) do
+        local machine = create(deploy, change, created[change.group])
+        created[change.group] = created[change.group] or (not deploy.plan and machine.id)
+    end
+end
+
+local function change_existing(deploy, changes)
+    local ids = {}
+    for _, list in ipairs { changes.update, changes.destroy } do
+        for _, change in ipairs(list) do
+            ids[#ids + 1] = change.machine.id
+        end
+    end
+    local function go(nonces)
+        for _, change in ipairs(changes.destroy) do
+            destroy(deploy, change, nonces[change.machine.id])
+        end
+        deploy.strategy {
+            app = deploy.app, updates = changes.update, max_unavailable = deploy.max_unavailable,
+            update = function(change)
+                return update(deploy, change, nonces[change.machine.id], true)
+            end,
+            update_only = function(change)
+                return update(deploy, change, nonces[change.machine.id], false)
+            end,
+        }
+    end
+    if deploy.plan or #ids == 0 then
+        return go {}
+    end
+    require("dgrun.fly.leases").with(deploy.app, ids, go)
+end
+
+local function carry_out(deploy, changes)
+    release_command(deploy)
+    create_all(deploy, changes)
+    change_existing(deploy, changes)
+end
+
+---The release record around the work: running, then complete or failed.
+local function as_release(deploy, changes)
+    deploy.release = effect.write {
+        kind = "fly.release.create", target = deploy.app, after = { image = deploy.image,
+            strategy = deploy.strategy_name },
+        summary = ("create a release of %s"):format(deploy.app), name = "release",
+        apply = function()
+            local release = releases.create(deploy.app, { image = image_of.tagged(deploy.image),
+                definition = deploy.config.definition, strategy = deploy.strategy_name })
+            releases.set_status(release.id, "running")
+            return { id = release.id, version = release.version }
+        end,
+    }
+    local ok, e = pcall(carry_out, deploy, changes)
+    if not deploy.plan then
+        local status = ok and "complete" or (err.is(e, "cancelled") and "interrupted" or "failed")
+        -- A final status that cannot be written does not undo what was deployed.
+        local noted = pcall(require("dgrun.task").shield, releases.set_status, deploy.release.id,
+            status, not ok and tostring(err.object(e).msg) or nil)
+        if not noted then
+            effect.note("the release's final status could not be written")
+        end
+    end
+    if not ok then
+        e = err.object(e)
+        e.release = not deploy.plan and deploy.release.version or nil
+        err.raise(e)
+    end
+end
+
+local function result_of(deploy, changed)
+    local image = deploy.image
+    local ids = {}
+    if not deploy.plan then
+        for _, machine in ipairs(machines.list(deploy.app)) do
+            if machines.is_managed(machine) then
+                ids[#ids + 1] = machine.id
+                image = image_of.of_machine(machine)
+            end
+        end
+        run.fact("image", image)
+        if changed then
+            run.fact("release", ("v%d of %s"):format(deploy.release.version, deploy.app))
+        end
+    end
+    return { app = deploy.app, image = image, machines = ids, changed = changed,
+        release = changed and not deploy.plan and deploy.release or nil }
+end
+
+---@param opts dgrun.fly.deploy.options
+---@return dgrun.fly.deploy.result
+function M.deploy(opts)
+    check.options(opts, options, "fly.deploy")
+    local config = config_of.load(opts.config)
+    local strategy, strategy_name = strategy_of(opts, config)
+    local app = machines.app(opts.app)
+    local deploy = {
+        app = opts.app, config = config, status = app.status, plan = effect.planning(),
+        strategy = strategy, strategy_name = strategy_name,
+        image = image_for(opts, config), waits = strategy_name ~= "immediate",
+        max_unavailable = config.deploy.max_unavailable or 0.33,
+        wait_timeout = opts.wait_timeout or seconds_of(config, "wait_timeout", 300),
+        release_command_timeout = seconds_of(config, "release_command_timeout", 300),
+        skip_release_command = opts.skip_release_command,
+        secrets_version = require("dgrun.secrets").version(opts.app),
+        all = machines.list(opts.app),
+    }
+    local changes = changes_of.find(config, {
+        image = deploy.image, ha = opts.ha ~= false,
+        metadata = {
+            dgrun_commit = opts.commit,
+            dgrun_secrets = deploy.secrets_version and tostring(deploy.secrets_version),
+        },
+    }, deploy.all)
+    if #changes.create + #changes.update + #changes.destroy == 0 then
+        effect.note(("%d machine(s) of %s are already on %s"):format(#changes.unchanged, opts.app,
+            image_of.tagged(deploy.image)))
+        return result_of(deploy, false)
+    end
+    provision(deploy, changes)
+    as_release(deploy, changes)
+    return result_of(deploy, true)
+end
+
+return M

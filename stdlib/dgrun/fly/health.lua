@@ -1,0 +1,101 @@
+-- When is a machine good? Started, not crashing, its checks passing: deploy.md section 10.
+local api = require "dgrun.fly.api"
+local err = require "dgrun.err"
+local machines = require "dgrun.fly.machines"
+local task = require "dgrun.task"
+
+local M = {}
+
+---Seconds that a machine must stay up after its start.
+M.smoke_seconds = 10
+
+local function crashed(app, machine)
+    local exit = machines.last_exit(machine) or { exit_code = "?" }
+    err.raise {
+        code = "fly.crashed", op = "fly.deploy", machine = machine.id,
+        exit_code = exit.exit_code, oom_killed = exit.oom_killed,
+        msg = ("machine %s of %s crashes: exit code %s%s"):format(machine.id, app,
+            tostring(exit.exit_code), exit.oom_killed and ", out of memory" or ""),
+        hint = exit.oom_killed and "Give it more memory in [[vm]] of the configuration."
+            or ("Its log tells why: fly logs -a %s -i %s"):format(app, machine.id),
+    }
+end
+
+---Raises for a machine that will not come up any more.
+local function refuse_hopeless(app, since)
+    return function(machine)
+        local exit = machines.last_exit(machine)
+        if machine.state == "failed" then
+            err.raise { code = "fly.boot_failed", op = "fly.deploy", machine = machine.id,
+                msg = ("machine %s of %s failed to boot"):format(machine.id, app),
+                hint = ("Its log tells why: fly logs -a %s -i %s"):format(app, machine.id) }
+        elseif machines.is_crashing(machine) then
+            crashed(app, machine)
+        elseif machine.state == "stopped" and exit and exit.timestamp > since
+            and not exit.requested_stop and not exit.restarting then
+            crashed(app, machine)
+        end
+    end
+end
+
+local function has_checks(config)
+    for _, service in ipairs(config.services or {}) do
+        if service.checks and #service.checks > 0 then
+            return true
+        end
+    end
+    return config.checks ~= nil and next(config.checks) ~= nil
+end
+
+---@return string? # what is wrong, nil when all checks pass
+local function failing_check(machine)
+    local seen = false
+    for _, one in ipairs(machine.checks or {}) do
+        if not one.name:find("^bg_deployments_compat") then
+            seen = true
+            if one.status ~= "passing" then
+                local output = require("host.log").clean(tostring(one.output or ""))
+                return ("check %s is %s: %s"):format(one.name, one.status, output:sub(1, 200))
+            end
+        end
+    end
+    return not seen and "no check was reported" or nil
+end
+
+---Waits until a machine is good, or raises why it is not.
+---@param app string
+---@param machine table as the update or creation answered
+---@param seconds number for each of the waits
+function M.wait(app, machine, seconds)
+    local time = require "host.time"
+    local look = refuse_hopeless(app, (machine.events[1] or { timestamp = 0 }).timestamp)
+    machines.wait(app, machine.id, { state = "started", seconds = seconds,
+        instance_id = machine.instance_id, look = look })
+
+    local up_since = time.now()
+    local deadline = up_since + seconds
+    while true do
+        local now = machines.get(app, machine.id)
+        if not now then
+            err.raise { code = "fly.not_found", op = "fly.deploy",
+                msg = ("machine %s of %s is gone"):format(machine.id, app) }
+        end
+        look(now)
+        local steady = time.now() - up_since >= api.pace(M.smoke_seconds)
+        local wrong = has_checks(machine.config) and failing_check(now) or nil
+        if steady and not wrong and now.state == "started" then
+            return
+        elseif time.now() >= deadline then
+            err.raise {
+                code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
+                msg = ("machine %s of %s is not healthy after %g s: %s"):format(machine.id, app,
+                    seconds, wrong or "it is " .. now.state),
+                hint = ("It keeps the new version. Its log: fly logs -a %s -i %s"):format(app,
+                    machine.id),
+            }
+        end
+        task.sleep(api.pace(1))
+    end
+end
+
+return M
