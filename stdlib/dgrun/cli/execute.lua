@@ -54,8 +54,10 @@ local function facts(r)
             end
         end
     end
+    local seen = {}
     for _, env in ipairs(require("dgrun.environment").used()) do
-        if env.url then
+        if env.url and not seen[env.url] then
+            seen[env.url] = true
             run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
         end
     end
