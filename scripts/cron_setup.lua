@@ -1,0 +1,24 @@
+local dg = require "dgrun"
+local environments = { stage = dg.environment "stage", prod = dg.environment "prod" }
+
+return dg.pipeline {
+    description = "Create or update the cron machines of an environment",
+    inputs = {
+        environment = {
+            type = "choice", choices = { "stage", "prod" }, required = true,
+            help = "whose cron machines",
+        },
+        ref = { default = "main", help = "git ref that holds their fly.cron*.toml" },
+    },
+
+    run = function(input)
+        local env = environments[input.environment]
+        local source = dg.step("Checkout", function()
+            return dg.git.checkout { ref = input.ref }
+        end)
+        local image = dg.step("Image", function() return dg.cron.image { app = env.app } end)
+        local crons = { app = env.app, crons = env.crons, dir = source.dir, image = image }
+        dg.step("Cron", function() return dg.cron.sync(crons) end)
+        dg.step("Verify", function() dg.cron.verify(crons) end)
+    end,
+}

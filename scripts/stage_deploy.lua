@@ -1,0 +1,56 @@
+local dg = require "dgrun"
+local env = dg.environment "stage"
+
+local function sync_secrets()
+    dg.step("Secrets", function()
+        return dg.secrets.sync { app = env.app, secrets = env.secrets, apply = true }
+    end)
+end
+
+return dg.pipeline {
+    description = "Deploy a git ref to staging",
+    inputs = {
+        ref = { default = "main", help = "git SHA, tag or branch" },
+        image = { help = "deploy this image instead of building one" },
+        allow_older = {
+            type = "boolean", default = false,
+            help = "deploy even if staging runs a newer commit",
+        },
+    },
+
+    run = function(input)
+        local source = dg.step("Checkout", function()
+            return dg.git.checkout { ref = input.ref }
+        end)
+
+        dg.fly.refuse_older { app = env.app, commit = source.commit, unless = input.allow_older }
+
+        dg.step("Migrate", function()
+            return dg.migrations.upgrade {
+                dir = source.dir, database = env.secrets.DATABASE_URL, lock_timeout = "10s",
+            }
+        end)
+        -- An app without its secrets does not start: the first deploy gets them before.
+        local first = not dg.fly.deployed(env.app)
+        if first then
+            sync_secrets()
+        end
+        local release = dg.step("Deploy", function()
+            return dg.fly.deploy {
+                app = env.app, config = source.dir / env.config, commit = source.commit,
+                image = input.image,
+            }
+        end)
+        if not first then
+            sync_secrets()
+        end
+        dg.step("Cron", function()
+            return dg.cron.sync {
+                app = env.app, crons = env.crons, dir = source.dir, image = release.image,
+            }
+        end)
+        dg.step("Verify", function()
+            dg.probe.http { url = env.url / "health", expect = 200, within = 60 }
+        end)
+    end,
+}
