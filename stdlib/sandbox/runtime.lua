@@ -69,8 +69,8 @@ end
 ---A machine that does what its image was registered to do.
 local function simulated(world, app, machine, behaviour)
     local serves = #(machine.config.services or {}) > 0
-    local seconds = behaviour.crash and world.pace
-        or (serves and math.huge) or behaviour.seconds or world.pace
+    local crashes = serves and behaviour.crash
+    local seconds = crashes and world.pace or (serves and math.huge) or behaviour.seconds or world.pace
     for _, line in ipairs(behaviour.log or {}) do
         logs.add(world, app, machine, line)
     end
@@ -95,7 +95,7 @@ local function simulated(world, app, machine, behaviour)
         healthy = behaviour.health ~= "critical" and behaviour.health ~= "never",
         wait = function()
             task:join()
-            local code = behaviour.exit_code or (behaviour.crash and 1) or 0
+            local code = crashes and 1 or (not serves and behaviour.exit_code) or 0
             return { exit_code = code, oom = behaviour.oom }
         end,
         stop = function() task:cancel() end,

@@ -1,0 +1,3 @@
+-- The end-to-end tests: dgrun tests/run_e2e.lua [pattern of the path]
+package.path = "tests/?.lua"
+require("support.busted")("tests/e2e", ...)

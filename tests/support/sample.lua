@@ -1,0 +1,116 @@
+-- The sample application as a project in a temporary folder, and dgrun run in it as people do.
+local fs = require "host.fs"
+local proc = require "host.proc"
+local repository = require "support.repository"
+local sandbox = require "sandbox"
+local task = require "dgrun.task"
+
+local M = {}
+
+local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
+local root = fs.cwd()
+
+---@class support.project
+---@field dir string
+local Project = {}
+Project.__index = Project
+
+---@return support.project
+function M.new()
+    local dir = fs.real(assert(fs.temp_dir "sample"))
+    task.defer(function() fs.remove(dir, { recursive = true }) end)
+    local made = assert(proc.run { argv = { root / "tests/fixtures/make-project.sh", dir } })
+    assert(made.status == 0, made.stderr)
+    return setmetatable({ dir = dir }, Project)
+end
+
+local function clean_environment(more)
+    local env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8",
+        TMPDIR = os.getenv "TMPDIR", ASAN_OPTIONS = os.getenv "ASAN_OPTIONS",
+        LSAN_OPTIONS = os.getenv "LSAN_OPTIONS", DGRUN_STDLIB = os.getenv "DGRUN_STDLIB" }
+    for name, value in pairs(more or {}) do
+        env[name] = value
+    end
+    return env
+end
+
+---Runs dgrun with these arguments.
+---@param argv string[]
+---@param opts? {env?: table, timeout?: number, cwd?: string}
+---@return {status: integer, stdout: string, stderr: string, all: string}
+function Project:run(argv, opts)
+    opts = opts or {}
+    local result = assert(proc.run {
+        argv = { binary, unpack(argv) }, cwd = opts.cwd or self.dir, clean_env = true,
+        env = clean_environment(opts.env), timeout = opts.timeout or 120,
+    })
+    result.all = result.stdout .. result.stderr
+    return result
+end
+
+---@return string? text of a file of the project
+function Project:read(path)
+    return fs.read(self.dir / path, { limit = 64 * 2 ^ 20 })
+end
+
+function Project:write(path, text)
+    assert(fs.write(self.dir / path, text))
+end
+
+---Replaces plain text in a file of the application and commits it.
+function Project:edit(path, from, to)
+    local text = assert(self:read(path))
+    local at, last = text:find(from, 1, true)
+    assert(at, "the text to replace is not in " .. path)
+    self:commit({ [path] = text:sub(1, at - 1) .. to .. text:sub(last + 1) })
+end
+
+---@param files table<string, string>
+---@return string commit
+function Project:commit(files)
+    return repository.commit(self.dir, files)
+end
+
+---All that a run could change: the local Fly, the database, the repository, the store.
+function Project:snapshot()
+    return repository.snapshot(self.dir)
+end
+
+---The local Fly of the project, while no run uses it: with_fly(function(call) … end)
+---@param body fun(call: fun(method: string, path: string, value?: table): integer, any)
+function Project:with_fly(body)
+    local json = require "dgrun.json"
+    local fly = sandbox.start { dir = self.dir / ".dgrun/sandbox",
+        apps = { "draft-app", "draft-app-prod" } }
+    local ok, e = pcall(body, function(method, path, value)
+        local answer = assert(require("host.http").request {
+            url = fly.url .. path, method = method, body = value and json.encode(value) or nil,
+            headers = { Authorization = "Bearer " .. fly.token },
+        })
+        return answer.status, answer.body ~= "" and json.decode(answer.body) or nil
+    end)
+    fly.close()
+    if not ok then
+        error(e, 0)
+    end
+end
+
+---Registers an image of the production app that behaves so.
+---@return string reference
+function Project:image(label, behaviour)
+    local ref = "registry.fly.io/draft-app-prod:" .. label
+    self:with_fly(function(call)
+        assert(call("POST", "/sandbox/v1/images", { ref = ref, behaviour = behaviour }) == 201)
+    end)
+    return ref
+end
+
+---The rows of a query on a SQLite database of the project.
+function Project:query(file, sql)
+    local db = assert(require("host.sqlite").open(self.dir / file, { read_only = true }))
+    local rows = assert(db:query(sql))
+    db:close()
+    return rows
+end
+
+return M
