@@ -1,6 +1,5 @@
 -- Planted secrets must not be found anywhere but in the children they are meant for.
 local fs = require "host.fs"
-local proc = require "host.proc"
 local sample = require "support.sample"
 local task = require "dgrun.task"
 
@@ -115,7 +114,7 @@ describe("secrets", function()
             local env = dg.environment "prod"
             dg.proc.run { argv = { "python3", "leak.py" }, env = {
                 A = env.secrets.SECRET_KEY, B = env.secrets.GEMINI_API_KEY,
-                C = env.secrets.S3_SECRET_ACCESS_KEY }, log = true }
+                C = env.secrets.S3_SECRET_ACCESS_KEY }, on_line = dg.log }
             print(env.secrets.SECRET_KEY, "x" .. env.secrets.SECRET_KEY)
             local child = assert(require("host.proc").spawn { argv = { "python3", "leak.py" },
                 env = { A = env.secrets.SECRET_KEY, B = env.secrets.GEMINI_API_KEY,
@@ -186,5 +185,3 @@ for name in "ABC":
         assert.matches("cannot connect", run.stderr)
     end)
 end)
-
-local _ = proc

@@ -1,5 +1,6 @@
 -- A real PostgreSQL in a temporary folder, as an unprivileged user, for the length of a test.
 local fs = require "host.fs"
+local host_task = require "host.task"
 local proc = require "host.proc"
 local task = require "dgrun.task"
 
@@ -54,12 +55,13 @@ function M.start()
             "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off" }),
         cwd = "/",
     })
-    local reader = task.spawn(function()
-        while server:read() do task.checkpoint() end
-    end)
+    -- Not a child of the test: those are awaited before its cleanup runs.
+    local reader = host_task.spawn(function()
+        while server:read() do end
+    end, { name = "postgres", daemon = true })
     task.defer(function()
         server:kill "SIGINT" -- fast shutdown
-        reader.cancel()
+        reader:join()
         server:wait()
     end)
     local url = ("postgresql://dgrun@127.0.0.1:%d/postgres"):format(port)
