@@ -10,27 +10,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "buf.h"
+#include "dburl.h"
+#include "dotenv.h"
 #include "err.h"
+#include "fs.h"
 #include "gate.h"
 #include "log.h"
-#include "mem.h"
 #include "opt.h"
 #include "secret.h"
 #include "task.h"
 
-/* The modules in the binary; all others called host.x are loaded from modules/x.so. */
-#define BUILT_IN(name) int luaopen_host_##name(lua_State *L) __attribute__((weak));
-BUILT_IN(time)
-BUILT_IN(fs)
-BUILT_IN(proc)
-BUILT_IN(git)
-BUILT_IN(yaml)
-BUILT_IN(migrations)
-BUILT_IN(dotenv)
-BUILT_IN(dburl)
 int luaopen_cjson_safe(lua_State *L);
+int luaopen_host_time(lua_State *L);
+int luaopen_host_proc(lua_State *L);
+int luaopen_host_git(lua_State *L);
+int luaopen_host_yaml(lua_State *L);
+int luaopen_host_migrations(lua_State *L);
 
+/* The modules in the binary; all others called host.x are loaded from modules/x.so. */
 static const luaL_Reg built_in[] = {
     {"cjson.safe", luaopen_cjson_safe},
     {"host.task", luaopen_host_task},
@@ -151,8 +148,6 @@ static int protected_open(lua_State *L)
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     for (const luaL_Reg *module = built_in; module->name; module++) {
-        if (!module->func)
-            continue;
         lua_pushcfunction(L, module->func);
         lua_setfield(L, -2, module->name);
     }

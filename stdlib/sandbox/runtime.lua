@@ -70,7 +70,10 @@ end
 local function simulated(world, app, machine, behaviour)
     local serves = #(machine.config.services or {}) > 0
     local crashes = serves and behaviour.crash
-    local seconds = crashes and world.pace or (serves and math.huge) or behaviour.seconds or world.pace
+    local seconds = behaviour.seconds or world.pace
+    if serves then
+        seconds = crashes and world.pace or math.huge
+    end
     for _, line in ipairs(behaviour.log or {}) do
         logs.add(world, app, machine, line)
     end

@@ -55,7 +55,8 @@ describe("bad input", function()
         local good = project:read "scripts/environments.yaml"
         project:write("scripts/environments.yaml", "environments:\n  prod: [1, 2\n  x: 1\n")
         refused(project, { "prod_deploy" }, 1, { "environments.yaml:3:" })
-        project:write("scripts/environments.yaml", (good:gsub("config: fly.prod", "confg: fly.prod")))
+        project:write("scripts/environments.yaml",
+            (good:gsub("config: fly.prod", "confg: fly.prod")))
         refused(project, { "prod_deploy" }, 1, { "confg", "config" })
         project:write("scripts/environments.yaml", good)
         project:commit { ["fly.prod.toml"] = 'app = "x"\n[deploy\n' }

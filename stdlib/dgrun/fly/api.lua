@@ -228,6 +228,9 @@ local function call(api, method, path, opts)
     local current = M.session()
     local answer
     local function send()
+        if api == "machines" and not M.is_sandbox() then
+            require("dgrun.fly.pace").wait(method, path)
+        end
         return current:request(request)
     end
     if opts.once then
