@@ -47,7 +47,7 @@ static int l_log(lua_State *L)
     struct git_call *c = git_call_common(L, "git.log", true, git_parse_log);
     c->subject = mem_string(to);
     GIT_ARGS(c, "log", "-z", "--no-show-signature", "--no-notes", "--encoding=UTF-8",
-             "--format=tformat:" GIT_LOG_FORMAT);
+             GIT_LOG_FORMAT);
     char *limit = mem_format("--max-count=%lld", opt_integer(L, 1, "limit", -1));
     proc_arg(c->setup, limit);
     mem_free(limit);

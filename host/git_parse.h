@@ -4,8 +4,9 @@
    as they are. */
 #include "git_command.h"
 
-/* "%H%x00%P%x00%an%x00%ae%x00%at%x00%cn%x00%ct%x00%s", records ended by NUL */
-#define GIT_LOG_FORMAT "%H%x00%P%x00%an%x00%ae%x00%at%x00%cn%x00%ct%x00%s"
+/* Fields and records end with NUL, given -z. */
+#define GIT_LOG_FORMAT                                                                   \
+    "--format=tformat:%H%x00%P%x00%an%x00%ae%x00%at%x00%cn%x00%ct%x00%s"
 
 int git_parse_nothing(lua_State *L, const struct proc_result *r,
                       const struct git_call *c);
@@ -28,7 +29,7 @@ struct git_reader git_reader_of(const struct buf *b);
 bool git_field(struct git_reader *r, char mark, const char **text, size_t *len);
 
 /* Set a field of the table on top of the stack: bytes as they are, text cleaned. */
-void git_set(lua_State *L, const char *name, const char *bytes, size_t len);
+void git_set(lua_State *L, const char *name, const char *text, size_t len);
 void git_set_text(lua_State *L, const char *name, const char *text, size_t len);
 
 /* nil and the error of output that is not what git prints. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "log.h"
 #include "mem.h"
@@ -14,7 +16,6 @@
 
 struct writing {
     uv_write_t req;
-    struct proc *proc;
     proc_written done;
     void *data;
 };
@@ -28,6 +29,8 @@ static void on_closed(uv_handle_t *handle)
     while (*link != p)
         link = &(*link)->next;
     *link = p->next;
+    if (p->stop && --p->family->stopping == 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 0);
     log_debug("proc=%d closed", p->pid);
     if (p->events)
         p->events->closed(p->owner);
@@ -66,19 +69,41 @@ static void group_kill(const struct proc *p, int signal)
         kill(-p->pid, signal);
 }
 
+/* Whether others than the child itself are left of its group. They became our children
+   when their parent ended (see proc_stop), so those who are dead are ours to bury. */
 static bool group_lives(const struct proc *p)
 {
+    while (waitpid(-p->pid, NULL, WNOHANG) > 0)
+        continue;
     return kill(-p->pid, 0) == 0 || errno == EPERM;
 }
 
 static void on_timer(uv_timer_t *timer);
 
-static void timer_start(struct proc *p, double seconds)
+static uint64_t milliseconds(double seconds)
 {
-    uint64_t ms = seconds < 1e9 ? (uint64_t)ceil(seconds * 1000) : (uint64_t)1e12;
-    uv_update_time(
-        p->family->loop); /* the loop's clock stands still while Lua computes */
+    return seconds < 1e9 ? (uint64_t)ceil(seconds * 1000) : (uint64_t)1e12;
+}
+
+static void timer_start(struct proc *p, uint64_t ms)
+{
+    uv_update_time(p->family->loop); /* it stands still while Lua computes */
     uv_timer_start(&p->timer, on_timer, ms, 0);
+}
+
+static uint64_t last_moment(const struct proc *p)
+{
+    return p->kill_at + (p->killed ? LINGER_MS : 0);
+}
+
+/* Some of a stopped group live on, or die right now, and hold no pipe. No event tells of
+   the end of a grandchild, so ask again, less and less often. */
+static void ask_again(struct proc *p)
+{
+    uint64_t now = uv_now(p->family->loop);
+    uint64_t left = last_moment(p) > now ? last_moment(p) - now : 0;
+    p->patience = p->patience ? p->patience * 2 : 2;
+    timer_start(p, p->patience < left ? p->patience : left);
 }
 
 /* After the exit: close what is left, or wait a bounded time for those who hold it. */
@@ -86,11 +111,13 @@ static void settle(struct proc *p)
 {
     if (!p->exited || uv_is_closing((uv_handle_t *)&p->timer))
         return;
-    bool survivors = p->stop && !p->killed && group_lives(p);
-    if (p->reading == 0 && !survivors)
+    bool in_time = !p->killed || uv_now(p->family->loop) < last_moment(p);
+    if (p->reading > 0 && !p->stop && !p->paused)
+        timer_start(p, LINGER_MS);
+    else if (p->reading == 0 && p->stop && in_time && group_lives(p))
+        ask_again(p);
+    else if (p->reading == 0)
         proc_handle_close(&p->timer);
-    else if (!p->stop && !p->paused)
-        timer_start(p, LINGER_MS / 1000.0);
 }
 
 void proc_forget_output(struct proc *p)
@@ -103,16 +130,19 @@ void proc_forget_output(struct proc *p)
 static void on_timer(uv_timer_t *timer)
 {
     struct proc *p = timer->data;
+    bool patient = p->exited && p->reading == 0 && uv_now(timer->loop) < last_moment(p);
     if (!p->stop && !p->exited) {
         proc_stop(p, PROC_TIMEOUT);
+    } else if (p->stop && patient) {
+        settle(p);
     } else if (p->stop && !p->killed) {
         p->killed = true;
+        p->patience = 0;
         group_kill(p, SIGKILL);
-        timer_start(p, LINGER_MS / 1000.0);
+        timer_start(p, LINGER_MS);
         settle(p);
     } else {
-        if (!p->exited &&
-            p->family->ending) { /* not even SIGKILL ends it: leave it behind */
+        if (!p->exited && p->family->ending) { /* not even SIGKILL ends it: leave it */
             p->exited = true;
             proc_handle_close(&p->process);
         }
@@ -159,7 +189,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 
 void proc_pause(struct proc *p, bool paused)
 {
-    if (p->paused == paused)
+    if (p->paused == paused || (paused && p->stop)) /* its end must be seen */
         return;
     p->paused = paused;
     for (int i = 0; i < 2; i++) {
@@ -190,7 +220,6 @@ void proc_write(struct proc *p, const char *bytes, size_t len, proc_written done
         return;
     }
     struct writing *w = mem_alloc(sizeof *w);
-    w->proc = p;
     w->done = done;
     w->data = data;
     uv_buf_t buf = uv_buf_init((char *)bytes, (unsigned)len);
@@ -230,7 +259,7 @@ void proc_live(struct proc *p)
     if (p->input_open)
         input_start(p);
     if (p->setup->timeout > 0)
-        timer_start(p, p->setup->timeout);
+        timer_start(p, milliseconds(p->setup->timeout));
 }
 
 void proc_stop(struct proc *p, enum proc_stop reason)
@@ -238,8 +267,12 @@ void proc_stop(struct proc *p, enum proc_stop reason)
     if (p->stop || uv_is_closing((uv_handle_t *)&p->timer))
         return;
     p->stop = reason;
+    /* Grandchildren come to us, not to init, when their parent ends before them. */
+    if (p->family->stopping++ == 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1);
     group_kill(p, SIGTERM);
-    timer_start(p, p->setup->grace);
+    timer_start(p, milliseconds(p->setup->grace));
+    p->kill_at = uv_now(p->family->loop) + milliseconds(p->setup->grace);
     proc_pause(p, false);
     settle(p);
 }

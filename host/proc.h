@@ -87,7 +87,6 @@ int proc_status(const struct proc *p);      /* 128 + signal for one that a signa
 int proc_term_signal(const struct proc *p); /* 0: none */
 int proc_pid(const struct proc *p);
 double proc_seconds(const struct proc *p); /* from start to exit */
-const struct proc_setup *proc_setup_of(const struct proc *p);
 
 /* Standard input of a child started with PROC_INPUT_PIPE. `bytes` must live until `done`,
    which is called once with 0 or a libuv error (UV_EPIPE when the child reads no more),

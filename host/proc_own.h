@@ -8,6 +8,7 @@
 struct family { /* the children of one Lua state that are not closed */
     struct proc *first;
     uv_loop_t *loop;
+    unsigned stopping; /* those that were asked to end */
     bool ending;
 };
 
@@ -27,8 +28,10 @@ struct proc {
     int signal;
     uint64_t started;
     uint64_t ended;
-    unsigned handles; /* not closed yet */
-    unsigned reading; /* output pipes not closed */
+    uint64_t kill_at;  /* of the loop's clock, once it is stopped */
+    uint64_t patience; /* milliseconds until the next look at the group */
+    unsigned handles;  /* not closed yet */
+    unsigned reading;  /* output pipes not closed */
     bool input_open;
     bool exited;
     bool killed;
