@@ -8,7 +8,7 @@ local proc = {}
 ---@class host.proc.options
 ---@field argv string[] the program, found in the child's PATH, and its arguments
 ---@field cwd? string
----@field env? table<string, string|host.secret.value|false> changes to the environment; false removes
+---@field env? table<string, string|host.secret.value|false> changes; false removes
 ---@field clean_env? boolean the environment is `env` alone
 ---@field stdin? string|host.secret.value|true true, for spawn alone: a pipe that child:write fills
 ---@field timeout? number seconds, then the child is stopped
