@@ -11,13 +11,9 @@
 #include "mem.h"
 #include "secret.h"
 
-enum {
-    KEY_SIZE = 32,
-    NONCE_SIZE = 12,
-    TAG_SIZE = 16,
-    HEAD_SIZE = NONCE_SIZE + TAG_SIZE,
-    VALUE_LIMIT = 16 * 1024 * 1024,
-};
+enum { KEY_SIZE = 32, NONCE_SIZE = 12, TAG_SIZE = 16, HEAD_SIZE = NONCE_SIZE + TAG_SIZE };
+
+static const size_t value_limit = (size_t)16 * 1024 * 1024;
 
 static int push_hex(lua_State *L, const unsigned char *bytes, size_t len)
 {
@@ -93,7 +89,8 @@ static void check_key(lua_State *L, int index, const char *op, unsigned char *ke
     size_t len;
     const char *hex = check_bytes(L, index, op, &len);
     size_t size = 0;
-    if (len != 2 * KEY_SIZE || !OPENSSL_hexstr2buf_ex(key, KEY_SIZE, &size, hex, '\0'))
+    if (len != (size_t)KEY_SIZE * 2 ||
+        !OPENSSL_hexstr2buf_ex(key, KEY_SIZE, &size, hex, '\0'))
         err_argument(L, op, "the key is not %d bytes in hex", KEY_SIZE);
 }
 
@@ -104,7 +101,7 @@ static int l_encrypt(lua_State *L)
     const char *bytes = check_bytes(L, 1, "digest.encrypt", &len);
     unsigned char key[KEY_SIZE];
     check_key(L, 2, "digest.encrypt", key);
-    if (len > VALUE_LIMIT)
+    if (len > value_limit)
         return err_argument(L, "digest.encrypt", "the value is too long");
     unsigned char *box = mem_alloc(HEAD_SIZE + len);
     EVP_CIPHER_CTX *cipher = EVP_CIPHER_CTX_new();
@@ -135,7 +132,7 @@ static int l_decrypt(lua_State *L)
     check_key(L, 2, "digest.decrypt", key);
     const char *name = luaL_checkstring(L, 3);
     unsigned char *box = mem_alloc(len + 1);
-    int size = len > 2 * VALUE_LIMIT
+    int size = len > 2 * value_limit
                    ? -1
                    : EVP_DecodeBlock(box, (const unsigned char *)text, (int)len);
     while (size > 0 && len && text[len - 1] == '=') {
@@ -154,7 +151,7 @@ static int l_decrypt(lua_State *L)
     EVP_CIPHER_CTX_free(cipher);
     mem_wipe(key, sizeof key);
     if (done)
-        secret_push(L, secret_derive(name, value, (size_t)(used + last)));
+        secret_push(L, secret_derive(name, value, (size_t)used + (size_t)last));
     mem_wipe(value, (size_t)(size > 0 ? size : 0));
     mem_free(value);
     mem_free(box);
@@ -168,7 +165,7 @@ static int l_base64(lua_State *L)
 {
     size_t len;
     const char *bytes = check_bytes(L, 1, "digest.base64", &len);
-    if (len > VALUE_LIMIT)
+    if (len > value_limit)
         return err_argument(L, "digest.base64", "the value is too long");
     const struct secret *sealed = secret_test(L, 1);
     if (!sealed) {

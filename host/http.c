@@ -372,9 +372,11 @@ struct err *http_error(const struct transfer *t)
         return err_cancelled(t->op);
     if (!t->finished || (t->result == CURLE_OK && !t->too_large))
         return NULL;
-    const char *reason = t->too_large   ? "the answer is larger than allowed"
-                         : t->reason[0] ? t->reason
-                                        : curl_easy_strerror(t->result);
+    const char *reason = curl_easy_strerror(t->result);
+    if (t->too_large)
+        reason = "the answer is larger than allowed";
+    else if (t->reason[0])
+        reason = t->reason;
     struct err *e = err_new(code_of(t), t->op, "%s: %s", t->target, reason);
     if (t->too_large)
         err_field_int(e, "limit", t->limit);

@@ -46,7 +46,9 @@ void revision_fini(struct revision *r)
 
 static char peek(const struct scanner *s, size_t ahead)
 {
-    return (size_t)(s->end - s->at) > ahead ? s->at[ahead] : '\0';
+    if ((size_t)(s->end - s->at) <= ahead)
+        return '\0';
+    return s->at[ahead];
 }
 
 static void add_escape(struct scanner *s)

@@ -1,6 +1,7 @@
 #include "opt.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static unsigned distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b);
     if (la >= NAME_LIMIT || lb >= NAME_LIMIT)
-        return NAME_LIMIT;
+        return UINT_MAX;
     unsigned rows[3][NAME_LIMIT + 1];
     unsigned *before = rows[0], *above = rows[1], *row = rows[2];
     for (size_t j = 0; j <= lb; j++)

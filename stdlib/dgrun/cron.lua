@@ -119,7 +119,7 @@ end
 ---Updates a machine that is not running, and starts it: only that arms the schedule again.
 local function apply_update(opts, cron, machine, wanted, version)
     if not wait_for_tick(opts, cron, machine) then
-        effect.note(("%s still runs a tick; left as it is, cron.verify will tell"):format(cron.name))
+        effect.note(("%s still runs a tick; it is left as it is"):format(cron.name))
         return { id = machine.id, skipped = true }
     end
     leases.with(opts.app, { machine.id }, function(nonces)
