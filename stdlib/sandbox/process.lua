@@ -68,6 +68,14 @@ local function environment_of(world, app, machine, recipe, port)
     return env
 end
 
+---The command so that it ends with dgrun, also when dgrun is killed and cannot end it.
+local function bound_to_us(argv)
+    if not fs.exists("/usr/bin/setpriv") then
+        return argv
+    end
+    return { "/usr/bin/setpriv", "--pdeathsig", "KILL", "--", unpack(argv) }
+end
+
 ---A port nobody listens on now.
 local function free_port()
     local server = assert(require("host.server").listen {})
@@ -103,7 +111,7 @@ function M.start(world, app, machine, image)
     local child, failure = nil, { code = "proc.not_found", msg = "the image has no command" }
     if argv[1] then
         child, failure = require("host.proc").spawn {
-            argv = argv, cwd = image.dir, clean_env = true, grace = 2,
+            argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 2,
             env = environment_of(world, app, machine, recipe, port),
         }
     end

@@ -85,6 +85,7 @@ end
 ---@field machine? table nil when it is created
 ---@field config? table the new configuration; nil when it is destroyed
 ---@field standby? boolean
+---@field beside? string id of the machine that it is the second to, when that is there already
 
 ---@class dgrun.fly.changes
 ---@field create dgrun.fly.change[]
@@ -93,7 +94,9 @@ end
 ---@field unchanged table[] machines
 
 ---@param config dgrun.fly.config
----@param wanted {image: string, metadata: table, ha: boolean}
+---`first` tells whether no deploy was ever completed: one that was cut short may have created a
+---group's first machine and not its second.
+---@param wanted {image: string, metadata: table, ha: boolean, first: fun(): boolean}
 ---@param all table[] the app's machines
 ---@return dgrun.fly.changes
 function M.find(config, wanted, all)
@@ -113,7 +116,8 @@ function M.find(config, wanted, all)
     for _, machine in ipairs(all) do
         if machines.is_managed(machine) then
             local group = machines.group(machine)
-            populated[group] = true
+            populated[group] = populated[group] or {}
+            table.insert(populated[group], machine.id)
             if not groups[group] then
                 table.insert(changes.destroy, { group = group, machine = machine })
             else
@@ -127,13 +131,16 @@ function M.find(config, wanted, all)
         end
     end
     for _, group in ipairs(config_of.groups(config)) do
-        if not populated[group] then
+        local there = populated[group] or {}
+        if #there == 0 or (#there == 1 and wanted.ha and wanted.first()) then
             local new = configuration(group)
             new.guest = new.guest or { cpu_kind = "shared", cpus = 1, memory_mb = 256 }
-            table.insert(changes.create, { group = group, config = new })
+            if #there == 0 then
+                table.insert(changes.create, { group = group, config = new })
+            end
             if wanted.ha then
                 table.insert(changes.create, { group = group, config = config_of.copy(new),
-                    standby = not new.services })
+                    standby = not new.services, beside = there[1] })
             end
         end
     end

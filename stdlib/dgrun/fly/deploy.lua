@@ -183,7 +183,7 @@ end
 local function create_all(deploy, changes)
     local created = {}
     for _, change in ipairs(changes.create) do
-        local machine = create(deploy, change, created[change.group])
+        local machine = create(deploy, change, created[change.group] or change.beside)
         created[change.group] = created[change.group] or (not deploy.plan and machine.id)
     end
 end
@@ -290,6 +290,7 @@ function M.deploy(opts)
     }
     local changes = changes_of.find(config, {
         image = deploy.image, ha = opts.ha ~= false,
+        first = function() return not releases.current(opts.app) end,
         metadata = {
             dgrun_commit = opts.commit,
             dgrun_secrets = deploy.secrets_version and tostring(deploy.secrets_version),
