@@ -238,8 +238,11 @@ function M.upgrade(opts)
         after = { apply = after, revision = table.concat(goal, ", ") },
         before = { revision = #current > 0 and table.concat(current, ", ") or "none" },
         apply = function()
-            local exit, lines = run_alembic(opts, target)
-            return judge(opts, pending, exit, lines)
+            -- Never stopped in the middle: a cancel waits until the migrations are through.
+            return require("dgrun.task").shield(function()
+                local exit, lines = run_alembic(opts, target)
+                return judge(opts, pending, exit, lines)
+            end)
         end,
     }
     return { from = current, to = goal, applied = effect.planning() and ids_of(pending) or applied }

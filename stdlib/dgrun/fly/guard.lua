@@ -38,7 +38,7 @@ function M.refuse_older(opts)
         elseif commit ~= opts.commit then
             local ok, older = pcall(git.is_ancestor, { dir = opts.dir or ".",
                 ancestor = opts.commit, descendant = commit })
-            if err.is(older, "cancelled") then
+            if err.is(older, "cancelled") or err.is(older, "git.shallow") then
                 err.raise(older)
             elseif not ok then
                 effect.note(("%s runs %s, which is not in this repository: not compared"):format(

@@ -1,0 +1,220 @@
+local fs = require "host.fs"
+local http = require "host.http"
+local proc = require "host.proc"
+local secret = require "host.secret"
+local server = require "host.server"
+local task = require "dgrun.task"
+
+---A server whose requests go to `handler`, for the length of `body(base)`.
+local function serving(handler, body)
+    local s = assert(server.listen {})
+    task.scope(function()
+        local acceptor = task.spawn(function()
+            while true do
+                local request = s:accept()
+                if not request then
+                    return
+                end
+                task.spawn(function() handler(request) end)
+            end
+        end)
+        local ok, e = pcall(body, ("http://127.0.0.1:%d"):format(s:port()))
+        s:close()
+        acceptor.cancel()
+        if not ok then
+            error(e, 0)
+        end
+    end)
+end
+
+---A raw TCP peer that answers with these bytes and closes.
+local function raw_peer(bytes, body)
+    local child = assert(proc.spawn {
+        argv = { "/usr/bin/python3", "-c", [[
+import os, socket
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+print(s.getsockname()[1], flush=True)
+c, _ = s.accept()
+c.recv(65536)
+c.sendall(os.environb[b"BYTES"])
+c.close()]] },
+        env = { BYTES = bytes },
+    })
+    local port = assert(child:read()).line
+    local ok, e = pcall(body, "http://127.0.0.1:" .. port)
+    child:kill "SIGKILL"
+    while child:read() do task.checkpoint() end
+    child:wait()
+    if not ok then
+        error(e, 0)
+    end
+end
+
+local function code_of(opts)
+    local answer, e = http.request(opts)
+    assert.is_nil(answer)
+    return e.code, e
+end
+
+describe("host.http", function()
+    it("asks and hears: method, headers, body, status", function()
+        serving(function(request)
+            request:reply { status = 201, headers = { ["X-Method"] = request.method },
+                body = request.headers["x-one"] .. request.body }
+        end, function(base)
+            local answer = assert(http.request { url = base .. "/p", method = "PUT",
+                headers = { ["X-One"] = "1 " }, body = "body" })
+            assert.equal(201, answer.status)
+            assert.equal("1 body", answer.body)
+            assert.equal("PUT", answer.headers["x-method"])
+        end)
+    end)
+
+    it("has many transfers at once", function()
+        local list = {}
+        for i = 1, 20 do
+            list[i] = i
+        end
+        serving(function(request)
+            task.sleep(0.01)
+            request:reply { status = 200, body = request.query.i }
+        end, function(base)
+            local bodies = task.map(list, {}, function(i)
+                return assert(http.request { url = base .. "/?i=" .. i }).body
+            end)
+            for i = 1, 20 do
+                assert.equal(tostring(i), bodies[i])
+            end
+        end)
+    end)
+
+    it("opens a sealed header and body for the wire only", function()
+        local token = secret.new("TOKEN", "sealed-token-value")
+        serving(function(request)
+            request:reply { status = 200, body = tostring(
+                request.headers.authorization == "Bearer sealed-token-value"
+                and request.body == "x=sealed-token-value") }
+        end, function(base)
+            local answer = assert(http.request { url = base, method = "POST",
+                headers = { Authorization = "Bearer " .. token }, body = "x=" .. token })
+            assert.equal("true", answer.body)
+        end)
+        local _, e = code_of { url = "http://127.0.0.1:1/", headers = { A = token } }
+        assert.is_nil(tostring(e):find("sealed-token", 1, true))
+    end)
+
+    it("refuses what would end a header line, and what is no request", function()
+        for _, headers in ipairs { { A = "1\r\nB: 2" }, { ["A\r\nB"] = "1" }, { [""] = "1" },
+            { A = {} } } do
+            local ok, e = pcall(http.request, { url = "http://127.0.0.1:1/", headers = headers })
+            assert.is_false(ok)
+            assert.equal("input.invalid", e.code)
+        end
+        assert.is_false(pcall(http.request, { url = "http://127.0.0.1:1/", method = "GET /" }))
+        assert.equal("http.invalid_url", code_of { url = "file:///etc/passwd" })
+        assert.equal("http.invalid_url", code_of { url = "ftp://127.0.0.1/" })
+        local ok, e = pcall(http.request, { url = "http://x/", verify = false })
+        assert.is_false(ok)
+        assert.equal("input.unknown_option", e.code)
+    end)
+
+    it("tells failures apart, without the query", function()
+        local code, e = code_of { url = "http://127.0.0.1:1/path?secret=1" }
+        assert.equal("http.connect", code)
+        assert.matches("GET http://127.0.0.1:1/path:", e.msg, 1, true)
+        assert.equal("no", e.sent)
+        assert.equal("http.resolve", code_of { url = "http://nosuch.invalid/" })
+        raw_peer("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort", function(base)
+            assert.equal("http.reset", code_of { url = base })
+        end)
+        raw_peer("", function(base)
+            assert.equal("http.reset", code_of { url = base })
+        end)
+        serving(function(request) request:abort() end, function(base)
+            assert.equal("http.reset", code_of { url = base, method = "POST", body = "x" })
+        end)
+    end)
+
+    it("ends what takes too long, and what is too large", function()
+        serving(function(request)
+            if request.path == "/slow" then
+                task.sleep(60)
+            end
+            request:reply { status = 200, body = ("x"):rep(100000) }
+        end, function(base)
+            assert.equal("http.timeout", code_of { url = base .. "/slow", timeout = 0.05 })
+            assert.equal("http.too_large", code_of { url = base, limit = 1000 })
+            assert.equal(100000, #assert(http.request { url = base, limit = 100000 }).body)
+        end)
+    end)
+
+    it("is cancelled with its task", function()
+        serving(function(request)
+            task.sleep(60)
+            request:reply { status = 200 }
+        end, function(base)
+            local ok, e = pcall(task.timeout, 0.02, function()
+                local _, cancelled = http.request { url = base }
+                assert(cancelled.code == "cancelled")
+            end)
+            assert.is_false(ok)
+            assert.equal("timeout", e.code)
+        end)
+    end)
+
+    it("streams down, with little in memory, and up from a file", function()
+        local size = 8 * 1024 * 1024
+        serving(function(request)
+            if request.method == "GET" then
+                request:reply { status = 200, body = ("x"):rep(size) }
+            else
+                request:reply { status = 200, body = tostring(#request.body) }
+            end
+        end, function(base)
+            local stream = assert(http.stream { url = base })
+            assert.equal(200, stream:status())
+            local got = 0
+            for chunk in function() return stream:read() end do
+                got = got + #chunk
+            end
+            assert.equal(size, got)
+            stream:close()
+            local early = assert(http.stream { url = base })
+            assert.is_true(#early:read() > 0)
+            early:close()
+            local path = fs.temp_dir("http") / "file"
+            assert(fs.write(path, ("y"):rep(size)))
+            local answer = assert(http.request { url = base, method = "PUT", body_file = path })
+            assert.equal(tostring(size), answer.body)
+            fs.remove(path)
+        end)
+    end)
+
+    it("verifies certificates, always", function()
+        local dir = assert(fs.temp_dir("tls"))
+        local made = assert(proc.run { cwd = dir, argv = { "openssl", "req", "-x509", "-nodes",
+            "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=localhost", "-addext",
+            "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem" } })
+        assert.equal(0, made.status)
+        local probe = assert(server.listen {})
+        local port = probe:port()
+        probe:close()
+        local child = assert(proc.spawn { cwd = dir, argv = { "openssl", "s_server", "-quiet",
+            "-www", "-accept", tostring(port), "-cert", "cert.pem", "-key", "key.pem" } })
+        local url = ("https://localhost:%d/"):format(port)
+        local code, e
+        task.timeout(20, function()
+            repeat
+                code, e = code_of { url = url }
+                task.sleep(0.02)
+            until code ~= "http.connect"
+        end)
+        assert.equal("http.tls", code, tostring(e))
+        assert.equal(200, assert(http.request { url = url, ca_file = dir / "cert.pem" }).status)
+        child:kill "SIGKILL"
+        child:wait()
+        fs.remove(dir, { recursive = true })
+    end)
+end)
