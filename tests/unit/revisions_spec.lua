@@ -67,7 +67,8 @@ describe("revision graphs", function()
         assert.equal("migrations.missing_down_revision", code_of(graph_of, { a1 = "'gone'" }))
         assert.equal("migrations.duplicate_revision", code_of(graph_of,
             { a1 = "None", b1 = "revision = 'a1'\ndown_revision = None\n" }))
-        assert.equal("migrations.unreadable", code_of(graph_of, { a1 = "revision = make()\nx=1\n" }))
+        assert.equal("migrations.unreadable",
+            code_of(graph_of, { a1 = "revision = make()\nx = 1\n" }))
         local graph = graph_of(diamond)
         assert.equal("migrations.unknown_revision",
             code_of(revisions.pending, graph, { "other" }, "head"))
@@ -105,7 +106,8 @@ branch_labels = {"one", 'two'}
             env = { DATABASE_URL = "sqlite+aiosqlite://", PYTHONDONTWRITEBYTECODE = "1" } })
         assert.equal(0, result.status, result.stderr)
         local count = 0
-        for down, id in result.stdout:gmatch("([%w<>, ]-) %-> (%w+)") do
+        for line in result.stdout:gmatch("[^\n]+") do
+            local down, id = line:match("^(.-) %-> (%w+)")
             count = count + 1
             local revision = assert(graph.by_id[id], id)
             for _, parent in ipairs(revision.down) do

@@ -1,0 +1,294 @@
+local cron = require "dgrun.cron"
+local deploy = require("dgrun.fly.deploy").deploy
+local fly_run = require "support.fly_run"
+local fs = require "host.fs"
+local health = require "dgrun.fly.health"
+local leases = require "dgrun.fly.leases"
+local secret = require "host.secret"
+local secrets = require "dgrun.secrets"
+local task = require "dgrun.task"
+
+local toml = [=[
+app = "web"
+primary_region = "ewr"
+[deploy]
+wait_timeout = "3s"
+%s
+[http_service]
+internal_port = 8080
+auto_start_machines = true
+[[http_service.checks]]
+path = "/health"
+interval = "15s"
+timeout = "2s"
+%s
+]=]
+
+local function config(dir, deploy_lines, more)
+    local path = dir / "fly.toml"
+    assert(fs.write(path, toml:format(deploy_lines or "", more or "")))
+    return path
+end
+
+local function image(name)
+    return "registry.fly.io/web:" .. name
+end
+
+local function failed(record, code)
+    assert.equal("failed", record.status)
+    assert.equal(code, record.error.code, tostring(record.error))
+    return record.error
+end
+
+local function kinds(record)
+    local list = {}
+    for i, effect in ipairs(record.effects) do
+        list[i] = effect.kind
+    end
+    return list
+end
+
+local function statuses(fly)
+    local _, answer = fly.call("GET", "/api/v1/apps/web/releases")
+    local list = {}
+    for i, release in ipairs(answer.releases) do
+        list[i] = release.status
+    end
+    return list
+end
+
+describe("fly.deploy", function()
+    health.smoke_seconds = 0.5
+
+    it("creates, skips what is current, updates, and rolls no further than a bad machine", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir)
+            for name, behaviour in pairs { a = {}, b = {}, sick = { health = "critical" } } do
+                fly.register(image(name), behaviour)
+            end
+            local function go(name, plan)
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image(name) }
+                end, plan)
+            end
+            local plan = go("a", true)
+            assert.equal("done", plan.status, tostring(plan.error))
+            local first = go "a"
+            assert.equal("done", first.status, tostring(first.error))
+            assert.same(kinds(plan), kinds(first))
+            assert.same({ "fly.ip.create", "fly.ip.create", "fly.release.create",
+                "fly.machine.create", "fly.machine.create" }, kinds(first))
+            assert.equal(2, #first.value.machines)
+            assert.matches("@sha256:", first.value.image)
+
+            assert.same({}, kinds(go "a"))
+            assert.same({ "fly.release.create", "fly.machine.update", "fly.machine.update" },
+                kinds(go "b"))
+            assert.same({ "complete", "complete" }, statuses(fly))
+
+            local e = failed(go "sick", "fly.unhealthy")
+            assert.matches("servicecheck%-00%-http%-8080 is critical", e.msg)
+            assert.equal("failed", statuses(fly)[1])
+            local tags, _ = {}, nil
+            _, tags = fly.call("GET", "/v1/apps/web/machines")
+            local count = {}
+            for _, machine in ipairs(tags) do
+                count[machine.image_ref.tag] = (count[machine.image_ref.tag] or 0) + 1
+                assert.equal(404, (fly.call("GET", "/v1/apps/web/machines/" .. machine.id
+                    .. "/lease")))
+            end
+            assert.same({ b = 1, sick = 1 }, count)
+        end)
+    end)
+
+    it("fails at once for a machine that crashes or does not boot", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir)
+            fly.register(image "crash", { crash = true })
+            fly.register(image "dead", { boot = "fail" })
+            local function go(name)
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image(name) }
+                end)
+            end
+            assert.equal(1, failed(go "crash", "fly.crashed").exit_code)
+            failed(go "dead", "fly.boot_failed")
+        end)
+    end)
+
+    it("runs the release command first; when it fails nothing else happens", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir, 'release_command = "migrate all"')
+            fly.register(image "a", { exit_code = 2, log = { "no table" } })
+            local e = failed(execute(function()
+                return deploy { app = "web", config = path, image = image "a" }
+            end), "fly.release_command_failed")
+            assert.equal(2, e.exit_code)
+            assert.equal("no table", e.lines[1])
+            local _, machines = fly.call("GET", "/v1/apps/web/machines")
+            assert.same({}, machines)
+        end)
+    end)
+
+    it("destroys machines of groups that are gone, and leaves others alone", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a")
+            local function machine(metadata)
+                return fly.create { config = { image = image "a", metadata = metadata } }
+            end
+            local old = machine { fly_platform_version = "v2", fly_process_group = "gone" }
+            local foreign = machine { mine = "yes" }
+            fly.wait(old.id, "stopped")
+            local record = execute(function()
+                return deploy { app = "web", config = config(fly.dir), image = image "a" }
+            end)
+            assert.equal("done", record.status, tostring(record.error))
+            fly.until_true(function() return fly.get(old.id).state == "destroyed" end)
+            assert.are_not.equal("destroyed", fly.get(foreign.id).state)
+        end)
+    end)
+
+    it("survives answers that are lost: one machine each", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a")
+            for _, when in ipairs { "before", "after" } do
+                fly.call("POST", "/sandbox/v1/faults", { method = "POST",
+                    path = "^/v1/apps/web/machines$", reset = true, when = when })
+            end
+            local record = execute(function()
+                return deploy { app = "web", config = config(fly.dir), image = image "a" }
+            end)
+            assert.equal("done", record.status, tostring(record.error))
+            local _, machines = fly.call("GET", "/v1/apps/web/machines")
+            assert.equal(2, #machines)
+        end)
+    end)
+
+    it("waits for a lease, and gives up with its holder's name", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a")
+            fly.register(image "b")
+            local path = config(fly.dir)
+            local function go(name)
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image(name) }
+                end)
+            end
+            local id = go("a").value.machines[1]
+            fly.call("POST", ("/v1/apps/web/machines/%s/lease?ttl=60"):format(id))
+            local before = leases.acquire_within
+            leases.acquire_within = 0.2
+            local e = failed(go "b", "fly.lease_held")
+            leases.acquire_within = before
+            assert.matches("sandbox@example.com", e.msg)
+        end)
+    end)
+
+    it("names an app, an image or a strategy that is not there", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir)
+            fly.register(image "a")
+            local function go(opts)
+                opts.config = path
+                return execute(function() return deploy(opts) end)
+            end
+            failed(go { app = "nosuch", image = image "a" }, "fly.no_app")
+            failed(go { app = "web", image = image "nosuch" }, "fly.no_image")
+            failed(go { app = "web", image = image "a", strategy = "canary" }, "fly.no_strategy")
+            failed(go { app = "web", image = image "a", stratgy = "x" }, "input.unknown_option")
+        end)
+    end)
+end)
+
+describe("secrets.sync", function()
+    it("sets what changed, once", function()
+        fly_run.with(function(fly, execute)
+            local function go(values, plan)
+                return execute(function()
+                    return secrets.sync { app = "web", secrets = values }
+                end, plan)
+            end
+            local one = { A = secret.new("A", "value-one"), B = "literal" }
+            assert.same({ "fly.secrets.set" }, kinds(go(one, true)))
+            assert.same({ secrets = {} }, select(2, fly.call("GET", "/v1/apps/web/secrets")))
+            assert.same({ "A", "B" }, go(one).value.set)
+            assert.same({}, go(one).value.set)
+            local two = { A = secret.new("A", "value-two"), B = "literal" }
+            assert.same({ "A" }, go(two).value.set)
+            -- Somebody else changed it: Fly's digest is another one.
+            fly.call("POST", "/v1/apps/web/secrets", { values = { B = "theirs" } })
+            local again = go(two)
+            assert.same({ "B" }, again.value.set)
+            assert.equal(4, again.value.version)
+        end)
+    end)
+end)
+
+describe("cron", function()
+    local cron_toml = '[processes]\ncron = "%s"\n[[vm]]\nmemory = "512mb"\n'
+
+    local function declare(fly, command)
+        assert(fs.write(fly.dir / "cron.toml", cron_toml:format(command or "run the job")))
+        return { app = "web", dir = fly.dir, image = image "a", crons = { {
+            name = "job", config = "cron.toml", schedule = "hourly",
+            when_running = { wait = 0.2, ["then"] = "skip" },
+        } } }
+    end
+
+    local function job(fly)
+        local _, machines = fly.call("GET", "/v1/apps/web/machines")
+        assert.equal(1, #machines)
+        return machines[1]
+    end
+
+    it("creates, leaves alone, converges the whole declaration, and starts it again", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a")
+            local function sync(opts) return execute(function() cron.sync(opts) end) end
+            assert.same({ "fly.machine.create" }, kinds(sync(declare(fly))))
+            fly.wait(job(fly).id, "stopped")
+            assert.same({}, kinds(sync(declare(fly))))
+            assert.same({ "fly.machine.update" }, kinds(sync(declare(fly, "run another job"))))
+            local machine = fly.wait(job(fly).id, "stopped")
+            assert.same({ "run", "another", "job" }, machine.config.init.cmd)
+            assert.equal("hourly", machine.config.schedule)
+            local starts = 0
+            for _, event in ipairs(machine.events) do
+                starts = starts + (event.type == "start" and 1 or 0)
+            end
+            assert.equal(2, starts)
+            local verified = execute(function() cron.verify(declare(fly, "run another job")) end)
+            assert.equal("done", verified.status, tostring(verified.error))
+            failed(execute(function() cron.verify(declare(fly)) end), "cron.drift")
+        end)
+    end)
+
+    it("does not interrupt a tick, unless told to", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a", { seconds = 3600 })
+            execute(function() cron.sync(declare(fly)) end)
+            local id = job(fly).id
+            fly.wait(id, "started")
+            local record = execute(function() cron.sync(declare(fly, "other")) end)
+            assert.equal("done", record.status, tostring(record.error))
+            assert.same({ "run", "the", "job" }, fly.get(id).config.init.cmd)
+            local opts = declare(fly, "other")
+            opts.crons[1].when_running["then"] = "fail"
+            failed(execute(function() cron.sync(opts) end), "cron.busy")
+            opts.crons[1].when_running["then"] = "interrupt"
+            record = execute(function() cron.sync(opts) end)
+            assert.equal("done", record.status, tostring(record.error))
+            assert.same({ "other" }, fly.get(id).config.init.cmd)
+        end)
+    end)
+
+    it("refuses schedules that Fly does not have", function()
+        fly_run.with(function(fly, execute)
+            local opts = declare(fly)
+            opts.crons[1].schedule = "*/5 * * * *"
+            failed(execute(function() cron.sync(opts) end), "cron.invalid_schedule")
+            failed(execute(function() cron.image { app = "web" } end), "cron.no_web_machine")
+            task.checkpoint()
+        end)
+    end)
+end)
