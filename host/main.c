@@ -1,4 +1,6 @@
 /* Arguments in, exit status out. What the words mean is stdlib/dgrun/cli. */
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -88,8 +90,18 @@ static void push_arguments(lua_State *L, int argc, char **argv)
     }
 }
 
+/* Started without one of the three standard streams, the next file opened would take its
+   place, be written to as output, and libuv would abort on closing it. */
+static void open_missing_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", O_RDWR); /* takes the lowest free number: fd */
+}
+
 int main(int argc, char **argv)
 {
+    open_missing_streams();
     signal(SIGPIPE, SIG_IGN);
     argv = uv_setup_args(argc, argv);
     lua_State *L = vm_open(argv[0]);

@@ -24,6 +24,16 @@ describe("dgrun", function()
         assert.equal(0, run.status, run.all)
     end)
 
+    it("runs without standard streams", function()
+        local project = sample.new()
+        local binary = os.getenv "DGRUN_BINARY" or require("host.fs").real "/proc/self/exe"
+        for _, closed in ipairs { "<&-", ">&-", "2>&-", "<&- >&- 2>&-" } do
+            local run = assert(require("host.proc").run { cwd = project.dir,
+                argv = { "sh", "-c", ('exec "$0" list %s'):format(closed), binary } })
+            assert.equal(0, run.status, closed)
+        end
+    end)
+
     it("runs the README's first pipeline", function()
         local project = sample.new()
         local readme = assert(require("host.fs").read("README.md"))
