@@ -22,6 +22,28 @@ describe("with PostgreSQL", function()
         assert.matches("Nothing changed", again.stdout)
     end)
 
+    it("keeps the password in its URL to itself, whole deploys long", function()
+        local server = postgres.start()
+        local project = sample.new()
+        local url = server.async_url:gsub("dgrun@", "dgrun:pa%%%%24%%%%24-canary%%%%2Fword@")
+        local env = { DATABASE_URL = url, DGRUN_DEBUG = "1" }
+        for _, argv in ipairs {
+            { "--sandbox", "plan", "prod_deploy", "--ref", "v1.2.0" },
+            { "--sandbox", "--trace", "prod_deploy", "--ref", "v1.2.0" },
+            { "--sandbox", "prod_deploy", "--ref", "v1.2.0" },
+        } do
+            local run = project:run(argv, { env = env })
+            assert.equal(0, run.status, run.all)
+            assert.matches("event=", run.stderr) -- the debug log is on
+            assert.is_nil(run.all:find("canary", 1, true), run.all)
+        end
+        local found = assert(require("host.proc").run {
+            argv = { "grep", "-rl", "-e", "canary", "-e", "Y2FuYXJ5", "-e", "NhbmFye", "-e",
+                "jYW5hcn", project.dir / ".dgrun", project.dir / "scripts" } })
+        assert.equal("", found.stdout)
+        assert.equal(1, found.status)
+    end)
+
     it("reads only in a plan", function()
         local server = postgres.start()
         local project = sample.new()
