@@ -65,7 +65,8 @@ memory = "512mb"
         local ok, loaded = load('[env]\nA = 1\n')
         assert.is_true(ok)
         local got = config.machine(loaded, "app", {
-            env = { OLD = "x" }, schedule = "daily", guest = { cpus = 4 }, restart = { policy = "no" },
+            env = { OLD = "x" }, schedule = "daily", guest = { cpus = 4 },
+            restart = { policy = "no" },
             metadata = { mine = "1" }, services = { {} }, auto_destroy = true,
         })
         assert.same({ A = "1", FLY_PROCESS_GROUP = "app" }, got.env)

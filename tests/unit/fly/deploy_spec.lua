@@ -60,7 +60,7 @@ end
 describe("fly.deploy", function()
     health.smoke_seconds = 0.5
 
-    it("creates, skips what is current, updates, and rolls no further than a bad machine", function()
+    it("creates, skips what is current, updates, stops at a bad machine", function()
         fly_run.with(function(fly, execute)
             local path = config(fly.dir)
             for name, behaviour in pairs { a = {}, b = {}, sick = { health = "critical" } } do
@@ -89,10 +89,9 @@ describe("fly.deploy", function()
             local e = failed(go "sick", "fly.unhealthy")
             assert.matches("servicecheck%-00%-http%-8080 is critical", e.msg)
             assert.equal("failed", statuses(fly)[1])
-            local tags, _ = {}, nil
-            _, tags = fly.call("GET", "/v1/apps/web/machines")
+            local _, machines = fly.call("GET", "/v1/apps/web/machines")
             local count = {}
-            for _, machine in ipairs(tags) do
+            for _, machine in ipairs(machines) do
                 count[machine.image_ref.tag] = (count[machine.image_ref.tag] or 0) + 1
                 assert.equal(404, (fly.call("GET", "/v1/apps/web/machines/" .. machine.id
                     .. "/lease")))
