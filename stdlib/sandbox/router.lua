@@ -28,7 +28,7 @@ local routes = {
     { "POST", "/v1/apps/{app}/machines/{id}/suspend", "machines", "suspend" },
     { "POST", "/v1/apps/{app}/machines/{id}/cordon", "machines", "cordon" },
     { "POST", "/v1/apps/{app}/machines/{id}/uncordon", "machines", "uncordon" },
-    { "GET", "/v1/apps/{app}/machines/{id}/wait", "machines", "wait" },
+    { "GET", "/v1/apps/{app}/machines/{id}/wait", "wait", "state" },
     { "GET", "/v1/apps/{app}/machines/{id}/events", "machines", "events" },
     { "GET", "/v1/apps/{app}/machines/{id}/metadata", "machines", "metadata" },
     { "POST", "/v1/apps/{app}/machines/{id}/metadata/{key}", "machines", "set_metadata" },

@@ -2,6 +2,7 @@
 -- sections 1 to 3 of the Fly reference.
 local err = require "dgrun.err"
 local check = require "dgrun.check"
+local errors = require "dgrun.fly.errors"
 local json = require "dgrun.json"
 local task = require "dgrun.task"
 
@@ -107,66 +108,6 @@ function M.session()
     return session
 end
 
-local codes = {
-    [400] = "fly.invalid", [401] = "fly.unauthorized", [403] = "fly.forbidden",
-    [404] = "fly.not_found", [408] = "fly.timeout", [409] = "fly.conflict",
-    [412] = "fly.precondition", [422] = "fly.invalid", [429] = "fly.rate_limited",
-}
-
-local hints = {
-    ["fly.unauthorized"] = "The token was not accepted. Set FLY_API_TOKEN to one for this app "
-        .. "(fly tokens create deploy -a APP).",
-    ["fly.forbidden"] = "The token is not for this app or organisation.",
-    ["fly.lease_held"] = "Another deploy or a fly command holds this machine; it lets go soon.",
-    ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
-    ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
-}
-
----The text of an error answer: machines-api.md 3, row "Error body".
-local function message_of(answer)
-    local ok, body = pcall(json.decode, answer.text)
-    if ok and type(body) == "table" then
-        local text = body.message or body.error
-        if type(text) == "string" and text ~= "" then
-            return text, body.status
-        end
-    end
-    local text = answer.text:gsub("%s+", " "):sub(1, 200)
-    return text ~= "" and text or "no explanation"
-end
-
-local function typed_error(answer, what)
-    local text, status = message_of(answer)
-    text = require("host.log").clean(text)
-    local code = codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
-    if text:find("lease currently held by", 1, true) then
-        code = "fly.lease_held"
-    elseif status == "insufficient_capacity"
-        or text:find("could not reserve resource", 1, true) then
-        code = "fly.capacity"
-    end
-    return err.new {
-        code = code, op = "fly", status = answer.status, request_id = answer.request_id,
-        msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
-            answer.request_id and (" (request %s)"):format(answer.request_id) or ""),
-        reason = text,
-        hint = hints[code],
-    }
-end
-
-local function unreachable(e, what)
-    if err.is(e, "cancelled") or err.is(e, "plan") then
-        return e
-    end
-    local code = err.is(e, "http.timeout") and "fly.timeout" or "fly.unreachable"
-    return err.new {
-        code = code, op = "fly", cause = e, sent = e.sent,
-        msg = ("%s: %s"):format(what, e.msg),
-        hint = "Nobody answered. Is the network up? What was asked for may have happened; "
-            .. "running again looks first.",
-    }
-end
-
 ---502 and 503 never reached the service behind the gateway; a request that was not sent neither.
 local function may_retry(method, answer, e)
     if answer then
@@ -193,7 +134,7 @@ local function with_retries(method, what, opts)
             local delay = M.retry_delays[tries]
             if not delay or not may_retry(method, answer, e) then
                 if not answer then
-                    err.raise(unreachable(e, what))
+                    err.raise(errors.unreachable(e, what))
                 end
                 return answer
             end
@@ -237,14 +178,14 @@ local function call(api, method, path, opts)
         local e
         answer, e = send()
         if not answer then
-            err.raise(unreachable(e, what))
+            err.raise(errors.unreachable(e, what))
         end
     else
         answer = with_retries(method, what, { send = send })
     end
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
-        err.raise(typed_error(answer, what))
+        err.raise(errors.of_answer(answer, what))
     end
     local body
     if accepted and answer.text ~= "" then
@@ -286,7 +227,7 @@ function M.graphql(document, variables)
         send = function() return current:graphql { document = document, body = body } end,
     })
     if answer.status ~= 200 then
-        err.raise(typed_error(answer, what))
+        err.raise(errors.of_answer(answer, what))
     end
     local result = json.decode(answer.text, what)
     local first = type(result.errors) == "table" and result.errors[1]

@@ -1,6 +1,7 @@
 -- A deploy of an app by flyctl's algorithm: deploy.md. It converges: machines that are already as
 -- wanted are left alone, and when all are, there is no release.
 local api = require "dgrun.fly.api"
+local apply = require "dgrun.fly.apply"
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
@@ -96,78 +97,6 @@ local function provision(deploy, changes)
     end
 end
 
-local function with_release(deploy, config)
-    if deploy.release then
-        config.metadata.fly_release_id = deploy.release.id
-        config.metadata.fly_release_version = tostring(deploy.release.version)
-    end
-    local current = run.current()
-    config.metadata.dgrun_run = current and current.id
-    config.image = image_of.tagged(config.image)
-    return config
-end
-
-local function create(deploy, change, standby_of)
-    return effect.write {
-        kind = "fly.machine.create", target = deploy.app,
-        summary = ("create a machine of group %s%s"):format(change.group,
-            change.standby and " (standby)" or ""),
-        after = changes_of.readable(change.config, deploy.image), name = "machine",
-        apply = function()
-            local config = with_release(deploy, change.config)
-            if change.standby then
-                config.standbys = { standby_of }
-                config.env.FLY_STANDBY_FOR = standby_of
-            end
-            local machine = machines.create(deploy.app, {
-                region = deploy.config.primary_region, config = config,
-                skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
-            })
-            if not change.standby and deploy.waits then
-                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
-            end
-            return { id = machine.id }
-        end,
-    }
-end
-
-local function destroy(deploy, change, nonce)
-    effect.write {
-        kind = "fly.machine.destroy", target = deploy.app .. "/" .. change.machine.id,
-        summary = ("destroy machine %s of group %s"):format(change.machine.id, change.group),
-        before = changes_of.readable(change.machine.config),
-        apply = function() machines.destroy(deploy.app, change.machine.id, nonce) end,
-    }
-end
-
----Does a machine start after its update? deploy.md section 8, skip_launch.
-local function starts(machine)
-    local up = machine.state == "started" or machine.state == "starting"
-        or machine.state == "failed"
-    return up
-end
-
-local function update(deploy, change, nonce, waits)
-    local machine = change.machine
-    return effect.write {
-        kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
-        summary = ("update machine %s of group %s"):format(machine.id, change.group),
-        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
-        after = changes_of.readable(change.config, deploy.image),
-        apply = function()
-            local launch = starts(machine)
-            local updated = machines.update(deploy.app, machine.id, {
-                region = machine.region, config = with_release(deploy, change.config),
-                skip_launch = not launch, min_secrets_version = deploy.secrets_version,
-            }, nonce)
-            if launch and waits then
-                require("dgrun.fly.health").wait(deploy.app, updated, deploy.wait_timeout)
-            end
-            return { id = machine.id, instance_id = updated.instance_id }
-        end,
-    }
-end
-
 local function release_command(deploy)
     local command = deploy.config.deploy.release_command
     if not command or command == "" or deploy.skip_release_command then
@@ -183,7 +112,7 @@ end
 local function create_all(deploy, changes)
     local created = {}
     for _, change in ipairs(changes.create) do
-        local machine = create(deploy, change, created[change.group] or change.beside)
+        local machine = apply.create(deploy, change, created[change.group] or change.beside)
         created[change.group] = created[change.group] or (not deploy.plan and machine.id)
     end
 end
@@ -197,15 +126,15 @@ local function change_existing(deploy, changes)
     end
     local function go(nonces)
         for _, change in ipairs(changes.destroy) do
-            destroy(deploy, change, nonces[change.machine.id])
+            apply.destroy(deploy, change, nonces[change.machine.id])
         end
         deploy.strategy {
             app = deploy.app, updates = changes.update, max_unavailable = deploy.max_unavailable,
             update = function(change)
-                return update(deploy, change, nonces[change.machine.id], true)
+                return apply.update(deploy, change, nonces[change.machine.id], true)
             end,
             update_only = function(change)
-                return update(deploy, change, nonces[change.machine.id], false)
+                return apply.update(deploy, change, nonces[change.machine.id], false)
             end,
         }
     end

@@ -1,0 +1,88 @@
+-- One machine of a deploy: created, updated or destroyed, each an effect.
+local changes_of = require "dgrun.fly.changes"
+local effect = require "dgrun.effect"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+local run = require "dgrun.run"
+
+local M = {}
+
+local function with_release(deploy, config)
+    if deploy.release then
+        config.metadata.fly_release_id = deploy.release.id
+        config.metadata.fly_release_version = tostring(deploy.release.version)
+    end
+    local current = run.current()
+    config.metadata.dgrun_run = current and current.id
+    config.image = image_of.tagged(config.image)
+    return config
+end
+
+---@param deploy table of deploy.lua
+---@param change dgrun.fly.change
+---@param standby_of? string machine id
+---@return {id: string}
+function M.create(deploy, change, standby_of)
+    return effect.write {
+        kind = "fly.machine.create", target = deploy.app,
+        summary = ("create a machine of group %s%s"):format(change.group,
+            change.standby and " (standby)" or ""),
+        after = changes_of.readable(change.config, deploy.image), name = "machine",
+        apply = function()
+            local config = with_release(deploy, change.config)
+            if change.standby then
+                config.standbys = { standby_of }
+                config.env.FLY_STANDBY_FOR = standby_of
+            end
+            local machine = machines.create(deploy.app, {
+                region = deploy.config.primary_region, config = config,
+                skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
+            })
+            if not change.standby and deploy.waits then
+                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+            end
+            return { id = machine.id }
+        end,
+    }
+end
+
+---@param nonce? string of the machine's lease
+function M.destroy(deploy, change, nonce)
+    effect.write {
+        kind = "fly.machine.destroy", target = deploy.app .. "/" .. change.machine.id,
+        summary = ("destroy machine %s of group %s"):format(change.machine.id, change.group),
+        before = changes_of.readable(change.machine.config),
+        apply = function() machines.destroy(deploy.app, change.machine.id, nonce) end,
+    }
+end
+
+---Does a machine start after its update? deploy.md section 8, skip_launch.
+local function starts(machine)
+    return machine.state == "started" or machine.state == "starting"
+        or machine.state == "failed"
+end
+
+---@param nonce? string of the machine's lease
+---@param waits boolean until it is good
+function M.update(deploy, change, nonce, waits)
+    local machine = change.machine
+    return effect.write {
+        kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
+        summary = ("update machine %s of group %s"):format(machine.id, change.group),
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        after = changes_of.readable(change.config, deploy.image),
+        apply = function()
+            local launch = starts(machine)
+            local updated = machines.update(deploy.app, machine.id, {
+                region = machine.region, config = with_release(deploy, change.config),
+                skip_launch = not launch, min_secrets_version = deploy.secrets_version,
+            }, nonce)
+            if launch and waits then
+                require("dgrun.fly.health").wait(deploy.app, updated, deploy.wait_timeout)
+            end
+            return { id = machine.id, instance_id = updated.instance_id }
+        end,
+    }
+end
+
+return M

@@ -1,0 +1,74 @@
+-- Fly's error answers as errors with codes: machines-api.md section 3.
+local err = require "dgrun.err"
+local json = require "dgrun.json"
+
+local M = {}
+
+local codes = {
+    [400] = "fly.invalid", [401] = "fly.unauthorized", [403] = "fly.forbidden",
+    [404] = "fly.not_found", [408] = "fly.timeout", [409] = "fly.conflict",
+    [412] = "fly.precondition", [422] = "fly.invalid", [429] = "fly.rate_limited",
+}
+
+local hints = {
+    ["fly.unauthorized"] = "The token was not accepted. Set FLY_API_TOKEN to one for this app "
+        .. "(fly tokens create deploy -a APP).",
+    ["fly.forbidden"] = "The token is not for this app or organisation.",
+    ["fly.lease_held"] = "Another deploy or a fly command holds this machine; it lets go soon.",
+    ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
+    ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
+}
+
+---The text of an error answer: machines-api.md 3, row "Error body".
+local function message_of(answer)
+    local ok, body = pcall(json.decode, answer.text)
+    if ok and type(body) == "table" then
+        local text = body.message or body.error
+        if type(text) == "string" and text ~= "" then
+            return text, body.status
+        end
+    end
+    local text = answer.text:gsub("%s+", " "):sub(1, 200)
+    return text ~= "" and text or "no explanation"
+end
+
+---The error of an answer that is none of the expected ones.
+---@param answer {status: integer, text: string, request_id?: string}
+---@param what string the call, for the message
+---@return dgrun.err
+function M.of_answer(answer, what)
+    local text, status = message_of(answer)
+    text = require("host.log").clean(text)
+    local code = codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
+    if text:find("lease currently held by", 1, true) then
+        code = "fly.lease_held"
+    elseif status == "insufficient_capacity"
+        or text:find("could not reserve resource", 1, true) then
+        code = "fly.capacity"
+    end
+    return err.new {
+        code = code, op = "fly", status = answer.status, request_id = answer.request_id,
+        msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
+            answer.request_id and (" (request %s)"):format(answer.request_id) or ""),
+        reason = text,
+        hint = hints[code],
+    }
+end
+
+---The error of a call that nobody answered. A cancel and a refused write stay what they are.
+---@param e dgrun.err of host.http
+---@return dgrun.err
+function M.unreachable(e, what)
+    if err.is(e, "cancelled") or err.is(e, "plan") then
+        return e
+    end
+    local code = err.is(e, "http.timeout") and "fly.timeout" or "fly.unreachable"
+    return err.new {
+        code = code, op = "fly", cause = e, sent = e.sent,
+        msg = ("%s: %s"):format(what, e.msg),
+        hint = "Nobody answered. Is the network up? What was asked for may have happened; "
+            .. "running again looks first.",
+    }
+end
+
+return M
