@@ -8,9 +8,10 @@ local deploy = { "--sandbox", "prod_deploy", "--ref", "v1.2.0" }
 
 ---Starts a deploy and sends the signal when a line with `text` is printed: its exit, all lines.
 local function interrupted(project, text, signal)
+    assert(fs.mkdir(project.dir / "tmp")) -- who is killed cannot remove its temporary folder
     local child = assert(proc.spawn {
         argv = { os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe", unpack(deploy) },
-        cwd = project.dir,
+        cwd = project.dir, env = { TMPDIR = project.dir / "tmp" },
     })
     local lines, sent = {}, false
     for line in function() return child:read() end do
