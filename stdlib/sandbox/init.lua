@@ -54,6 +54,10 @@ function M.start(opts)
             server:close()
             require("sandbox.lifecycle").stop_processes(world)
             world_of.stop_tasks(world)
+            if world.lock then
+                world.lock:release()
+                world.lock = nil
+            end
         end,
     }
 end

@@ -3,6 +3,7 @@
 local fs = require "host.fs"
 local json = require "dgrun.json"
 local check = require "dgrun.check"
+local err = require "dgrun.err"
 local host_task = require "host.task"
 local time = require "host.time"
 
@@ -41,14 +42,30 @@ local function make_token(persist, dir)
     return token
 end
 
+---One process at a time: two would overwrite each other's machines.
+local function lock_folder(dir)
+    local lock, e = fs.lock(dir / "lock")
+    if not lock and e.code == "fs.locked" then
+        err.raise {
+            code = "sandbox.in_use", op = "sandbox.start",
+            msg = ("the local Fly in %s is in use by another dgrun"):format(dir),
+            hint = "Wait for its end, or talk to it: dgrun sandbox serves it to several.",
+        }
+    end
+    return check(lock, e)
+end
+
 ---@return sandbox.world
 function M.open(opts)
     local dir = opts.dir
     local persist = opts.persist ~= false
+    local lock
     if persist then
         check(fs.mkdir(dir, { parents = true }))
+        lock = lock_folder(dir)
     end
     local world = load_state(dir)
+    world.lock = lock
     world.dir = dir
     world.persist = persist
     world.pace = opts.pace or 0.15

@@ -41,11 +41,11 @@ describe("bad input", function()
 
     it("of refs", function()
         local project = sample.new()
-        refused(project, { "--sandbox", "prod_deploy", "--ref", "v9.9.9" }, 1, { "v9.9.9" },
+        refused(project, { "--sandbox", "prod_deploy", "--ref", "v9.9.9" }, 2, { "v9.9.9" },
             { changes = true })
-        refused(project, { "--sandbox", "prod_deploy", "--ref=--upload-pack=x" }, 1,
+        refused(project, { "--sandbox", "prod_deploy", "--ref=--upload-pack=x" }, 2,
             { "--upload-pack=x" }, { changes = true })
-        refused(project, { "--sandbox", "prod_deploy", "--ref", "a\27[31mb" }, 1, { "ref" },
+        refused(project, { "--sandbox", "prod_deploy", "--ref", "a\27[31mb" }, 2, { "ref" },
             { changes = true })
         assert.is_nil(project:read "prod.db")
     end)
@@ -54,20 +54,20 @@ describe("bad input", function()
         local project = sample.new()
         local good = project:read "scripts/environments.yaml"
         project:write("scripts/environments.yaml", "environments:\n  prod: [1, 2\n  x: 1\n")
-        refused(project, { "prod_deploy" }, 1, { "environments.yaml:3:" })
+        refused(project, { "prod_deploy" }, 2, { "environments.yaml:3:" })
         project:write("scripts/environments.yaml",
             (good:gsub("config: fly.prod", "confg: fly.prod")))
-        refused(project, { "prod_deploy" }, 1, { "confg", "config" })
+        refused(project, { "prod_deploy" }, 2, { "confg", "config" })
         project:write("scripts/environments.yaml", good)
         project:commit { ["fly.prod.toml"] = 'app = "x"\n[deploy\n' }
-        refused(project, { "--sandbox", "prod_deploy" }, 1, { "fly.prod.toml:2:" },
+        refused(project, { "--sandbox", "prod_deploy" }, 2, { "fly.prod.toml:2:" },
             { changes = true })
     end)
 
     it("of secrets: all that are missing are named before anything happens", function()
         local project = sample.new()
         project:write(".env.prod", "OTHER=1\n")
-        local run = refused(project, { "--sandbox", "prod_deploy" }, 1,
+        local run = refused(project, { "--sandbox", "prod_deploy" }, 2,
             { "DATABASE_URL", "SECRET_KEY", ".env.prod" }, { changes = true })
         assert.is_nil(run.stderr:find("Checkout", 1, true))
     end)

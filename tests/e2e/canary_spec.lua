@@ -95,8 +95,7 @@ describe("secrets", function()
                 { "--sandbox", "prod_deploy", "--ref", "nosuch" },
             } do
                 local run = project:run(argv, { env = env })
-                assert.equal(argv[5] == "nosuch" and 1 or argv[4] == "nosuch" and 1 or 0,
-                    run.status, run.all)
+                assert.equal(argv[4] == "nosuch" and 2 or 0, run.status, run.all)
                 found_in(run.stdout, "standard output", complaints)
                 found_in(run.stderr, "standard error", complaints)
             end

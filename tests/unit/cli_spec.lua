@@ -277,7 +277,7 @@ The run failed at step Check: the app is not healthy
     it("names a missing secret before anything is done", function()
         local root = make ""
         local status, _, errors = dgrun(root, "w")
-        assert.equal(1, status)
+        assert.equal(2, status)
         assert.matches("lacks the required secret KEY %(looked in .env%)", errors)
         assert.is_false(fs.exists(root / "written"))
         assert.is_false(fs.exists(root / ".dgrun"))

@@ -7,11 +7,27 @@ local M = {}
 ---Command words, each a module dgrun.cli.WORD. They win over scripts of the same name.
 M.commands = { help = true, list = true, plan = true, sandbox = true, version = true }
 
+-- What the person gave could not be right: a command line, a ref, a file that was written by hand.
+local bad_input = {
+    "input", "script.syntax", "pipeline.invalid", "environment", "secrets.missing", "yaml", "toml",
+    "dotenv", "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref", "git.not_a_commit",
+    "fly.config", "fly.invalid_image",
+}
+
+local function is_bad_input(e)
+    for _, code in ipairs(bad_input) do
+        if err.is(e, code) then
+            return true
+        end
+    end
+    return false
+end
+
 ---Exit status of an error, by its code.
 ---@param e dgrun.err
 ---@return integer
 function M.status(e)
-    if err.is(e, "input") or err.is(e, "script.syntax") then
+    if is_bad_input(e) then
         return 2
     elseif err.is(e, "refused") or (e.code or ""):match("%.refused$") then
         return 3

@@ -180,6 +180,19 @@ local function as_release(deploy, changes)
     end
 end
 
+---A deploy that was killed behind its last machine left its release running: it is complete now.
+local function settle_release(deploy)
+    local newest = releases.list(deploy.app, 1)[1]
+    if newest and newest.in_progress and newest.image_ref == image_of.tagged(deploy.image) then
+        effect.write {
+            kind = "fly.release.update", target = deploy.app,
+            before = { status = newest.status }, after = { status = "complete" },
+            summary = ("mark release v%d of %s complete"):format(newest.version, deploy.app),
+            apply = function() releases.set_status(newest.id, "complete") end,
+        }
+    end
+end
+
 local function result_of(deploy, changed)
     local image = deploy.image
     local ids = {}
@@ -228,6 +241,7 @@ function M.deploy(opts)
     if #changes.create + #changes.update + #changes.destroy == 0 then
         effect.note(("%d machine(s) of %s are already on %s"):format(#changes.unchanged, opts.app,
             image_of.tagged(deploy.image)))
+        settle_release(deploy)
         return result_of(deploy, false)
     end
     provision(deploy, changes)

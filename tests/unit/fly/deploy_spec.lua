@@ -291,3 +291,23 @@ describe("cron", function()
         end)
     end)
 end)
+
+describe("a release that was left running", function()
+    it("is completed by the next deploy, which changes nothing else", function()
+        fly_run.with(function(fly, execute)
+            fly.register(image "a")
+            local path = config(fly.dir)
+            local function go()
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image "a" }
+                end)
+            end
+            assert.equal("done", go().status)
+            fly.call("POST", "/api/v1/releases", { app_name = "web", image = image "a",
+                definition = { app = "web" }, strategy = "ROLLING" })
+            assert.same({ "fly.release.update" }, kinds(go()))
+            assert.same({ "complete", "complete" }, statuses(fly))
+            assert.same({}, kinds(go()))
+        end)
+    end)
+end)
