@@ -68,7 +68,8 @@ end
 
 ---A machine that does what its image was registered to do.
 local function simulated(world, app, machine, behaviour)
-    local serves = #(machine.config.services or {}) > 0
+    -- What is checked is there to stay; a command without checks ends.
+    local serves = #(machine.config.services or {}) > 0 or #check_list(machine.config) > 0
     local crashes = serves and behaviour.crash
     local seconds = behaviour.seconds or world.pace
     if serves then

@@ -1,5 +1,6 @@
 -- One machine of a deploy: created, updated or destroyed, each an effect.
 local changes_of = require "dgrun.fly.changes"
+local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
@@ -16,6 +17,12 @@ local function with_release(deploy, config)
     config.metadata.dgrun_run = current and current.id
     config.image = image_of.tagged(config.image)
     return config
+end
+
+---Does a machine start after its update? deploy.md section 8, skip_launch.
+local function starts(machine)
+    return machine.state == "started" or machine.state == "starting"
+        or machine.state == "failed"
 end
 
 ---@param deploy table of deploy.lua
@@ -46,20 +53,63 @@ function M.create(deploy, change, standby_of)
     }
 end
 
+---A machine beside those that are there: a canary, a green one. Not waited for.
+---@param opts {group: string, what: string, config: table, region: string, hidden?: boolean}
+---  `what` names it; a hidden one takes no traffic until it is uncordoned
+---@return table machine as the API answers; in a plan an unknown value
+function M.create_beside(deploy, opts)
+    return effect.write {
+        kind = "fly.machine.create", target = deploy.app, name = "machine",
+        summary = ("create a %s machine of group %s"):format(opts.what, opts.group),
+        after = changes_of.readable(opts.config, deploy.image),
+        apply = function()
+            return machines.create(deploy.app, {
+                region = opts.region, config = with_release(deploy, opts.config),
+                skip_service_registration = opts.hidden,
+                min_secrets_version = deploy.secrets_version,
+            })
+        end,
+    }
+end
+
+---Back to the configuration and image that the machine had before the deploy.
 ---@param nonce? string of the machine's lease
-function M.destroy(deploy, change, nonce)
+function M.restore(deploy, change, nonce)
+    local machine = change.machine
+    effect.write {
+        kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
+        summary = ("roll machine %s of group %s back"):format(machine.id, change.group),
+        before = changes_of.readable(change.config, deploy.image),
+        after = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        apply = function()
+            local launch = starts(machine)
+            local config = config_of.copy(machine.config)
+            -- By digest: the tag may have moved since.
+            config.image = image_of.of_machine(machine)
+            local restored = machines.update(deploy.app, machine.id, { region = machine.region,
+                config = config, skip_launch = not launch,
+                min_secrets_version = deploy.secrets_version }, nonce)
+            if launch then
+                require("dgrun.fly.health").wait(deploy.app, restored, deploy.wait_timeout)
+            end
+        end,
+    }
+end
+
+---@param nonce? string of the machine's lease
+---@param before? fun() what is done to the machine first
+function M.destroy(deploy, change, nonce, before)
     effect.write {
         kind = "fly.machine.destroy", target = deploy.app .. "/" .. change.machine.id,
         summary = ("destroy machine %s of group %s"):format(change.machine.id, change.group),
         before = changes_of.readable(change.machine.config),
-        apply = function() machines.destroy(deploy.app, change.machine.id, nonce) end,
+        apply = function()
+            if before then
+                before()
+            end
+            machines.destroy(deploy.app, change.machine.id, nonce)
+        end,
     }
-end
-
----Does a machine start after its update? deploy.md section 8, skip_launch.
-local function starts(machine)
-    return machine.state == "started" or machine.state == "starting"
-        or machine.state == "failed"
 end
 
 ---@param nonce? string of the machine's lease

@@ -21,7 +21,9 @@ local M = {}
 ---@field config string path of the fly.toml
 ---@field image? string a reference; built from the folder of the configuration when absent
 ---@field commit? string noted on the machines
----@field strategy? "rolling"|"immediate"|fun(deploy: dgrun.fly.deploy.blocks)
+---@field strategy? "rolling"|"immediate"|"canary"|"bluegreen"|fun(deploy: dgrun.fly.deploy.blocks)
+---@field on_failure? "stop"|"rollback" of rolling, "stop"
+---@field max_unavailable? number below 1 a fraction, else a count, 0.33
 ---@field ha? boolean a second machine for each new group, true
 ---@field skip_release_command? boolean
 ---@field wait_timeout? number seconds for a machine to get healthy
@@ -36,6 +38,7 @@ local M = {}
 local options = {
     app = "string", config = "string", image = "value?", commit = "string?", strategy = "any?",
     ha = "boolean?", skip_release_command = "boolean?", wait_timeout = "seconds?",
+    on_failure = "string?", max_unavailable = "number?",
 }
 
 local function seconds_of(config, name, fallback)
@@ -53,9 +56,19 @@ local function strategy_of(opts, config)
     elseif not strategies[strategy] then
         err.raise { code = "fly.no_strategy", op = "fly.deploy",
             msg = ("the strategy '%s' is not there"):format(tostring(strategy)),
-            hint = "There are rolling and immediate; a function makes one of your own." }
+            hint = "There are rolling, immediate, canary and bluegreen; a function makes one of "
+                .. "your own." }
     end
     return strategies[strategy], strategy
+end
+
+local function on_failure_of(opts)
+    local on_failure = opts.on_failure or "stop"
+    if on_failure ~= "stop" and on_failure ~= "rollback" then
+        err.raise { code = "input.invalid", op = "fly.deploy",
+            msg = ("fly.deploy: on_failure '%s' is not stop or rollback"):format(on_failure) }
+    end
+    return on_failure
 end
 
 local function image_for(opts, config)
@@ -128,15 +141,7 @@ local function change_existing(deploy, changes)
         for _, change in ipairs(changes.destroy) do
             apply.destroy(deploy, change, nonces[change.machine.id])
         end
-        deploy.strategy {
-            app = deploy.app, updates = changes.update, max_unavailable = deploy.max_unavailable,
-            update = function(change)
-                return apply.update(deploy, change, nonces[change.machine.id], true)
-            end,
-            update_only = function(change)
-                return apply.update(deploy, change, nonces[change.machine.id], false)
-            end,
-        }
+        deploy.strategy(require("dgrun.fly.blocks").of(deploy, changes.update, nonces))
     end
     if deploy.plan or #ids == 0 then
         return go {}
@@ -223,7 +228,8 @@ function M.deploy(opts)
         app = opts.app, config = config, status = app.status, plan = effect.planning(),
         strategy = strategy, strategy_name = strategy_name,
         image = image_for(opts, config), waits = strategy_name ~= "immediate",
-        max_unavailable = config.deploy.max_unavailable or 0.33,
+        max_unavailable = opts.max_unavailable or config.deploy.max_unavailable or 0.33,
+        on_failure = on_failure_of(opts),
         wait_timeout = opts.wait_timeout or seconds_of(config, "wait_timeout", 300),
         release_command_timeout = seconds_of(config, "release_command_timeout", 300),
         skip_release_command = opts.skip_release_command,

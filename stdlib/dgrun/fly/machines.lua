@@ -116,6 +116,17 @@ function M.stop(app, id, nonce)
     api.machines("POST", path(app, id, "/stop"), { nonce = nonce })
 end
 
+---Takes a machine out of the proxy's sight.
+---@param nonce? string
+function M.cordon(app, id, nonce)
+    api.machines("POST", path(app, id, "/cordon"), { nonce = nonce })
+end
+
+---@param nonce? string
+function M.uncordon(app, id, nonce)
+    api.machines("POST", path(app, id, "/uncordon"), { nonce = nonce })
+end
+
 ---One that is gone already is fine.
 ---@param nonce? string
 function M.destroy(app, id, nonce)

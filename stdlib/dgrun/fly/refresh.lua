@@ -57,7 +57,7 @@ function M.secrets(app, changed)
     end
     local function go(nonces)
         strategies.rolling {
-            updates = changes, max_unavailable = MAX_UNAVAILABLE,
+            updates = changes, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop",
             update = function(change)
                 update(app, change, version, nonces[change.machine.id])
             end,

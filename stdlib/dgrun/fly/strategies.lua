@@ -1,9 +1,30 @@
 -- How a deploy goes through the machines. A strategy is a function over the building blocks of a
--- deploy: deploy.updates (sorted by id), deploy.update(change), deploy.max_unavailable, so that a
--- team can write its own. Rules: deploy.md section 10.
+-- deploy, so that a team can write its own. Rules: deploy.md sections 10 and 12.
+--
+-- What is left when one fails: rolling, the failed machine as it is, those before it on the new
+-- version, the rest on the old one; with on_failure = "rollback" all on the old one. canary, all on
+-- the old one, the canary destroyed. bluegreen, all on the old one, the green ones destroyed.
+-- immediate, every machine with the new version, whatever became of it.
+local err = require "dgrun.err"
 local task = require "dgrun.task"
 
 local M = {}
+
+---@class dgrun.fly.deploy.blocks
+---@field app string
+---@field updates dgrun.fly.change[] sorted by machine id
+---@field max_unavailable number below 1 a fraction, else a count
+---@field on_failure "stop"|"rollback"
+---@field planning boolean nothing is there to be waited for
+---@field update fun(change: dgrun.fly.change) updates one machine and waits until it is good
+---@field update_only fun(change: dgrun.fly.change) does not wait
+---@field restore fun(change: dgrun.fly.change) back to what the machine had
+---@field create fun(opts: table): table a machine beside the others: {group, what, config, hidden}
+---@field wait_good fun(machine: table) started, not crashing, checks passing
+---@field uncordon fun(machine: table)
+---@field retire fun(change: dgrun.fly.change) takes a machine out of traffic, stops, destroys it
+---@field remove fun(machine: table, what: string) destroys a machine that create made
+---@field sleep fun(seconds: number)
 
 local function by_group(updates)
     local groups, names = {}, {}
@@ -33,14 +54,7 @@ local function pool_size(max_unavailable, count)
     return math.max(1, math.ceil(count * max_unavailable))
 end
 
----@class dgrun.fly.deploy.blocks
----@field updates dgrun.fly.change[] sorted by machine id
----@field max_unavailable number below 1 a fraction, else a count
----@field update fun(change: dgrun.fly.change) updates one machine and waits until it is good
----@field update_only fun(change: dgrun.fly.change) does not wait
-
----@param deploy dgrun.fly.deploy.blocks
-function M.rolling(deploy)
+local function roll(deploy, update)
     local groups, names = by_group(deploy.updates)
     local jobs = {}
     for _, name in ipairs(names) do
@@ -48,18 +62,122 @@ function M.rolling(deploy)
         for _, change in ipairs(groups[name]) do
             table.insert(change.machine.state == "started" and warm or cold, change)
         end
-        jobs[#jobs + 1] = function() first_then_rest(cold, math.min(30, #cold), deploy.update) end
+        jobs[#jobs + 1] = function() first_then_rest(cold, math.min(30, #cold), update) end
         jobs[#jobs + 1] = function()
-            first_then_rest(warm, pool_size(deploy.max_unavailable, #warm), deploy.update)
+            first_then_rest(warm, pool_size(deploy.max_unavailable, #warm), update)
         end
     end
     task.all(jobs)
+end
+
+---Brings back what was begun, and raises what went wrong first.
+local function roll_back(deploy, begun, failure)
+    local failed = {}
+    for _, change in ipairs(begun) do
+        local ok = pcall(deploy.restore, change)
+        if not ok then
+            failed[#failed + 1] = change.machine.id
+        end
+    end
+    failure = err.object(failure)
+    failure.rolled_back = #begun - #failed
+    failure.hint = #failed == 0
+        and ("%d machine(s) are back on what they had."):format(#begun)
+        or ("Not rolled back: %s. Deploy the old image again."):format(table.concat(failed, ", "))
+    err.raise(failure)
+end
+
+---One after the other in each group, or as many as max_unavailable lets.
+---@param deploy dgrun.fly.deploy.blocks
+function M.rolling(deploy)
+    local begun = {}
+    local ok, e = pcall(roll, deploy, function(change)
+        begun[#begun + 1] = change
+        deploy.update(change)
+    end)
+    if not ok and deploy.on_failure == "rollback" and not err.is(e, "cancelled") then
+        roll_back(deploy, begun, e)
+    elseif not ok then
+        err.raise(e)
+    end
 end
 
 ---All at once, without waiting for any.
 ---@param deploy dgrun.fly.deploy.blocks
 function M.immediate(deploy)
     task.map(deploy.updates, { limit = 8 }, deploy.update_only)
+end
+
+local function copy_for(change, metadata)
+    local config = require("dgrun.fly.config").copy(change.config)
+    for name, value in pairs(metadata) do
+        config.metadata[name] = value
+    end
+    return config
+end
+
+---One machine more for each group on the new version; if it is good, rolling.
+---@param deploy dgrun.fly.deploy.blocks
+function M.canary(deploy)
+    local groups, names = by_group(deploy.updates)
+    task.map(names, {}, function(name)
+        local config = copy_for(groups[name][1], { fly_canary = "true" })
+        config.dns = { skip_registration = true }
+        local machine = deploy.create { group = name, what = "canary", config = config }
+        local ok, e = pcall(deploy.wait_good, machine)
+        task.shield(deploy.remove, machine, "canary")
+        if not ok then
+            err.raise(e)
+        end
+    end)
+    M.rolling(deploy)
+end
+
+local function check_same_image(deploy)
+    local image_of = require "dgrun.fly.image"
+    local first
+    for _, change in ipairs(deploy.updates) do
+        local ref = change.machine.image_ref
+        local image = image_of.format { registry = ref.registry, repository = ref.repository,
+            tag = ref.tag }
+        first = first or image
+        if image ~= first then
+            err.raise { code = "fly.mixed_images", op = "fly.deploy",
+                msg = ("bluegreen needs one image on all machines; there are %s and %s"):format(
+                    first, image),
+                hint = "Deploy once with the strategy rolling." }
+        end
+    end
+end
+
+local GRACE_SECONDS = 10
+
+---A green machine for each blue one, hidden; when all are good they take the traffic and the blue
+---ones go.
+---@param deploy dgrun.fly.deploy.blocks
+function M.bluegreen(deploy)
+    check_same_image(deploy)
+    local tag = ("%d"):format(require("host.time").wall())
+    local greens = {}
+    local ok, e = pcall(function()
+        task.map(deploy.updates, { limit = 8 }, function(change, i)
+            greens[i] = deploy.create { group = change.group, what = "green", hidden = true,
+                config = copy_for(change, { fly_bluegreen_deployment_tag = tag }) }
+        end)
+        task.map(greens, {}, deploy.wait_good)
+        task.map(greens, {}, deploy.uncordon)
+    end)
+    if not ok then
+        task.shield(function()
+            for _, machine in pairs(greens) do
+                deploy.remove(machine, "green")
+            end
+        end)
+        err.raise(e)
+    end
+    -- From here on the green ones stay, whatever happens.
+    deploy.sleep(GRACE_SECONDS)
+    task.map(deploy.updates, { limit = 8 }, deploy.retire)
 end
 
 return M

@@ -193,7 +193,7 @@ describe("fly.deploy", function()
             end
             failed(go { app = "nosuch", image = image "a" }, "fly.no_app")
             failed(go { app = "web", image = image "nosuch" }, "fly.no_image")
-            failed(go { app = "web", image = image "a", strategy = "canary" }, "fly.no_strategy")
+            failed(go { app = "web", image = image "a", strategy = "fast" }, "fly.no_strategy")
             failed(go { app = "web", image = image "a", stratgy = "x" }, "input.unknown_option")
         end)
     end)

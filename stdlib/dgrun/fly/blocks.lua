@@ -1,0 +1,71 @@
+-- The building blocks that strategies are made of, for one deploy.
+local api = require "dgrun.fly.api"
+local apply = require "dgrun.fly.apply"
+local effect = require "dgrun.effect"
+local health = require "dgrun.fly.health"
+local machines = require "dgrun.fly.machines"
+local task = require "dgrun.task"
+
+local M = {}
+
+---Out of traffic first, so that no request is cut; then stopped, then destroyed.
+local function retire(deploy, change, nonce)
+    apply.destroy(deploy, change, nonce, function()
+        local id = change.machine.id
+        pcall(machines.cordon, deploy.app, id, nonce)
+        task.sleep(api.pace(10))
+        if change.machine.state == "started" then
+            machines.stop(deploy.app, id, nonce)
+            machines.wait(deploy.app, id, { state = "stopped", seconds = deploy.wait_timeout })
+        end
+    end)
+end
+
+local function remove(deploy, machine, what)
+    effect.write {
+        kind = "fly.machine.destroy", target = deploy.app, before = { what = what },
+        summary = ("destroy the %s machine"):format(what),
+        apply = function() machines.destroy(deploy.app, machine.id) end,
+    }
+end
+
+---@param deploy table of deploy.lua
+---@param updates dgrun.fly.change[]
+---@param nonces table<string, string> leases by machine id
+---@return dgrun.fly.deploy.blocks
+function M.of(deploy, updates, nonces)
+    local function nonce(change) return nonces[change.machine.id] end
+    table.sort(updates, function(a, b) return a.machine.id < b.machine.id end)
+    return {
+        app = deploy.app, updates = updates, planning = deploy.plan,
+        max_unavailable = deploy.max_unavailable, on_failure = deploy.on_failure,
+        update = function(change) return apply.update(deploy, change, nonce(change), true) end,
+        update_only = function(change)
+            return apply.update(deploy, change, nonce(change), false)
+        end,
+        restore = function(change) return apply.restore(deploy, change, nonce(change)) end,
+        create = function(opts)
+            opts.region = deploy.config.primary_region
+            return apply.create_beside(deploy, opts)
+        end,
+        wait_good = function(machine)
+            if not deploy.plan then
+                health.wait(deploy.app, machine, deploy.wait_timeout)
+            end
+        end,
+        uncordon = function(machine)
+            if not deploy.plan then
+                machines.uncordon(deploy.app, machine.id)
+            end
+        end,
+        retire = function(change) return retire(deploy, change, nonce(change)) end,
+        remove = function(machine, what) return remove(deploy, machine, what) end,
+        sleep = function(seconds)
+            if not deploy.plan then
+                task.sleep(api.pace(seconds))
+            end
+        end,
+    }
+end
+
+return M

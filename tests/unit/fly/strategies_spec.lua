@@ -1,0 +1,147 @@
+local deploy = require("dgrun.fly.deploy").deploy
+local fly_run = require "support.fly_run"
+local fs = require "host.fs"
+local health = require "dgrun.fly.health"
+
+local toml = [=[
+app = "web"
+primary_region = "ewr"
+[deploy]
+wait_timeout = "3s"
+[processes]
+web = "serve"
+worker = "work"
+[http_service]
+internal_port = 8080
+processes = ["web"]
+[[http_service.checks]]
+path = "/health"
+[checks.alive]
+type = "http"
+port = 8080
+path = "/"
+processes = ["worker"]
+]=]
+
+local function image(name)
+    return "registry.fly.io/web:" .. name
+end
+
+---`count` machines in each of two groups, started, on the image "old".
+local function with_machines(count, body)
+    fly_run.with(function(fly, execute)
+        health.smoke_seconds = 0.2
+        assert(fs.write(fly.dir / "fly.toml", toml))
+        fly.register(image "old")
+        fly.register(image "new")
+        fly.register(image "bad", { boot = "fail" })
+        fly.register(image "sick", { health = "critical" })
+        local function go(name, opts)
+            opts = opts or {}
+            opts.app, opts.config, opts.image = "web", fly.dir / "fly.toml", image(name)
+            opts.wait_timeout = opts.wait_timeout or 1
+            local plan = opts.plan
+            opts.plan = nil
+            return execute(function() return deploy(opts) end, plan)
+        end
+        local first = go("old", { ha = false })
+        assert.equal("done", first.status, tostring(first.error))
+        for _ = 2, count do
+            for _, id in ipairs(first.value.machines) do
+                local config = fly.get(id).config
+                config.metadata.dgrun_launch = nil
+                fly.create { config = config }
+            end
+        end
+        local function tags()
+            local _, machines = fly.call("GET", "/v1/apps/web/machines")
+            local found = {}
+            for _, machine in ipairs(machines) do
+                found[machine.image_ref.tag] = (found[machine.image_ref.tag] or 0) + 1
+            end
+            return found, machines
+        end
+        fly.until_true(function()
+            local _, machines = tags()
+            for _, machine in ipairs(machines) do
+                if machine.state ~= "started" then
+                    return false
+                end
+            end
+            return true
+        end)
+        body(go, tags, fly)
+    end)
+end
+
+for _, count in ipairs { 1, 2, 3, 12 } do
+    describe(("with %d machine(s) in each of two groups"):format(count), function()
+        it("rolling, immediate, canary and bluegreen end with all on the new image", function()
+            for _, strategy in ipairs { "rolling", "immediate", "canary", "bluegreen" } do
+                with_machines(count, function(go, tags, fly)
+                    local record = go("new", { strategy = strategy, max_unavailable = 4 })
+                    assert.equal("done", record.status, strategy .. ": " .. tostring(record.error))
+                    fly.until_true(function() return tags().new == count * 2 end)
+                    assert.same({ new = count * 2 }, tags())
+                    assert.same({}, go("new", { strategy = strategy }).effects)
+                end)
+            end
+        end)
+
+        it("leave what they say they leave", function()
+            -- One kind of failure is enough for most counts; sick machines take their time.
+            for _, name in ipairs(count == 2 and { "bad", "sick" } or { "bad" }) do
+                with_machines(count, function(go, tags)
+                    assert.equal("failed", go(name, { on_failure = "rollback" }).status)
+                    assert.same({ old = count * 2 }, tags())
+                end)
+                for _, strategy in ipairs { "canary", "bluegreen" } do
+                    with_machines(count, function(go, tags, fly)
+                        assert.equal("failed", go(name, { strategy = strategy }).status)
+                        fly.until_true(function() return not tags()[name] end)
+                        assert.same({ old = count * 2 }, tags())
+                    end)
+                end
+                with_machines(count, function(go, tags)
+                    local record = go(name)
+                    assert.equal("failed", record.status)
+                    -- At most the first machine of each group was touched.
+                    assert.is_true(tags()[name] >= 1 and tags()[name] <= 2)
+                    assert.equal(count * 2, tags()[name] + (tags().old or 0))
+                end)
+            end
+        end)
+    end)
+end
+
+describe("a plan of a strategy", function()
+    it("shows the canary, and the green and blue machines", function()
+        with_machines(2, function(go)
+            local function summaries(strategy)
+                local record = go("new", { strategy = strategy, plan = true })
+                assert.equal("done", record.status, tostring(record.error))
+                local text = {}
+                for i, effect in ipairs(record.effects) do
+                    text[i] = effect.summary
+                end
+                return table.concat(text, "\n")
+            end
+            assert.matches("create a canary machine", summaries "canary")
+            local bluegreen = summaries "bluegreen"
+            assert.matches("create a green machine", bluegreen)
+            assert.matches("destroy machine", bluegreen)
+        end)
+    end)
+
+    it("takes a strategy of one's own", function()
+        with_machines(2, function(go, tags)
+            local record = go("new", { strategy = function(blocks)
+                for _, change in ipairs(blocks.updates) do
+                    blocks.update(change)
+                end
+            end })
+            assert.equal("done", record.status, tostring(record.error))
+            assert.same({ new = 4 }, tags())
+        end)
+    end)
+end)
