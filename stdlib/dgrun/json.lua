@@ -1,5 +1,6 @@
--- JSON, with the answers to what cjson leaves open: an empty table is {} unless made an array,
--- numbers keep all their digits (cjson prints 14), a sealed value stands in a request body only.
+-- JSON, with the answers to what cjson leaves open: an empty table is {} unless made an array or
+-- read as one, numbers keep all their digits (cjson prints 14, and reads 15 to 17), a sealed value
+-- stands in a request body only.
 local cjson = require "cjson.safe".new()
 local err = require "dgrun.err"
 
@@ -17,6 +18,14 @@ local array_metatable = { __name = "dgrun.json.array" }
 ---@return T
 function M.array(t)
     return setmetatable(t, array_metatable)
+end
+
+local number_metatable = { __name = "dgrun.json.number",
+    __tostring = function(self) return self.text end }
+
+---Is it a number that no Lua number can hold, such as 2^53 + 1? tostring gives its digits.
+function M.is_number(value)
+    return getmetatable(value) == number_metatable
 end
 
 local function secret_test(value)
@@ -81,6 +90,8 @@ function write(value, out, opts, path)
             write(value[i], out, opts, ("%s[%d]"):format(path, i))
         end
         out[#out + 1] = "]"
+    elseif M.is_number(value) then
+        out[#out + 1] = value.text
     elseif kind == "table" then
         local encode = (getmetatable(value) or {}).__json
         if encode then
@@ -132,11 +143,101 @@ function M.body(value)
     return (body or "") .. table.concat(text)
 end
 
+---Does a Lua number hold what these digits say?
+local function fits(digits)
+    local n = tonumber(digits)
+    if not n or math.abs(n) == math.huge then
+        return n == nil
+    elseif digits:find("^-?%d+$") then
+        return math.abs(n) < 2 ^ 53
+    end
+    return #digits:gsub("[eE].*", ""):gsub("^-?0*%.?0*", ""):gsub("%.", "") <= 17
+end
+
+---The position behind the string that begins at `at`.
+local function string_end(text, at)
+    repeat
+        at = text:find('["\\]', at + 1)
+        if not at then
+            return #text + 1
+        end
+        local escape = text:byte(at) == 92
+        at = escape and at + 1 or at
+    until not escape
+    return at + 1
+end
+
+---The text with strings in place of what cjson would lose: `[]`, and numbers too large for Lua.
+local function protect(text, mark)
+    local parts, from, at = {}, 1, 1
+    local function put(before, what, behind)
+        parts[#parts + 1] = text:sub(from, before - 1)
+        parts[#parts + 1] = ('"%s%s"'):format(mark, what)
+        from = behind
+    end
+    while true do
+        at = text:find('["%[%d-]', at)
+        if not at then
+            parts[#parts + 1] = text:sub(from)
+            return table.concat(parts)
+        end
+        local c = text:sub(at, at)
+        if c == '"' then
+            at = string_end(text, at)
+        elseif c == "[" then
+            local _, close = text:find("^%[[ \t\r\n]*%]", at)
+            if close then
+                put(at, "", close + 1)
+            end
+            at = (close or at) + 1
+        else
+            local digits = text:match("^-?[%d.eE+-]+", at) or c
+            if not fits(digits) then
+                put(at, digits, at + #digits)
+            end
+            at = at + #digits
+        end
+    end
+end
+
+local function unprotect(value, mark)
+    if type(value) == "string" and value:sub(1, #mark) == mark then
+        local digits = value:sub(#mark + 1)
+        return digits == "" and M.array {} or setmetatable({ text = digits }, number_metatable)
+    elseif type(value) == "table" then
+        for name, item in pairs(value) do
+            value[name] = unprotect(item, mark)
+        end
+    end
+    return value
+end
+
+local function decode(text)
+    local risky = text:find("%[%s*%]") or text:find("%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d")
+        or text:find("%d[eE]") or text:find("%.%d%d%d%d%d%d%d%d%d%d%d%d%d%d")
+    if not risky then
+        return cjson.decode(text)
+    end
+    local mark = "dgrun:"
+    while text:find(mark, 1, true) do
+        mark = mark .. ":"
+    end
+    local value, reason = cjson.decode(protect(text, mark))
+    if value == nil then
+        -- cjson names a position, which is to be that of the text as it came.
+        local _, plain = cjson.decode(text)
+        return nil, plain or reason
+    end
+    return unprotect(value, mark)
+end
+
+---Empty arrays stay arrays when they are encoded again; numbers that Lua cannot hold stay as they
+---are (`is_number`).
 ---@param text string
 ---@param source? string for the message: where the text came from
 ---@return any
 function M.decode(text, source)
-    local value, reason = cjson.decode(text)
+    local value, reason = decode(text)
     if value == nil then
         err.raise { code = "json.invalid", op = "json.decode",
             msg = ("%s: %s"):format(source or "JSON", reason) }

@@ -70,6 +70,8 @@ function copy(value, opts, path, seen)
         return { ["$secret"] = name }
     elseif unknown.is(value) then
         return unknown.text
+    elseif require("dgrun.json").is_number(value) then
+        return value
     end
     local reason = fault(value, seen)
     if reason then

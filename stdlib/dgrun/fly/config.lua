@@ -257,7 +257,8 @@ local function copy(value)
     for name, item in pairs(value) do
         result[name] = copy(item)
     end
-    return result
+    -- An empty array is one by its metatable only, and a large number too.
+    return setmetatable(result, getmetatable(value))
 end
 M.copy = copy
 
