@@ -141,8 +141,13 @@ function M.start(app, id, nonce)
 end
 
 ---@param nonce? string
-function M.stop(app, id, nonce)
-    api.machines("POST", path(app, id, "/stop"), { nonce = nonce, repeatable = true })
+---@param how? {signal?: string, timeout?: number} timeout: seconds until it is killed
+function M.stop(app, id, nonce, how)
+    how = how or {}
+    api.machines("POST", path(app, id, "/stop"), { nonce = nonce, repeatable = true, json = {
+        signal = how.signal,
+        timeout = how.timeout and require("dgrun.fly.units").duration(how.timeout),
+    } })
 end
 
 ---Takes a machine out of the proxy's sight.
