@@ -16,12 +16,18 @@ local function environment(name)
     return value ~= "" and value or nil
 end
 
-local function token_of_config()
+---What flyctl keeps in its file; empty when there is none.
+---@return table
+function M.flyctl_config()
     local fs = require "host.fs"
     local folder = environment("FLY_CONFIG_DIR") or (os.getenv("HOME") or "") / ".fly"
     local text = fs.read(folder / "config.yml", { limit = 1024 * 1024 })
     local config = text and require("host.yaml").decode(text, { source = "config.yml" })
-    local token = type(config) == "table" and config.access_token
+    return type(config) == "table" and config or {}
+end
+
+local function token_of_config()
+    local token = M.flyctl_config().access_token
     if type(token) == "string" and token ~= "" then
         return require("host.secret").new("FLY_ACCESS_TOKEN", token)
     end

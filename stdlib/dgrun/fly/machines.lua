@@ -61,6 +61,14 @@ function M.is_managed(machine)
         and machine.state ~= "destroying" and not reserved[M.group(machine)]
 end
 
+---Is it one with a schedule that no deploy touches?
+---@return boolean
+function M.is_cron(machine)
+    return machine.config ~= nil and machine.config.schedule ~= nil
+        and machine.state ~= "destroyed" and machine.state ~= "destroying"
+        and not M.is_managed(machine)
+end
+
 ---A mark to find again what a call made whose answer was lost.
 local function mark(body)
     local launch = ("%x%06x"):format(require("host.time").wall() * 1000, math.random(0, 0xffffff))
