@@ -125,7 +125,7 @@ function M.sync(opts)
     local all = machines.list(opts.app)
     local results = {}
     for i, cron in ipairs(opts.crons) do
-        results[i] = sync_one(opts, cron, all)
+        results[i] = require("dgrun.fly.dossier").around(opts.app, sync_one, opts, cron, all)
     end
     return results
 end

@@ -161,7 +161,9 @@ local function call(api, method, path, opts)
     }
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
-        err.raise(errors.of_answer(answer, what, opts.nonce))
+        local e = errors.of_answer(answer, what, opts.nonce)
+        e.machine = path:match("/machines/([^/?]+)")
+        err.raise(e)
     end
     return accepted and answer.body or nil, answer.status, answer
 end

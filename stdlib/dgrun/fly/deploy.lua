@@ -217,10 +217,7 @@ local function result_of(deploy, changed)
         release = changed and not deploy.plan and deploy.release or nil }
 end
 
----@param opts dgrun.fly.deploy.options
----@return dgrun.fly.deploy.result
-function M.deploy(opts)
-    check.options(opts, options, "fly.deploy")
+local function deploy_with(opts)
     local config = config_of.load(opts.config)
     local strategy, strategy_name = strategy_of(opts, config)
     local app = machines.app(opts.app)
@@ -253,6 +250,13 @@ function M.deploy(opts)
     provision(deploy, changes)
     as_release(deploy, changes)
     return result_of(deploy, true)
+end
+
+---@param opts dgrun.fly.deploy.options
+---@return dgrun.fly.deploy.result
+function M.deploy(opts)
+    check.options(opts, options, "fly.deploy")
+    return require("dgrun.fly.dossier").around(opts.app, deploy_with, opts)
 end
 
 return M

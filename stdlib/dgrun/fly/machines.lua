@@ -36,10 +36,18 @@ function M.list(app)
     return api.machines("GET", path(app))
 end
 
+---@param with? {leases?: boolean}
 ---@return table? # nil when it is gone
-function M.get(app, id)
-    local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true } })
+function M.get(app, id, with)
+    local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true },
+        query = with and with.leases and { include_leases = "true" } or nil })
     return status ~= 404 and machine or nil
+end
+
+---The processes that run in a machine, with what they listen on.
+---@return {pid: integer, command: string, listen_sockets: {proto: string, address: string}[]}[]
+function M.processes(app, id)
+    return api.machines("GET", path(app, id, "/ps"))
 end
 
 local reserved = { fly_app_release_command = true, fly_app_console = true,

@@ -3,6 +3,7 @@
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
+local dossier = require "dgrun.fly.dossier"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local leases = require "dgrun.fly.leases"
@@ -47,7 +48,7 @@ local function change(opts, verb, more, apply)
             if more.no_lease then
                 return apply()
             end
-            return leases.with(opts.app, { opts.id }, function(nonces)
+            return dossier.around(opts.app, leases.with, opts.app, { opts.id }, function(nonces)
                 return apply(nonces[opts.id])
             end)
         end,

@@ -89,7 +89,7 @@ function M.secrets(app, changed)
     if #managed > 0 and effect.planning() then
         go {}
     elseif #managed > 0 then
-        leases.with(app, ids, go)
+        require("dgrun.fly.dossier").around(app, leases.with, app, ids, go)
     end
     for _, change in ipairs(crons) do
         update_cron(app, change, version)
