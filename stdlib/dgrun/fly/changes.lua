@@ -107,7 +107,7 @@ function M.find(config, wanted, all)
     end
     local function configuration(group, existing)
         local machine = config_of.machine(config, group, existing)
-        machine.image = wanted.image
+        require("dgrun.fly.machine_config").set_image(config, machine, wanted.image)
         for name, value in pairs(wanted.metadata) do
             machine.metadata[name] = value
         end

@@ -99,7 +99,9 @@ local function provision(deploy, changes)
     if #api.machines("GET", path).ips > 0 then
         return
     end
-    for _, kind in ipairs { "v6", "shared_v4" } do
+    local kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
+        or { "v4", "v6" }
+    for _, kind in ipairs(kinds) do
         effect.write {
             kind = "fly.ip.create", target = deploy.app, after = { type = kind },
             summary = ("allocate a %s address for %s"):format(kind, deploy.app),
@@ -219,6 +221,9 @@ end
 
 local function deploy_with(opts)
     local config = config_of.load(opts.config)
+    for _, warning in ipairs(config.warnings) do
+        effect.note(warning)
+    end
     local strategy, strategy_name = strategy_of(opts, config)
     local app = machines.app(opts.app)
     local deploy = {

@@ -2,6 +2,7 @@
 -- deploy.md section 6.
 local config_of = require "dgrun.fly.config"
 local err = require "dgrun.err"
+local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run"
@@ -29,15 +30,15 @@ local function machine_config(deploy)
     env.RELEASE_COMMAND, env.FLY_PROCESS_GROUP = "1", GROUP
     env.PRIMARY_REGION = config.primary_region
     local vm = config.deploy.release_command_vm
-    local entrypoint = config.experimental.entrypoint
     return {
         image = deploy.image,
         init = {
             cmd = units.words(config.deploy.release_command), swap_size_mb = config.swap_size_mb,
-            entrypoint = type(entrypoint) == "string" and { entrypoint } or entrypoint,
+            entrypoint = config.experimental.entrypoint,
         },
-        env = env, stop_config = config_of.stop_config(config),
-        guest = vm and config_of.guest(config.path, vm)
+        env = env, stop_config = machine_config_of.stop_config(config),
+        files = machine_config_of.files(config),
+        guest = vm and machine_config_of.guest(config, vm)
             or largest_guest(deploy.all, config_of.default_group(config))
             or { cpu_kind = "shared", cpus = 2, memory_mb = 512 },
         metadata = {
