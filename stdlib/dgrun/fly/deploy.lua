@@ -82,6 +82,22 @@ local function image_for(opts, config)
     }.image
 end
 
+---Warns once for each group when nothing listens where Fly's proxy looks; where checks pass, there
+---is no need to look.
+local function listen_warner(app)
+    local seen = {}
+    return function(group, machine)
+        local service = machine.config.services and machine.config.services[1]
+        if service and not seen[group] and not service.checks then
+            seen[group] = true
+            local problem = require("dgrun.fly.listen").problem(app, machine)
+            if problem then
+                effect.note(("group %s: %s"):format(group, problem))
+            end
+        end
+    end
+end
+
 local function has_services(changes)
     for _, change in ipairs(changes.create) do
         if change.config.services then
@@ -90,8 +106,11 @@ local function has_services(changes)
     end
 end
 
----Addresses of a first deploy: deploy.md section 5.
+---Volumes and addresses of a first deploy: deploy.md section 5.
 local function provision(deploy, changes)
+    if deploy.status ~= "deployed" then
+        require("dgrun.fly.volumes").provision(deploy, changes.create)
+    end
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
@@ -236,7 +255,8 @@ local function deploy_with(opts)
         release_command_timeout = seconds_of(config, "release_command_timeout", 300),
         skip_release_command = opts.skip_release_command,
         secrets_version = require("dgrun.secrets").version(opts.app),
-        all = machines.list(opts.app),
+        all = machines.list(opts.app), volumes = require("dgrun.fly.volumes").pool(opts.app),
+        warn_listen = listen_warner(opts.app),
     }
     local changes = changes_of.find(config, {
         image = deploy.image, ha = opts.ha ~= false,

@@ -177,6 +177,14 @@ function M.uncordon(app, id, nonce)
     api.machines("POST", path(app, id, "/uncordon"), { nonce = nonce, repeatable = true })
 end
 
+---Sets one entry of a machine's metadata; its version stays.
+---@param name string
+---@param value string
+function M.set_metadata(app, id, name, value)
+    api.machines("POST", path(app, id, "/metadata/" .. require("dgrun.http").escape(name)),
+        { json = { value = value }, repeatable = true })
+end
+
 ---One that is gone already is fine.
 ---@param nonce? string
 function M.destroy(app, id, nonce)

@@ -163,8 +163,9 @@ headers = [{ name = "A", value = "b" }]
     end)
 
     it("lies over machine_config, whose containers get the image", function()
-        local text = "container = 'web'\nmachine_config = '''{\"containers\":[{\"name\":\"log\"},"
-            .. "{\"name\":\"web\"}],\"env\":{\"A\":\"base\",\"B\":\"base\"}}'''\n[env]\nA = 'mine'\n"
+        local text = "container = 'web'\nmachine_config = '''{\"containers\":[{\"name\":"
+            .. "\"log\"},{\"name\":\"web\"}],\"env\":{\"A\":\"base\",\"B\":\"base\"}}'''\n"
+            .. "[env]\nA = 'mine'\n"
         local got = machine(text)
         assert.equal("mine", got.env.A)
         assert.equal("base", got.env.B)
