@@ -1,15 +1,19 @@
--- Apps, their addresses and volumes: machines-api.md sections 4 and 12.
+-- Apps: machines-api.md section 4.
 local answer = require "sandbox.answer"
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local json = require "dgrun.json"
 local world_of = require "sandbox.world"
 
 local M = {}
 
 local function new_app(world, name)
+    local number = world_of.next_number(world)
     local app = {
-        name = name, id = ("app_%d"):format(world_of.next_number(world)), status = "pending",
-        created_at = world_of.now(), secrets = {}, secrets_version = 0,
+        name = name, id = ("app_%d"):format(number), number = number, status = "pending",
+        created_at = clock.iso(world), secrets = {}, secrets_version = 0,
         deployed_secrets_version = 0, machines = {}, releases = json.array {}, ips = json.array {},
+        volumes = {},
     }
     world.apps[name] = app
     return app
@@ -34,8 +38,9 @@ local function face(app)
     end
     return {
         id = app.id, name = app.name, status = app.status, machine_count = count,
-        volume_count = 0, network = "default",
-        organization = { name = "Personal", slug = "personal" },
+        internal_numeric_id = app.number or 0, network_cidr = "fdaa:0:1::/48",
+        volume_count = require("sandbox.volumes").count(app), network = app.network or "default",
+        organization = { name = "Personal", slug = "personal", internal_numeric_id = 1 },
     }
 end
 
@@ -52,15 +57,17 @@ function M.list(world, context)
 end
 
 function M.create(world, _, body)
-    local name = body and (body.name or body.app_name)
-    if type(name) ~= "string" or not name:match("^[a-z0-9][a-z0-9-]*$") or #name > 63 then
+    local name = input.field(body, "name", "string") or input.field(body, "app_name", "string")
+    if not name or not name:match("^[a-z0-9][a-z0-9-]*$") or #name > 63 then
         answer.fail(422, "Name must be lower case letters, digits and dashes")
     elseif world.apps[name] then
         answer.fail(422, "Name has already been taken", "name_taken")
     elseif body.org_slug ~= "personal" then
         answer.fail(404, "organization not found")
     end
+    local network = input.field(body, "network", "string")
     local app = new_app(world, name)
+    app.network = network ~= "" and network or nil
     world_of.save(world)
     return face(app), 201
 end
@@ -74,43 +81,11 @@ function M.delete(world, context)
         require("sandbox.lifecycle").destroy(world, context.app, machine)
     end
     world.apps[context.app.name] = nil
+    -- Another app of this name begins without anything of it.
+    world.vault:forget(context.app.name)
+    require("sandbox.logs").forget(world, context.app.name)
     world_of.save(world)
     return nil, 202
-end
-
-function M.list_ips(_, context)
-    return { ips = json.array(context.app.ips) }
-end
-
-local addresses = {
-    v4 = "198.51.100.%d", shared_v4 = "203.0.113.%d", v6 = "2001:db8::%d", private_v6 = "fdaa::%d",
-}
-
-function M.assign_ip(world, context, body)
-    local pattern = body and addresses[body.type]
-    if not pattern then
-        answer.fail(422, "type must be v4, v6, shared_v4 or private_v6")
-    end
-    local ip = {
-        ip = pattern:format(#context.app.ips + 1), region = "global", service_name = "",
-        shared = body.type == "shared_v4", created_at = world_of.now(),
-    }
-    table.insert(context.app.ips, ip)
-    world_of.save(world)
-    return ip
-end
-
-function M.list_volumes()
-    return json.array {}
-end
-
-function M.regions()
-    local regions = json.array {}
-    for _, code in ipairs { "ams", "ewr", "fra", "iad", "lhr" } do
-        regions[#regions + 1] = { code = code, name = code, gateway_available = true,
-            requires_paid_plan = false, deprecated = false }
-    end
-    return { Regions = regions, Nearest = "ewr" }
 end
 
 return M

@@ -13,10 +13,15 @@ local M = {}
 ---@field apps? string[] created when they do not exist
 ---@field token? string what clients must send; made up when absent
 ---@field pace? number seconds of one transition of a machine, 0.15
+---@field rate_limit? boolean answers 429 to calls that come too fast, as Fly does
+---@field latency? number seconds before each answer
+
+-- Fly's own limit is not documented.
+local LARGEST_BODY = 8 * 1024 * 1024
 
 local options = {
     dir = "string", port = "integer?", persist = "boolean?", apps = "table?", token = "string?",
-    pace = "number?",
+    pace = "number?", rate_limit = "boolean?", latency = "number?",
 }
 
 local function serve(world, server)
@@ -39,10 +44,17 @@ function M.start(opts)
     for _, name in ipairs(opts.apps or {}) do
         require("sandbox.apps").ensure(world, name)
     end
-    local server = check(require("host.server").listen { port = opts.port or 0 })
+    local server = check(require("host.server").listen {
+        port = opts.port or 0, body_limit = LARGEST_BODY,
+    })
     world.url = ("http://127.0.0.1:%d"):format(server:port())
     world_of.spawn(world, "sandbox", function() serve(world, server) end)
     require("sandbox.lifecycle").resume_all(world)
+    if world.persist then
+        world_of.spawn(world, "sandbox.schedules", function()
+            require("sandbox.schedules").run(world)
+        end)
+    end
     log.debug(("event=sandbox url=%s dir=%s\n"):format(world.url, opts.dir))
     return {
         url = world.url,

@@ -1,6 +1,7 @@
 -- Leases of machines: machines-api.md section 7.
 local answer = require "sandbox.answer"
-local time = require "host.time"
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -8,20 +9,39 @@ local M = {}
 local MAX_TTL = 3600
 
 ---The lease that holds now, or nil: an expired one no longer exists.
-function M.current(machine)
+function M.current(world, machine)
     local lease = machine.lease
-    if lease and lease.expires > time.wall() then
+    if lease and lease.expires > clock.now(world) then
         return lease
     end
 end
 
 ---Refuses a change of a machine that somebody else holds.
-function M.guard(machine, nonce)
-    local lease = M.current(machine)
+function M.guard(world, machine, nonce)
+    local lease = M.current(world, machine)
     if lease and lease.nonce ~= nonce then
         answer.fail_message(409, ("machine ID %s lease currently held by %s, expires at %s")
-            :format(machine.id, lease.owner, time.iso(lease.expires)))
+            :format(machine.id, lease.owner, clock.iso(world, lease.expires)))
     end
+end
+
+---The machine of a call that changes it: it is there, and nobody else holds it.
+---@return table machine
+function M.changeable(world, context)
+    local machine = context.machine
+    if machine.state == "destroyed" or machine.state == "destroying" then
+        answer.fail(404, "machine not found")
+    end
+    M.guard(world, machine, context.nonce)
+    return machine
+end
+
+---@return integer
+function M.check_ttl(ttl)
+    if type(ttl) ~= "number" or not (ttl >= 1 and ttl <= MAX_TTL) or ttl % 1 ~= 0 then
+        answer.fail(400, "ttl must be whole seconds from 1 to " .. MAX_TTL)
+    end
+    return ttl
 end
 
 local function face(lease)
@@ -39,14 +59,14 @@ function M.grant(world, machine, ttl, description)
     local nonce = require("host.digest").sha256(
         ("lease %d %s"):format(world_of.next_number(world), world.token)):sub(1, 12)
     machine.lease = {
-        nonce = nonce, expires = time.wall() + ttl, owner = "sandbox@example.com",
+        nonce = nonce, expires = clock.now(world) + ttl, owner = "sandbox@example.com",
         description = description or "", version = machine.instance_id,
     }
     return machine.lease
 end
 
-function M.find(_, context)
-    local lease = M.current(context.machine)
+function M.find(world, context)
+    local lease = M.current(world, context.machine)
     if not lease then
         answer.fail(404, "lease not found")
     end
@@ -55,30 +75,29 @@ end
 
 function M.acquire(world, context, body)
     local machine = context.machine
-    local ttl = tonumber(context.query.ttl) or (body and body.ttl)
-    if type(ttl) ~= "number" or ttl < 1 or ttl > MAX_TTL or ttl % 1 ~= 0 then
-        answer.fail(400, "ttl must be whole seconds from 1 to " .. MAX_TTL)
-    elseif machine.state == "destroyed" then
+    local description = input.field(body, "description", "string")
+    local ttl = M.check_ttl(tonumber(context.query.ttl) or input.field(body, "ttl", "integer"))
+    if machine.state == "destroyed" then
         answer.fail(404, "machine not found")
     end
-    local lease = M.current(machine)
+    local lease = M.current(world, machine)
     if lease and context.nonce == lease.nonce then
-        lease.expires = time.wall() + ttl
+        lease.expires = clock.now(world) + ttl
         world_of.save(world)
         return face(lease)
     end
-    M.guard(machine, context.nonce)
-    lease = M.grant(world, machine, ttl, body and body.description)
+    M.guard(world, machine, context.nonce)
+    lease = M.grant(world, machine, ttl, description)
     world_of.save(world)
     return face(lease), 201
 end
 
 function M.release(world, context)
     local machine = context.machine
-    if not M.current(machine) then
+    if not M.current(world, machine) then
         answer.fail(404, "lease not found")
     end
-    M.guard(machine, context.nonce)
+    M.guard(world, machine, context.nonce)
     machine.lease = nil
     world_of.save(world)
     return { status = "success", data = { ok = true } }

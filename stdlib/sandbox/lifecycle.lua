@@ -1,8 +1,9 @@
 -- What machines go through: machines-api.md section 5.2. Each transition is a background task that
 -- takes a moment; what was interrupted goes on when the sandbox starts again.
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local json = require "dgrun.json"
 local logs = require "sandbox.logs"
-local time = require "host.time"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -14,7 +15,7 @@ local DEFAULT_RETRIES = 10
 function M.event(world, machine, type, status, source, request)
     table.insert(machine.events, 1, {
         id = world_of.ulid(world), type = type, status = status, source = source,
-        timestamp = math.floor(time.wall() * 1000), request = request,
+        timestamp = math.floor(clock.now(world) * 1000), request = request,
     })
     machine.events[EVENTS_KEPT + 1] = nil
 end
@@ -29,7 +30,7 @@ local function transition(world, machine, f)
     machine.epoch = (machine.epoch or 0) + 1
     local epoch = machine.epoch
     local function pause(seconds)
-        local ok = time.sleep(seconds or world.pace)
+        local ok = clock.sleep(seconds or world.pace)
         return ok and not world.closing and machine.epoch == epoch
     end
     world_of.changed(world, machine)
@@ -41,7 +42,7 @@ local function exit_event(world, machine, result, requested, restarting)
         exit_event = {
             exit_code = result.exit_code or 0, guest_exit_code = result.exit_code or 0,
             guest_signal = -1, signal = result.signal or -1, oom_killed = result.oom or false,
-            requested_stop = requested, restarting = restarting, exited_at = world_of.now(),
+            requested_stop = requested, restarting = restarting, exited_at = clock.iso(world),
         },
         restart_count = machine.restart_count,
     })
@@ -89,7 +90,7 @@ end
 function run(world, app, machine, source)
     local runtime = require "sandbox.runtime"
     machine.state = "started"
-    machine.started = time.wall()
+    machine.started = clock.now(world)
     M.event(world, machine, "start", "started", source)
     local epoch = machine.epoch
     local process = runtime.start(world, app, machine)
@@ -138,24 +139,34 @@ function M.launch(world, app, machine, skip)
     end)
 end
 
-local function end_process(world, machine)
+local DEFAULT_STOP_SECONDS = 5
+
+---Ends the main process: asked to, and made to when it takes too long.
+---@param way? {signal: string?, seconds: number?} else as the configuration says
+---@return {exit_code: integer, signal: integer?}
+local function end_process(world, machine, way)
     local process = world.running[machine.id]
     world.running[machine.id] = nil
-    if process then
-        process.stop()
-    end
     machine.check_status = nil
+    if not process then
+        return { exit_code = 0 }
+    end
+    local default = machine.config.stop_config or {}
+    way = way or {}
+    return process.stop(way.signal or default.signal or "SIGINT", way.seconds
+        or input.duration(default.timeout) or DEFAULT_STOP_SECONDS) or { exit_code = 0 }
 end
 
 ---A new version. One that was not started before is left stopped, whatever was asked for.
-function M.replace(world, app, machine, skip)
+---@param way? table how the process of the old version is stopped
+function M.replace(world, app, machine, skip, way)
     local was_up = machine.state == "started" or machine.state == "starting"
         or (machine.state == "replacing" and machine.resume)
     machine.resume = was_up and not skip
     machine.state = "replacing"
     machine.preparing = nil
     transition(world, machine, function(pause)
-        end_process(world, machine)
+        end_process(world, machine, way)
         if not pause() then
             return
         end
@@ -169,26 +180,35 @@ function M.replace(world, app, machine, skip)
     end)
 end
 
----@param into? string "stopped"
-function M.stop(world, _, machine, into)
+---@param way? {into: string?, signal: string?, seconds: number?} "suspended" keeps its memory
+function M.stop(world, _, machine, way)
+    local into = way and way.into or "stopped"
+    local was_up = machine.state ~= "suspended"
     machine.state = into == "suspended" and "suspending" or "stopping"
     transition(world, machine, function(pause)
-        end_process(world, machine)
+        local result = end_process(world, machine, way)
         if pause() then
-            exit_event(world, machine, { exit_code = 0, signal = 2 }, true, false)
-            enter(world, machine, into or "stopped")
+            if was_up and into == "stopped" then
+                exit_event(world, machine, result, true, false)
+            else
+                M.event(world, machine, into == "stopped" and "stop" or "suspend", into, "flyd")
+            end
+            enter(world, machine, into)
         end
     end)
 end
 
-function M.destroy(world, _, machine)
+function M.destroy(world, app, machine)
     machine.state = "destroying"
     machine.preparing = nil
     transition(world, machine, function(pause)
         end_process(world, machine)
         if pause() then
-            machine.destroyed = time.wall()
+            machine.destroyed = clock.now(world)
             machine.lease = nil
+            machine.tick_at = nil
+            require("sandbox.volumes").detach(app, machine.id)
+            M.event(world, machine, "destroy", "destroyed", "flyd")
             enter(world, machine, "destroyed")
         end
     end)
@@ -217,7 +237,9 @@ local resumptions = {
         M.replace(world, app, machine, not machine.resume)
     end,
     stopping = function(world, app, machine) M.stop(world, app, machine) end,
-    suspending = function(world, app, machine) M.stop(world, app, machine, "suspended") end,
+    suspending = function(world, app, machine)
+        M.stop(world, app, machine, { into = "suspended" })
+    end,
     destroying = function(world, app, machine) M.destroy(world, app, machine) end,
     -- The process ended with the sandbox. A web machine's comes back when somebody asks for it; a
     -- command that was cut off starts again.
@@ -254,7 +276,7 @@ end
 function M.stop_processes(world)
     for id, process in pairs(world.running) do
         world.running[id] = nil
-        process.stop()
+        process.stop("SIGTERM", 0)
     end
 end
 

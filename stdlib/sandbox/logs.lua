@@ -1,4 +1,5 @@
 -- Log lines of machines, and the poll protocol: deploy.md section 15.
+local clock = require "sandbox.clock"
 local fs = require "host.fs"
 local json = require "dgrun.json"
 local secret = require "host.secret"
@@ -25,7 +26,7 @@ end
 ---@param provider string "app" for the process, "runner" for the platform
 function M.add(world, app, machine, message, provider, level)
     local lines = lines_of(world, app)
-    local now = time.wall()
+    local now = clock.now(world)
     local line = {
         id = ("%s-%d"):format(machine.id, #lines + 1),
         attributes = {
@@ -42,9 +43,17 @@ function M.add(world, app, machine, message, provider, level)
     end
 end
 
+---The lines of an app that is no more.
+function M.forget(world, name)
+    world.lines[name] = nil
+    if world.persist then
+        fs.remove(world.dir / ("logs-%s.jsonl"):format(name))
+    end
+end
+
 function M.list(world, context)
     local lines = lines_of(world, context.app)
-    local at = tonumber(context.query.next_token) or 0
+    local at = tonumber((context.query.next_token or ""):match("^%d+$")) or 0
     local data = json.array {}
     while at < #lines and #data < PAGE do
         at = at + 1

@@ -3,15 +3,20 @@
 -- Three things differ from a real machine. The image's WORKDIR is the snapshot of the folder; a
 -- program of the image that is not in it (/app/.venv/bin/python) is taken from PATH; a web process
 -- is told a free port in PORT.
+local clock = require "sandbox.clock"
 local fs = require "host.fs"
 local logs = require "sandbox.logs"
-local time = require "host.time"
 local world_of = require "sandbox.world"
 
 local M = {}
 
+-- Signals that the host does not send; another that ends a process stands for them.
+local substitutes = { SIGILL = "SIGABRT", SIGTRAP = "SIGABRT", SIGFPE = "SIGABRT",
+    SIGSEGV = "SIGABRT", SIGPIPE = "SIGABRT" }
+
 local FIRST_CHECKS_EVERY = 0.2
 local LATER_CHECKS_EVERY = 5
+local STOPPED_EVERY = 0.02
 
 ---A program of the image as one of this system.
 local function local_program(program, image, workdir)
@@ -97,14 +102,33 @@ local function watch_checks(world, machine, port)
             all_good = answer ~= nil and answer.status >= 200 and answer.status < 300
             return all_good, answer and ("%d"):format(answer.status) or e.msg
         end)
-        local ok = time.sleep(all_good and LATER_CHECKS_EVERY or FIRST_CHECKS_EVERY)
+        local ok = clock.sleep(all_good and LATER_CHECKS_EVERY or FIRST_CHECKS_EVERY)
     until not ok
+end
+
+local function recipe_of(image)
+    local dockerfile = fs.read(image.dir / "Dockerfile", { limit = 1024 * 1024 }) or ""
+    return require("sandbox.dockerfile").parse(dockerfile)
+end
+
+---Runs a command beside the main process.
+---@param opts {command: string[], timeout: number, stdin: string?}
+---@return table? result of host.proc.run
+---@return dgrun.err?
+function M.exec(world, app, machine, image, opts)
+    local recipe = recipe_of(image)
+    local argv = { unpack(opts.command) }
+    argv[1] = local_program(argv[1], image, recipe.workdir)
+    return require("host.proc").run {
+        argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 1,
+        env = environment_of(world, app, machine, recipe), stdin = opts.stdin,
+        timeout = opts.timeout,
+    }
 end
 
 ---@return sandbox.process
 function M.start(world, app, machine, image)
-    local dockerfile = fs.read(image.dir / "Dockerfile", { limit = 1024 * 1024 }) or ""
-    local recipe = require("sandbox.dockerfile").parse(dockerfile)
+    local recipe = recipe_of(image)
     local serves = #(machine.config.services or {}) > 0
     local port = serves and free_port() or nil
     local argv = command_of(machine, image, recipe)
@@ -117,9 +141,10 @@ function M.start(world, app, machine, image)
     end
     if not child then
         logs.add(world, app, machine, failure.msg, "runner", "error")
-        return { wait = function() time.sleep(world.pace) return { exit_code = 127 } end,
-            stop = function() end }
+        return { wait = function() clock.sleep(world.pace) return { exit_code = 127 } end,
+            stop = function() end, signal = function() end }
     end
+    local ended
 
     local reader = world_of.spawn(world, "output of " .. machine.id, function()
         for line in function() return child:read() end do
@@ -134,6 +159,7 @@ function M.start(world, app, machine, image)
         port = port,
         wait = function()
             local _, exit = reader:join()
+            ended = true
             if checker then
                 checker:cancel()
             end
@@ -141,12 +167,21 @@ function M.start(world, app, machine, image)
             return { exit_code = status.signal and 128 + status.signal or status.status or 1,
                 signal = status.signal }
         end,
-        stop = function()
+        stop = function(signal, seconds)
             if checker then
                 checker:cancel()
             end
-            child:kill("SIGTERM")
+            child:kill(signal)
+            local deadline = clock.steady() + seconds
+            while not ended and clock.steady() < deadline and clock.sleep(STOPPED_EVERY) do
+                ended = ended or world.closing
+            end
+            if not ended and seconds > 0 then
+                child:kill("SIGKILL")
+                return { exit_code = 137, signal = 9 }
+            end
         end,
+        signal = function(name) child:kill(substitutes[name] or name) end,
     }
 end
 

@@ -1,6 +1,6 @@
 -- Fly's proxy: what is sent to https://APP.fly.dev reaches a machine of the app.
+local clock = require "sandbox.clock"
 local lifecycle = require "sandbox.lifecycle"
-local time = require "host.time"
 
 local M = {}
 
@@ -54,8 +54,8 @@ local function ready_process(world, app, machine)
         end
         lifecycle.start(world, app, machine, "flyd")
     end
-    local deadline = time.now() + STARTUP_SECONDS
-    while time.now() < deadline do
+    local deadline = clock.steady() + STARTUP_SECONDS
+    while clock.steady() < deadline do
         local process = lifecycle.process(world, app, machine)
         if process and (process.body or #lifecycle.checks(machine) == 0
                 or machine.check_status[1].status == "passing") then
@@ -72,7 +72,7 @@ end
 local function pass_on(request, process, path)
     local answer
     local query = require("dgrun.http").query(request.query)
-    local deadline = time.now() + STARTUP_SECONDS
+    local deadline = clock.steady() + STARTUP_SECONDS
     repeat
         answer = require("host.http").request {
             url = ("http://127.0.0.1:%d%s%s"):format(process.port, path,
@@ -81,8 +81,8 @@ local function pass_on(request, process, path)
             body = request.body ~= "" and request.body or nil,
         }
         -- The process may not listen yet; Fly's proxy waits for it too.
-        local waited = answer or not time.sleep(0.1)
-    until waited or time.now() > deadline
+        local waited = answer or not clock.sleep(0.1)
+    until waited or clock.steady() > deadline
     if not answer then
         return plain(request, 502, "the app does not answer\n")
     end

@@ -106,24 +106,18 @@ function M.build(world, _, body)
     return { image = reference, digest = "sha256:" .. hash }, 201
 end
 
-local behaviours = {
-    exit_code = "number", seconds = "number", log = "table", crash = "boolean", health = "string",
-    boot = "string", oom = "boolean", body = "string",
-}
-
 ---POST /sandbox/v1/images {ref, digest?, behaviour?}: an image that was pushed by somebody else
 function M.register(world, _, body)
     body = body or {}
     local registry, repository, tag = split(tostring(body.ref))
-    for name, value in pairs(body.behaviour or {}) do
-        if type(value) ~= behaviours[name] then
-            answer.fail(422, ("behaviour: %q is not known, or of another type"):format(name))
-        end
+    local behaviour = require("sandbox.behaviour").check(body.behaviour)
+    if body.digest and not tostring(body.digest):match("^sha256:%x+$") then
+        answer.fail(422, "digest must be sha256:…")
     end
     world.images[body.ref] = {
         registry = registry, repository = repository, tag = tag,
         digest = body.digest or "sha256:" .. digest.sha256(json.encode(body)),
-        behaviour = body.behaviour or {},
+        behaviour = behaviour,
     }
     world_of.save(world)
     return { image = body.ref, digest = world.images[body.ref].digest }, 201

@@ -1,5 +1,7 @@
 -- The release API: graphql.md section 6.
 local answer = require "sandbox.answer"
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local json = require "dgrun.json"
 local world_of = require "sandbox.world"
 
@@ -18,9 +20,15 @@ local function face(release)
     }
 end
 
-function M.create(world, _, body)
+---The app of a release, for those who may change it.
+local function guarded(context, app)
+    require("sandbox.tokens").guard(context.principal, app.name)
+    return app
+end
+
+function M.create(world, context, body)
     body = body or {}
-    local app = require("sandbox.apps").find(world, tostring(body.app_name))
+    local app = guarded(context, require("sandbox.apps").find(world, tostring(body.app_name)))
     if type(body.image) ~= "string" or body.image == "" then
         answer.fail(422, "image is required")
     elseif type(body.definition) ~= "table" then
@@ -30,7 +38,7 @@ function M.create(world, _, body)
     end
     local release = {
         id = "rel_" .. world_of.ulid(world), version = #app.releases + 1, status = "pending",
-        strategy = body.strategy, created_at = world_of.now(), image_ref = body.image,
+        strategy = body.strategy, created_at = clock.iso(world), image_ref = body.image,
         definition = body.definition,
     }
     table.insert(app.releases, release)
@@ -51,6 +59,7 @@ end
 
 function M.patch(world, context, body)
     local release, app = find(world, context.parameters.release)
+    guarded(context, app)
     if not body or not statuses[body.status] then
         answer.fail(422, "status is not one of running, complete, failed, interrupted")
     elseif finished[release.status] then
@@ -68,7 +77,7 @@ function M.patch(world, context, body)
 end
 
 function M.list(_, context)
-    local limit = tonumber(context.query.limit) or 25
+    local limit = input.integer(context.query, "limit", 25, 1, 1000)
     local releases = json.array {}
     for i = #context.app.releases, 1, -1 do
         if #releases < limit then
@@ -79,13 +88,26 @@ function M.list(_, context)
 end
 
 ---The newest release that was completed.
-function M.current(_, context)
-    for i = #context.app.releases, 1, -1 do
-        if context.app.releases[i].status == "complete" then
-            return face(context.app.releases[i])
+local function current_of(app)
+    for i = #app.releases, 1, -1 do
+        if app.releases[i].status == "complete" then
+            return app.releases[i]
         end
     end
-    answer.fail(404, "no release")
+end
+
+function M.current(_, context)
+    return face(current_of(context.app) or answer.fail(404, "no release"))
+end
+
+---When each app was released last.
+function M.all_current(world)
+    local times = {}
+    for name, app in pairs(world.apps) do
+        local release = current_of(app)
+        times[name] = release and release.created_at or nil
+    end
+    return times
 end
 
 return M

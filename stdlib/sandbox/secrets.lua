@@ -1,5 +1,6 @@
 -- Secrets of an app and their version: machines-api.md section 8. Values go to the vault.
 local answer = require "sandbox.answer"
+local clock = require "sandbox.clock"
 local json = require "dgrun.json"
 local world_of = require "sandbox.world"
 
@@ -36,7 +37,7 @@ local function write(world, app, values)
         end
     end
     app.secrets_version = app.secrets_version + 1
-    local now = world_of.now()
+    local now = clock.iso(world)
     for name, value in pairs(values) do
         if value == json.null then
             app.secrets[name] = nil

@@ -23,6 +23,12 @@ function M.open(dir, persist)
     return vault
 end
 
+function Vault:save()
+    if self.persist then
+        check(fs.write(self.dir / "vault.json", json.encode(self.values)))
+    end
+end
+
 ---@param app string
 ---@param name string
 ---@param version integer the app's secrets version with which it begins
@@ -35,8 +41,14 @@ function Vault:put(app, name, version, value)
     history[#history + 1] = {
         version = version, sealed = value and digest.encrypt(value, self.key) or nil,
     }
-    if self.persist then
-        check(fs.write(self.dir / "vault.json", json.encode(self.values)))
+    self:save()
+end
+
+---Removes all that belongs to an app.
+function Vault:forget(app)
+    if self.values[app] then
+        self.values[app] = nil
+        self:save()
     end
 end
 

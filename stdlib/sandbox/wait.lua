@@ -1,6 +1,7 @@
 -- Waiting for a state of a machine: machines-api.md section 6.9.
 local answer = require "sandbox.answer"
-local time = require "host.time"
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -15,13 +16,11 @@ local transient = { creating = true, starting = true, stopping = true, restartin
 local function wanted_states(query)
     local given = query.state or "started"
     local wanted = {}
-    for _, text in ipairs(type(given) == "table" and given or { given }) do
-        for state in text:gmatch("[^,]+") do
-            if not waitable[state] then
-                answer.fail(400, ("invalid_argument: state %q cannot be waited for"):format(state))
-            end
-            wanted[state] = true
+    for state in given:gmatch("[^,]+") do
+        if not waitable[state] then
+            answer.fail(400, ("invalid_argument: state %q cannot be waited for"):format(state))
         end
+        wanted[state] = true
     end
     return wanted
 end
@@ -29,22 +28,23 @@ end
 function M.state(world, context)
     local machine, query = context.machine, context.query
     local wanted = wanted_states(query)
-    local seconds = tonumber(query.timeout or WAIT_LIMIT)
-    if not seconds or seconds < 1 or seconds > WAIT_LIMIT then
-        answer.fail(400, "invalid_argument: timeout must be from 1 to 60")
-    end
+    local seconds = input.integer(query, "timeout", WAIT_LIMIT, 1, WAIT_LIMIT)
     local version = query.version or query.instance_id
-    local deadline = time.now() + seconds
+    local deadline = clock.steady() + seconds
     while true do
         if machine.state == "destroyed" and not wanted.destroyed then
             answer.fail(404, "machine not found")
         end
         local settled = wanted.settled and not transient[machine.state] and not machine.preparing
         local current = not version or version == machine.instance_id or wanted.destroyed
-        if current and (wanted[machine.state] or settled) then
-            return { ok = true, state = machine.state, version = machine.instance_id }
+        -- Ids of events sort by time.
+        local event = machine.events[1] and machine.events[1].id
+        local later = not query.from_event_id or (event or "") > query.from_event_id
+        if current and later and (wanted[machine.state] or settled) then
+            return { ok = true, state = machine.state, version = machine.instance_id,
+                event_id = event }
         end
-        local left = deadline - time.now()
+        local left = deadline - clock.steady()
         if left <= 0 then
             local names = {}
             for state in pairs(wanted) do

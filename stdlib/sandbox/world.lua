@@ -1,5 +1,6 @@
 -- The state of the local Fly: what is kept in its folder, and who waits for a change of it.
 -- Written before an answer is sent; reading never changes a byte.
+local clock = require "sandbox.clock"
 local fs = require "host.fs"
 local json = require "dgrun.json"
 local check = require "dgrun.check"
@@ -17,16 +18,25 @@ local M = {}
 ---@field dir string
 ---@field persist boolean
 ---@field pace number
+---@field clock_offset number seconds that the clock was moved forward
+---@field tokens table<string, table> deploy tokens, by their digest
+---@field rate_limit boolean
+---@field latency number seconds before each answer
+---@field exchanges string? file for whole exchanges
 ---@field waiters table<string, table[]> by machine id
 ---@field tasks table<table, true> in the background
 ---@field running table<string, table> the main process of a machine, by its id
 
 local function load_state(dir)
     local text = fs.read(dir / "state.json", { limit = 64 * 1024 * 1024 })
-    if not text then
-        return { apps = {}, images = {}, counter = 0 }
+    local state = text and json.decode(text, dir / "state.json")
+        or { apps = {}, images = {}, counter = 0 }
+    state.clock_offset = state.clock_offset or 0
+    state.tokens = state.tokens or {}
+    for _, app in pairs(state.apps) do
+        app.volumes = app.volumes or {}
     end
-    return json.decode(text, dir / "state.json")
+    return state
 end
 
 local function make_token(persist, dir)
@@ -74,6 +84,10 @@ function M.open(opts)
     world.waiters, world.running, world.faults, world.requests = {}, {}, {}, {}
     world.vault = require("sandbox.vault").open(dir, persist)
     world.lines = {}
+    world.buckets, world.bucket_count = {}, 0
+    world.rate_limit = opts.rate_limit or false
+    world.latency = opts.latency or 0
+    world.exchanges = os.getenv("DGRUN_EXCHANGES")
     return world
 end
 
@@ -84,6 +98,7 @@ function M.save(world)
     end
     local text = json.encode {
         apps = world.apps, images = world.images, counter = world.counter,
+        clock_offset = world.clock_offset, tokens = world.tokens,
     }
     if text ~= world.saved then
         check(fs.write(world.dir / "state.json", text))
@@ -101,7 +116,7 @@ local crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 ---A ULID: 26 characters that sort by time.
 function M.ulid(world)
-    local milliseconds = math.floor(time.wall() * 1000)
+    local milliseconds = math.floor(clock.now(world) * 1000)
     local letters = {}
     for i = 10, 1, -1 do
         local digit = milliseconds % 32
@@ -122,10 +137,6 @@ function M.machine_id(world)
     local hash = require("host.digest").sha256(
         ("machine %d %s"):format(M.next_number(world), world.token))
     return hash:sub(1, 14)
-end
-
-function M.now()
-    return time.iso(time.wall())
 end
 
 ---Starts a background task that ends with the sandbox.
@@ -159,7 +170,7 @@ end
 function M.wait_change(world, id, seconds)
     local waiters = world.waiters[id] or {}
     world.waiters[id] = waiters
-    local sleeper = M.spawn(world, "sandbox.wait", function() return time.sleep(seconds) end)
+    local sleeper = M.spawn(world, "sandbox.wait", function() return clock.sleep(seconds) end)
     waiters[#waiters + 1] = sleeper
     local _, woken = sleeper:join()
     return woken ~= true
@@ -167,7 +178,7 @@ end
 
 ---Something about a machine changed: saved, and told to those who wait.
 function M.changed(world, machine)
-    machine.updated_at = M.now()
+    machine.updated_at = clock.iso(world)
     M.save(world)
     local waiters = world.waiters[machine.id] or {}
     world.waiters[machine.id] = nil

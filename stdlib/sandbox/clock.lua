@@ -1,0 +1,58 @@
+-- The sandbox's time: that of this computer, and what it was moved forward. Schedules, leases and
+-- the afterlife of destroyed machines go by it; how long a transition takes does not.
+local answer = require "sandbox.answer"
+local time = require "host.time"
+
+local M = {}
+
+local FURTHEST = 100 * 365 * 86400
+
+---@param world sandbox.world
+---@return number seconds since 1970
+function M.now(world)
+    return time.wall() + world.clock_offset
+end
+
+---@param world sandbox.world
+---@param at? number now when absent
+---@return string "2026-08-01T10:00:00Z"
+function M.iso(world, at)
+    return time.iso(at or M.now(world))
+end
+
+---Seconds that cannot be moved, for deadlines within one request.
+---@return number
+function M.steady()
+    return time.now()
+end
+
+---Waits in real time.
+---@param seconds number
+---@return true? ok nil when cancelled
+function M.sleep(seconds)
+    return time.sleep(seconds)
+end
+
+local function face(world)
+    return { now = M.iso(world), offset = world.clock_offset }
+end
+
+---GET /sandbox/v1/clock
+function M.show(world)
+    return face(world)
+end
+
+---POST /sandbox/v1/clock {advance: seconds}
+function M.advance(world, _, body)
+    local seconds = body and body.advance
+    if type(seconds) ~= "number" or seconds < 0
+        or world.clock_offset + seconds > FURTHEST then
+        answer.fail(422, "advance must be seconds, 0 or more; time does not go back")
+    end
+    world.clock_offset = world.clock_offset + seconds
+    require("sandbox.world").save(world)
+    require("sandbox.schedules").catch_up(world)
+    return face(world)
+end
+
+return M

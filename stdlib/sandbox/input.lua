@@ -1,0 +1,163 @@
+-- What a client sent, before a handler sees it: JSON that is safe to keep, a query of plain texts.
+local answer = require "sandbox.answer"
+local json = require "dgrun.json"
+
+local M = {}
+
+local DEEPEST = 40
+local LARGEST = 2 ^ 63
+
+---Valid sequences of more than one byte, by the first byte.
+local sequences = {
+    { "[\194-\223]", "[\128-\191]" }, { "\224", "[\160-\191][\128-\191]" },
+    { "[\225-\236\238\239]", "[\128-\191][\128-\191]" }, { "\237", "[\128-\159][\128-\191]" },
+    { "\240", "[\144-\191][\128-\191][\128-\191]" },
+    { "[\241-\243]", "[\128-\191][\128-\191][\128-\191]" },
+    { "\244", "[\128-\143][\128-\191][\128-\191]" },
+}
+for i, one in ipairs(sequences) do
+    sequences[i] = "^" .. one[1] .. one[2]
+end
+
+---The position of the first byte that is not UTF-8, or nil.
+local function bad_byte(text, from)
+    local at = text:find("[\128-\255]", from)
+    while at do
+        local last
+        for i = 1, #sequences do
+            _, last = text:find(sequences[i], at)
+            if last then
+                break
+            end
+        end
+        if not last then
+            return at
+        end
+        at = text:find("[\128-\255]", last + 1)
+    end
+end
+
+---The text with "?" for each byte that is not UTF-8.
+---@param text string
+---@return string
+function M.clean(text)
+    local at = bad_byte(text)
+    while at do
+        text = text:sub(1, at - 1) .. "?" .. text:sub(at + 1)
+        at = bad_byte(text, at)
+    end
+    return text
+end
+
+local function refuse(path, text)
+    answer.fail(400, ("invalid_argument: %s: %s"):format(path, text))
+end
+
+---Refuses what could not be written to the state's file and read again.
+local function verify(value, path, depth)
+    local kind = type(value)
+    if depth > DEEPEST then
+        refuse("the body", "is nested too deep")
+    elseif json.is_number(value) or (kind == "number"
+            and not (value > -LARGEST and value < LARGEST)) then
+        refuse(path, "the number is out of range")
+    elseif kind == "table" then
+        for name, item in pairs(value) do
+            verify(item, path .. "." .. tostring(name):sub(1, 60), depth + 1)
+        end
+    end
+end
+
+---@param text string the body of a request
+---@return table? # nil for none
+function M.body(text)
+    if text == "" then
+        return nil
+    elseif bad_byte(text) then
+        answer.fail(400, "invalid_argument: the body is not UTF-8")
+    end
+    local ok, body = pcall(json.decode, text)
+    if not ok or type(body) ~= "table" or json.is_number(body) or text:find("^%s*%[") then
+        answer.fail(400, "invalid_argument: the body is not a JSON object")
+    end
+    verify(body, "body", 1)
+    return body
+end
+
+---Of a parameter that is given several times the last one counts, but for those that are lists.
+---@return table<string, string>
+function M.query(query)
+    local plain = {}
+    for name, value in pairs(query) do
+        if type(value) == "table" then
+            value = name == "state" and table.concat(value, ",") or value[#value]
+        end
+        plain[name] = M.clean(value)
+    end
+    return plain
+end
+
+---A whole number of the query within limits.
+---@param query table<string, string>
+---@param name string
+---@param default integer
+---@param low integer
+---@param high integer
+---@return integer
+function M.integer(query, name, default, low, high)
+    local text = query[name]
+    if text == nil or text == "" then
+        return default
+    end
+    local number = text:match("^%d+$") and tonumber(text)
+    if not number or number < low or number > high then
+        answer.fail(400, ("invalid_argument: %s must be a whole number from %d to %d"):format(
+            name, low, high))
+    end
+    return number
+end
+
+---A field that may be absent or null, or must have the type.
+---@param body table?
+---@param name string
+---@param kind "string"|"number"|"integer"|"boolean"|"table"
+---@return any
+function M.field(body, name, kind)
+    local value = body and body[name]
+    if value == nil or value == json.null then
+        return nil
+    end
+    local whole = kind ~= "integer" or (type(value) == "number" and value % 1 == 0)
+    if type(value) ~= (kind == "integer" and "number" or kind) or not whole then
+        answer.fail(400, ("invalid_argument: %s must be of type %s"):format(name,
+            kind == "table" and "object" or kind))
+    end
+    return value
+end
+
+local units = { ns = 1e-9, us = 1e-6, ["µs"] = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600 }
+
+---Seconds of a Go duration ("1m30s") or of nanoseconds; nil where it is neither.
+---@param value string|number
+---@return number?
+function M.duration(value)
+    if type(value) == "number" then
+        return value >= 0 and value / 1e9 or nil
+    elseif type(value) ~= "string" then
+        return nil
+    elseif value == "0" then
+        return 0
+    end
+    local seconds, at = 0, 1
+    while at <= #value do
+        local number, unit, behind = value:match("^(%d+%.?%d*)([%aµ]+)()", at)
+        if not number or not units[unit] then
+            return nil
+        end
+        seconds = seconds + tonumber(number) * units[unit]
+        at = behind
+    end
+    return at > 1 and seconds or nil
+end
+
+return M

@@ -1,0 +1,102 @@
+-- A main process that does what the image was registered to do: behaviour.lua.
+local behaviour_of = require "sandbox.behaviour"
+local clock = require "sandbox.clock"
+local input = require "sandbox.input"
+local logs = require "sandbox.logs"
+local runtime = require "sandbox.runtime"
+local world_of = require "sandbox.world"
+
+local M = {}
+
+local KILLED = 128 + 9
+
+-- A server of its own handlers ends well when asked to, and goes on at these.
+local polite = { SIGTERM = true, SIGINT = true, SIGQUIT = true }
+local ignored = { SIGHUP = true, SIGUSR1 = true, SIGUSR2 = true }
+
+local function sleep_long()
+    repeat
+        local ok = clock.sleep(3600)
+    until not ok
+end
+
+local function grace_of(check)
+    return input.duration(check.grace_period) or 0
+end
+
+---The results of the checks over time: none at first, then failures, then the lasting ones.
+local function follow_checks(world, machine, behaviour)
+    if behaviour.health == "never" then
+        return
+    end
+    local began = clock.steady()
+    local slow = behaviour.healthy_after or 0
+    local good = behaviour.health ~= "critical"
+    clock.sleep(world.pace)
+    runtime.set_checks(world, machine, function()
+        return false, "the machine hasn't started"
+    end)
+    clock.sleep(math.max(world.pace, slow))
+    local longest = 0
+    for _, one in ipairs(behaviour.grace and runtime.check_list(machine.config) or {}) do
+        longest = math.max(longest, grace_of(one.check))
+    end
+    repeat
+        local passed = clock.steady() - began
+        runtime.set_checks(world, machine, function(check)
+            local well = good and (not behaviour.grace or passed >= grace_of(check))
+            return well, well and "200 OK" or "503 Service Unavailable"
+        end)
+        local ok = passed < longest and clock.sleep(world.pace)
+    until not ok
+end
+
+---@return sandbox.process
+function M.start(world, app, machine)
+    local behaviour = behaviour_of.of(world, machine)
+    -- What is checked is there to stay; a command without checks ends.
+    local serves = #(machine.config.services or {}) > 0 or #runtime.check_list(machine.config) > 0
+    local crashes = serves and behaviour.crash
+    local exit = { oom = behaviour.oom,
+        exit_code = crashes and 1 or (not serves and behaviour.exit_code) or 0 }
+    for _, line in ipairs(behaviour.log or {}) do
+        logs.add(world, app, machine, line)
+    end
+    local task = world_of.spawn(world, "simulated " .. machine.id, function()
+        if serves and not crashes then
+            follow_checks(world, machine, behaviour)
+            sleep_long()
+        else
+            clock.sleep(not serves and behaviour.seconds or world.pace)
+        end
+    end)
+    return {
+        body = behaviour.body or ("<h1>%s</h1>\n"):format(app.name),
+        healthy = behaviour.health ~= "critical" and behaviour.health ~= "never",
+        wait = function()
+            task:join()
+            return exit
+        end,
+        stop = function(signal, seconds)
+            local takes = behaviour.stop_seconds or 0
+            if signal ~= "SIGKILL" and takes > 0 then
+                clock.sleep(math.min(takes, seconds))
+            end
+            task:cancel()
+            if signal == "SIGKILL" or takes > seconds then
+                return { exit_code = KILLED, signal = 9 }
+            end
+            return { exit_code = 0 }
+        end,
+        signal = function(name, number)
+            if ignored[name] then
+                return
+            elseif not polite[name] then
+                exit = { exit_code = 128 + number, signal = number }
+            end
+            task:cancel()
+        end,
+    }
+end
+
+return M
