@@ -27,6 +27,8 @@ local M = {}
 ---@field ha? boolean a second machine for each new group, true
 ---@field skip_release_command? boolean
 ---@field wait_timeout? number seconds for a machine to get healthy
+---@field build? table options of fly.build: builder, args, secrets, target, …
+---@field via? "flyctl" let flyctl deploy; the result is the same
 
 ---@class dgrun.fly.deploy.result
 ---@field app string
@@ -38,7 +40,7 @@ local M = {}
 local options = {
     app = "string", config = "string", image = "value?", commit = "string?", strategy = "any?",
     ha = "boolean?", skip_release_command = "boolean?", wait_timeout = "seconds?",
-    on_failure = "string?", max_unavailable = "number?",
+    on_failure = "string?", max_unavailable = "number?", build = "table?", via = "string?",
 }
 
 local function seconds_of(config, name, fallback)
@@ -76,10 +78,13 @@ local function image_for(opts, config)
     if given then
         return require("dgrun.fly.build").resolve(given)
     end
-    return require("dgrun.fly.build").build {
-        app = opts.app, dir = config.dir, commit = opts.commit,
-        label = not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil,
-    }.image
+    local build = require "dgrun.fly.build"
+    local options_given = build.options_of(config, opts.build or {})
+    options_given.app, options_given.dir = opts.app, config.dir
+    options_given.commit = opts.commit
+    options_given.label = options_given.label
+        or (not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil)
+    return build.build(options_given).image
 end
 
 ---Warns once for each group when nothing listens where Fly's proxy looks; where checks pass, there
@@ -238,6 +243,16 @@ local function result_of(deploy, changed)
         release = changed and not deploy.plan and deploy.release or nil }
 end
 
+local function deploy_via(opts, config)
+    if opts.via ~= "flyctl" then
+        err.raise { code = "input.invalid", op = "fly.deploy",
+            msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
+    end
+    local release = require("dgrun.fly.via_flyctl").deploy(opts, config)
+    return result_of({ app = opts.app, plan = effect.planning(), release = release,
+        image = opts.image and tostring(opts.image) or "" }, true)
+end
+
 local function deploy_with(opts)
     local config = config_of.load(opts.config)
     for _, warning in ipairs(config.warnings) do
@@ -245,6 +260,9 @@ local function deploy_with(opts)
     end
     local strategy, strategy_name = strategy_of(opts, config)
     local app = machines.app(opts.app)
+    if opts.via then
+        return deploy_via(opts, config)
+    end
     local deploy = {
         app = opts.app, config = config, status = app.status, plan = effect.planning(),
         strategy = strategy, strategy_name = strategy_name,
