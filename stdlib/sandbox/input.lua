@@ -25,7 +25,7 @@ local function bad_byte(text, from)
     while at do
         local last
         for i = 1, #sequences do
-            _, last = text:find(sequences[i], at)
+            last = select(2, text:find(sequences[i], at))
             if last then
                 break
             end
