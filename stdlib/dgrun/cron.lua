@@ -3,18 +3,15 @@
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
+local cron_machine = require "dgrun.cron_machine"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
-local format = require "dgrun.format"
 local image_of = require "dgrun.fly.image"
-local leases = require "dgrun.fly.leases"
 local machines = require "dgrun.fly.machines"
 
 local M = {}
 
 local schedules = { hourly = true, daily = true, weekly = true, monthly = true }
-local SETTLE_SECONDS = 300
-local DEFAULT_WAIT = 30 * 60
 
 ---@class dgrun.cron.declaration
 ---@field name string of the machine
@@ -89,52 +86,6 @@ local function find(all, name)
     end
 end
 
-local function seconds_of(value)
-    return type(value) == "number" and value or (value and format.seconds(value)) or DEFAULT_WAIT
-end
-
----Waits for a tick that runs; false when it may not be interrupted.
-local function wait_for_tick(opts, cron, machine)
-    local when = cron.when_running or {}
-    local seconds = seconds_of(when.wait)
-    if machine.state ~= "started" and machine.state ~= "starting" then
-        return true
-    end
-    effect.note(("%s is running a tick; waiting for its end"):format(cron.name))
-    local ok, e = pcall(machines.wait, opts.app, machine.id,
-        { state = "stopped", seconds = seconds })
-    if ok then
-        return true
-    elseif not err.is(e, "fly.timeout") then
-        err.raise(e)
-    elseif when["then"] == "fail" then
-        err.raise { code = "cron.busy", op = "cron.sync", machine = machine.id,
-            msg = ("the tick of %s did not end within %s"):format(cron.name,
-                format.duration(seconds)),
-            hint = "Run again when it has ended, or say when_running: { then: interrupt }." }
-    end
-    return when["then"] == "interrupt"
-end
-
----Updates a machine that is not running, and starts it: only that arms the schedule again.
-local function apply_update(opts, cron, machine, wanted, version)
-    if not wait_for_tick(opts, cron, machine) then
-        effect.note(("%s still runs a tick; it is left as it is"):format(cron.name))
-        return { id = machine.id, skipped = true }
-    end
-    leases.with(opts.app, { machine.id }, function(nonces)
-        local nonce = nonces[machine.id]
-        local updated = machines.update(opts.app, machine.id, {
-            name = machine.name, region = machine.region, config = wanted, skip_launch = true,
-            min_secrets_version = version,
-        }, nonce)
-        machines.wait(opts.app, machine.id, { state = "stopped", seconds = SETTLE_SECONDS,
-            instance_id = updated.instance_id })
-        machines.start(opts.app, machine.id, nonce)
-    end)
-    return { id = machine.id }
-end
-
 local function sync_one(opts, cron, all)
     local wanted, region, version = wanted_of(opts, cron)
     local machine = find(all, cron.name)
@@ -158,7 +109,10 @@ local function sync_one(opts, cron, all)
         summary = ("update the cron machine %s"):format(cron.name), name = "machine",
         before = changes_of.readable(machine.config, image_of.of_machine(machine)),
         after = changes_of.readable(wanted),
-        apply = function() return apply_update(opts, cron, machine, wanted, version) end,
+        apply = function()
+            return cron_machine.update(opts.app, machine, { config = wanted, version = version,
+                when_running = cron.when_running })
+        end,
     }
 end
 
@@ -171,7 +125,7 @@ function M.sync(opts)
     local all = machines.list(opts.app)
     local results = {}
     for i, cron in ipairs(opts.crons) do
-        results[i] = sync_one(opts, cron, all)
+        results[i] = require("dgrun.fly.dossier").around(opts.app, sync_one, opts, cron, all)
     end
     return results
 end

@@ -4,6 +4,7 @@ local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local json = require "dgrun.json"
 local store = require "dgrun.store"
 
 local M = {}
@@ -23,14 +24,18 @@ function M.list(opts)
     return body.secrets
 end
 
----The version of the app's secrets that dgrun set last; machines must see at least this one.
+---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
+---one.
 ---@param app string
 ---@return integer?
 function M.version(app)
-    if not require("dgrun.run").current() then
-        return nil
+    local ours = require("dgrun.run").current() and store.kv_get("secrets.version:" .. app)
+    local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
+    local seen = type(theirs) == "table" and theirs[app]
+    if type(seen) ~= "number" then
+        return ours or nil
     end
-    return store.kv_get("secrets.version:" .. app)
+    return math.max(ours or 0, seen)
 end
 
 local function fingerprint_key()
@@ -85,7 +90,8 @@ local function set(opts, names, key)
     for _, name in ipairs(names) do
         values[name] = opts.secrets[name]
     end
-    local answer = api.machines("POST", path(opts.app), { json = { values = values } })
+    local answer = api.machines("POST", path(opts.app),
+        { json = { values = values }, repeatable = true })
     local digests = digests_of(M.list { app = opts.app })
     for _, name in ipairs(names) do
         if not digests[name] then
@@ -112,7 +118,8 @@ end
 ---@field secrets table<string, userdata|string> sealed values, or plain text for literals
 ---@field apply? boolean update the machines now, instead of leaving it to the deploy that follows
 
----Sets what changed, all at once.
+---Sets what changed, all at once. Without `apply` it is staged: the deploy that follows brings it
+---to the machines.
 ---@param opts dgrun.secrets.sync
 ---@return {version?: integer, set: string[], unchanged: string[]}
 function M.sync(opts)
@@ -134,6 +141,50 @@ function M.sync(opts)
         require("dgrun.fly.refresh").secrets(opts.app, #changed > 0)
     end
     return { version = M.version(opts.app), set = changed, unchanged = unchanged }
+end
+
+---Removes secrets; those that are not there are fine.
+---@param opts {app: string, names: string[], apply?: boolean}
+---@return {version?: integer, unset: string[]}
+function M.unset(opts)
+    check.options(opts, { app = "string", names = "table", apply = "boolean?" }, "secrets.unset")
+    local digests = digests_of(M.list { app = opts.app })
+    local names, before, values = {}, {}, {}
+    for _, name in ipairs(opts.names) do
+        if digests[name] then
+            names[#names + 1], before[name], values[name] = name, "set", json.null
+        end
+    end
+    if #names == 0 then
+        effect.note(("none of these is on %s"):format(opts.app))
+    else
+        effect.write {
+            kind = "fly.secrets.unset", target = opts.app, before = before,
+            summary = ("unset %s"):format(table.concat(names, ", ")), name = "secrets",
+            apply = function()
+                local answer = api.machines("POST", path(opts.app),
+                    { json = { values = values }, repeatable = true })
+                store.kv_put("secrets.version:" .. opts.app, answer.version)
+                return { version = answer.version }
+            end,
+        }
+    end
+    if opts.apply then
+        require("dgrun.fly.refresh").secrets(opts.app, #names > 0)
+    end
+    return { version = M.version(opts.app), unset = names }
+end
+
+---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
+---@param opts {app: string, text: string|userdata, apply?: boolean}
+---@return {version?: integer, set: string[], unchanged: string[]}
+function M.import(opts)
+    check.options(opts, { app = "string", text = "value", apply = "boolean?" }, "secrets.import")
+    local secrets = {}
+    for _, entry in ipairs(check(require("host.dotenv").parse(opts.text, "secrets.import"))) do
+        secrets[entry.name] = entry.value
+    end
+    return M.sync { app = opts.app, secrets = secrets, apply = opts.apply }
 end
 
 return M

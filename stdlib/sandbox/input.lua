@@ -25,10 +25,7 @@ local function bad_byte(text, from)
     while at do
         local last
         for i = 1, #sequences do
-            last = select(2, text:find(sequences[i], at))
-            if last then
-                break
-            end
+            last = last or select(2, text:find(sequences[i], at))
         end
         if not last then
             return at

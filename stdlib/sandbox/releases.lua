@@ -87,8 +87,14 @@ function M.list(_, context)
     return { releases = releases }
 end
 
+---@param release table as it is kept
+---@return boolean
+function M.is_finished(release)
+    return finished[release.status] == true
+end
+
 ---The newest release that was completed.
-local function current_of(app)
+function M.current_of(app)
     for i = #app.releases, 1, -1 do
         if app.releases[i].status == "complete" then
             return app.releases[i]
@@ -97,14 +103,14 @@ local function current_of(app)
 end
 
 function M.current(_, context)
-    return face(current_of(context.app) or answer.fail(404, "no release"))
+    return face(M.current_of(context.app) or answer.fail(404, "no release"))
 end
 
 ---When each app was released last.
 function M.all_current(world)
     local times = {}
     for name, app in pairs(world.apps) do
-        local release = current_of(app)
+        local release = M.current_of(app)
         times[name] = release and release.created_at or nil
     end
     return times

@@ -21,6 +21,8 @@ local routes = {
     { "DELETE", "/v1/apps/{app}/volumes/{volume}", "volumes", "delete" },
     { "PUT", "/v1/apps/{app}/volumes/{volume}/extend", "volumes", "extend" },
 
+    { "POST", "/graphql", "graphql", "run" },
+
     { "GET", "/v1/platform/regions", "platform", "regions" },
     { "POST", "/v1/platform/placements", "platform", "placements" },
     { "GET", "/v1/tokens/current", "tokens", "current" },

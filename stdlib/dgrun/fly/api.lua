@@ -4,12 +4,9 @@ local err = require "dgrun.err"
 local check = require "dgrun.check"
 local errors = require "dgrun.fly.errors"
 local json = require "dgrun.json"
-local task = require "dgrun.task"
+local retry = require "dgrun.fly.retry"
 
 local M = {}
-
----Seconds before each new try of the transport; machines-api.md 3.1.
-M.retry_delays = { 0.1, 0.3, 0.9 }
 
 local session
 local settings
@@ -19,12 +16,18 @@ local function environment(name)
     return value ~= "" and value or nil
 end
 
-local function token_of_config()
+---What flyctl keeps in its file; empty when there is none.
+---@return table
+function M.flyctl_config()
     local fs = require "host.fs"
     local folder = environment("FLY_CONFIG_DIR") or (os.getenv("HOME") or "") / ".fly"
     local text = fs.read(folder / "config.yml", { limit = 1024 * 1024 })
     local config = text and require("host.yaml").decode(text, { source = "config.yml" })
-    local token = type(config) == "table" and config.access_token
+    return type(config) == "table" and config or {}
+end
+
+local function token_of_config()
+    local token = M.flyctl_config().access_token
     if type(token) == "string" and token ~= "" then
         return require("host.secret").new("FLY_ACCESS_TOKEN", token)
     end
@@ -108,41 +111,6 @@ function M.session()
     return session
 end
 
----502 and 503 never reached the service behind the gateway; a request that was not sent neither.
-local function may_retry(method, answer, e)
-    if answer then
-        return answer.status == 502 or answer.status == 503
-    end
-    if err.is(e, "cancelled") or err.is(e, "plan") or err.is(e, "http.tls") then
-        return false
-    end
-    return e.sent == "no" or method == "GET"
-end
-
----@param opts {send: fun(): table?, table?} one try
-local function with_retries(method, what, opts)
-    local waited = 0
-    local tries = 0
-    while true do
-        local answer, e = opts.send()
-        if answer and answer.status == 429 and waited < 30 then
-            local pause = math.min(tonumber(answer.headers["retry-after"]) or 1, 10)
-            waited = waited + pause
-            task.sleep(pause)
-        else
-            tries = tries + 1
-            local delay = M.retry_delays[tries]
-            if not delay or not may_retry(method, answer, e) then
-                if not answer then
-                    err.raise(errors.unreachable(e, what))
-                end
-                return answer
-            end
-            task.sleep(delay * (0.5 + math.random() / 2))
-        end
-    end
-end
-
 ---@class dgrun.fly.call
 ---@field query? table
 ---@field json? any the body; sealed values may stand in it
@@ -150,11 +118,26 @@ end
 ---@field timeout? number seconds
 ---@field ok? table<integer, true> statuses besides 2xx that are answers, not errors
 ---@field once? boolean do not try again
+---@field repeatable? boolean doing it twice equals doing it once
 
 local call_options = {
     query = "table?", json = "any?", nonce = "string?", timeout = "seconds?", ok = "table?",
-    once = "boolean?",
+    once = "boolean?", repeatable = "boolean?",
 }
+
+---An answer whose text was cut off or garbled on its way is none.
+local function readable(what, answer, e)
+    if not answer or answer.text == "" or answer.status < 200 or answer.status >= 300 then
+        return answer, e
+    end
+    local ok, body = pcall(json.decode, answer.text, what)
+    if not ok then
+        return nil, err.new { code = "fly.unreadable", sent = "yes", op = "fly",
+            msg = "the answer is no JSON" .. errors.request_note(answer.request_id) }
+    end
+    answer.body = body
+    return answer
+end
 
 local function call(api, method, path, opts)
     opts = check.options(opts or {}, call_options, "fly." .. api)
@@ -167,31 +150,22 @@ local function call(api, method, path, opts)
         body = opts.json ~= nil and json.body(opts.json) or nil,
     }
     local current = M.session()
-    local answer
-    local function send()
-        if api == "machines" and not M.is_sandbox() then
-            require("dgrun.fly.pace").wait(method, path)
-        end
-        return current:request(request)
-    end
-    if opts.once then
-        local e
-        answer, e = send()
-        if not answer then
-            err.raise(errors.unreachable(e, what))
-        end
-    else
-        answer = with_retries(method, what, { send = send })
-    end
+    local answer = retry.send {
+        method = method, what = what, ok = opts.ok, once = opts.once, repeatable = opts.repeatable,
+        send = function()
+            if api == "machines" and not M.is_sandbox() then
+                require("dgrun.fly.pace").wait(method, path)
+            end
+            return readable(what, current:request(request))
+        end,
+    }
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
-        err.raise(errors.of_answer(answer, what))
+        local e = errors.of_answer(answer, what, opts.nonce)
+        e.machine = path:match("/machines/([^/?]+)")
+        err.raise(e)
     end
-    local body
-    if accepted and answer.text ~= "" then
-        body = json.decode(answer.text, what)
-    end
-    return body, answer.status, answer
+    return accepted and answer.body or nil, answer.status, answer
 end
 
 ---A call of the Machines API: machines("GET", "/v1/apps/x/machines")
@@ -223,21 +197,25 @@ function M.graphql(document, variables)
     local what = "GraphQL"
     local body = json.body { query = document, variables = variables or {} }
     local current = M.session()
-    local answer = with_retries(document:match("^%s*mutation") and "POST" or "GET", what, {
-        send = function() return current:graphql { document = document, body = body } end,
-    })
+    local answer = retry.send {
+        method = document:match("^%s*mutation") and "POST" or "GET", what = what,
+        send = function()
+            return readable(what, current:graphql { document = document, body = body })
+        end,
+    }
     if answer.status ~= 200 then
         err.raise(errors.of_answer(answer, what))
     end
-    local result = json.decode(answer.text, what)
+    local result = answer.body
     local first = type(result.errors) == "table" and result.errors[1]
     if first then
         local extensions = type(first.extensions) == "table" and first.extensions or {}
         err.raise {
             code = tostring(first.message):find("Could not find App", 1, true) and "fly.not_found"
                 or "fly.graphql",
-            op = "fly.graphql", graphql_code = extensions.code,
-            msg = "GraphQL: " .. require("host.log").clean(tostring(first.message)),
+            op = "fly.graphql", graphql_code = extensions.code, request_id = answer.request_id,
+            msg = ("GraphQL: %s%s"):format(require("host.log").clean(tostring(first.message)),
+                errors.request_note(answer.request_id)),
         }
     end
     return result.data

@@ -2,9 +2,11 @@
 local changes_of = require "dgrun.fly.changes"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
+local err = require "dgrun.err"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run"
+local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
@@ -19,11 +21,22 @@ local function with_release(deploy, config)
     return config
 end
 
+local comes_up = { started = true, starting = true, failed = true }
+
 ---Does a machine start after its update? deploy.md section 8, skip_launch.
-local function starts(machine)
-    return machine.state == "started" or machine.state == "starting"
-        or machine.state == "failed"
+---@param config table that it gets
+---@return boolean
+function M.starts(machine, config)
+    return comes_up[machine.state] == true and #(config.standbys or {}) == 0
 end
+
+---Until a machine is good, by all that is known of its group.
+local function wait_good(deploy, group, machine)
+    require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+    require("dgrun.fly.test_machines").run(deploy, group, machine)
+    deploy.warn_listen(group, machine)
+end
+M.wait_good = wait_good
 
 ---@param deploy table of deploy.lua
 ---@param change dgrun.fly.change
@@ -41,12 +54,14 @@ function M.create(deploy, change, standby_of)
                 config.standbys = { standby_of }
                 config.env.FLY_STANDBY_FOR = standby_of
             end
+            volumes.attach(config, deploy.volumes, deploy.config.primary_region)
             local machine = machines.create(deploy.app, {
                 region = deploy.config.primary_region, config = config,
                 skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
             })
             if not change.standby and deploy.waits then
                 require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+                deploy.warn_listen(change.group, machine)
             end
             return { id = machine.id }
         end,
@@ -54,8 +69,8 @@ function M.create(deploy, change, standby_of)
 end
 
 ---A machine beside those that are there: a canary, a green one. Not waited for.
----@param opts {group: string, what: string, config: table, region: string, hidden?: boolean}
----  `what` names it; a hidden one takes no traffic until it is uncordoned
+---@param opts {group: string, what: string, config: table, region: string, hidden?: boolean,
+---  stopped?: boolean} `what` names it; a hidden one takes no traffic until it is uncordoned
 ---@return table machine as the API answers; in a plan an unknown value
 function M.create_beside(deploy, opts)
     return effect.write {
@@ -65,7 +80,7 @@ function M.create_beside(deploy, opts)
         apply = function()
             return machines.create(deploy.app, {
                 region = opts.region, config = with_release(deploy, opts.config),
-                skip_service_registration = opts.hidden,
+                skip_service_registration = opts.hidden, skip_launch = opts.stopped,
                 min_secrets_version = deploy.secrets_version,
             })
         end,
@@ -82,7 +97,7 @@ function M.restore(deploy, change, nonce)
         before = changes_of.readable(change.config, deploy.image),
         after = changes_of.readable(machine.config, image_of.of_machine(machine)),
         apply = function()
-            local launch = starts(machine)
+            local launch = M.starts(machine, machine.config)
             local config = config_of.copy(machine.config)
             -- By digest: the tag may have moved since.
             config.image = image_of.of_machine(machine)
@@ -112,6 +127,35 @@ function M.destroy(deploy, change, nonce, before)
     }
 end
 
+---Another machine in the place of one whose host cannot carry it any more.
+local function replace(deploy, change, nonce, launch)
+    local machine = change.machine
+    local config = with_release(deploy, change.config)
+    effect.note(("machine %s cannot be updated where it is; another takes its place"):format(
+        machine.id))
+    machines.destroy(deploy.app, machine.id, nonce)
+    return machines.create(deploy.app, { region = machine.region, config = config,
+        skip_launch = not launch, min_secrets_version = deploy.secrets_version })
+end
+
+local function update_or_replace(deploy, change, nonce, launch)
+    local machine = change.machine
+    local has_volume = #(machine.config.mounts or {}) > 0
+    if change.moves and not has_volume then
+        return replace(deploy, change, nonce, launch)
+    end
+    local ok, result = pcall(machines.update, deploy.app, machine.id, {
+        region = machine.region, config = with_release(deploy, change.config),
+        skip_launch = not launch, min_secrets_version = deploy.secrets_version,
+    }, nonce)
+    if not ok and err.is(result, "fly.capacity") and not has_volume then
+        return replace(deploy, change, nonce, launch)
+    elseif not ok then
+        err.raise(result)
+    end
+    return result
+end
+
 ---@param nonce? string of the machine's lease
 ---@param waits boolean until it is good
 function M.update(deploy, change, nonce, waits)
@@ -122,15 +166,12 @@ function M.update(deploy, change, nonce, waits)
         before = changes_of.readable(machine.config, image_of.of_machine(machine)),
         after = changes_of.readable(change.config, deploy.image),
         apply = function()
-            local launch = starts(machine)
-            local updated = machines.update(deploy.app, machine.id, {
-                region = machine.region, config = with_release(deploy, change.config),
-                skip_launch = not launch, min_secrets_version = deploy.secrets_version,
-            }, nonce)
+            local launch = M.starts(machine, change.config)
+            local updated = update_or_replace(deploy, change, nonce, launch)
             if launch and waits then
-                require("dgrun.fly.health").wait(deploy.app, updated, deploy.wait_timeout)
+                wait_good(deploy, change.group, updated)
             end
-            return { id = machine.id, instance_id = updated.instance_id }
+            return { id = updated.id, instance_id = updated.instance_id }
         end,
     }
 end

@@ -2,23 +2,40 @@
 local api = require "dgrun.fly.api"
 local apply = require "dgrun.fly.apply"
 local effect = require "dgrun.effect"
-local health = require "dgrun.fly.health"
+local err = require "dgrun.err"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.task"
 
 local M = {}
 
----Out of traffic first, so that no request is cut; then stopped, then destroyed.
+local GRACE_SECONDS = 10
+
+---Out of traffic first, so that no request is cut; then stopped, then destroyed. Only what keeps
+---the old machines from going is an error.
 local function retire(deploy, change, nonce)
-    apply.destroy(deploy, change, nonce, function()
-        local id = change.machine.id
-        pcall(machines.cordon, deploy.app, id, nonce)
-        task.sleep(api.pace(10))
+    local id = change.machine.id
+    apply.destroy(deploy, change, nonce(), function()
+        task.sleep(api.pace(GRACE_SECONDS))
+        pcall(machines.cordon, deploy.app, id, nonce())
+        task.sleep(api.pace(GRACE_SECONDS))
         if change.machine.state == "started" then
-            machines.stop(deploy.app, id, nonce)
-            machines.wait(deploy.app, id, { state = "stopped", seconds = deploy.wait_timeout })
+            pcall(machines.stop, deploy.app, id, nonce())
+            pcall(machines.wait, deploy.app, id,
+                { state = "stopped", seconds = deploy.wait_timeout })
         end
     end)
+end
+
+---May the app's organisation have twice as many machines for a while?
+local function check_bluegreen(deploy)
+    local data = api.graphql("query($name: String!) { canPerformBluegreenDeployment(name: $name) }",
+        { name = deploy.app })
+    if data.canPerformBluegreenDeployment ~= true then
+        err.raise { code = "fly.bluegreen_refused", op = "fly.deploy",
+            msg = ("Fly does not let %s be deployed bluegreen now: its organisation's machines are "
+                .. "limited"):format(deploy.app),
+            hint = "Deploy with the strategy rolling." }
+    end
 end
 
 local function remove(deploy, machine, what)
@@ -48,9 +65,15 @@ function M.of(deploy, updates, nonces)
             opts.region = deploy.config.primary_region
             return apply.create_beside(deploy, opts)
         end,
-        wait_good = function(machine)
+        wait_good = function(machine, group)
             if not deploy.plan then
-                health.wait(deploy.app, machine, deploy.wait_timeout)
+                apply.wait_good(deploy, group, machine)
+            end
+        end,
+        check_bluegreen = function() check_bluegreen(deploy) end,
+        mark = function(change, name, value)
+            if not deploy.plan then
+                pcall(machines.set_metadata, deploy.app, change.machine.id, name, value)
             end
         end,
         uncordon = function(machine)
@@ -58,7 +81,9 @@ function M.of(deploy, updates, nonces)
                 machines.uncordon(deploy.app, machine.id)
             end
         end,
-        retire = function(change) return retire(deploy, change, nonce(change)) end,
+        retire = function(change)
+            return retire(deploy, change, function() return nonce(change) end)
+        end,
         remove = function(machine, what) return remove(deploy, machine, what) end,
         sleep = function(seconds)
             if not deploy.plan then

@@ -37,7 +37,7 @@ local function holds(wanted, actual, exact)
 end
 
 local rebuilt = { "services", "checks", "metrics", "statics", "stop_config", "restart", "init",
-    "schedule" }
+    "schedule", "mounts", "files", "standbys" }
 
 ---Is a machine already what a configuration wants?
 ---@param machine table
@@ -85,6 +85,7 @@ end
 ---@field machine? table nil when it is created
 ---@field config? table the new configuration; nil when it is destroyed
 ---@field standby? boolean
+---@field moves? boolean another machine takes its place
 ---@field beside? string id of the machine that it is the second to, when that is there already
 
 ---@class dgrun.fly.changes
@@ -92,6 +93,22 @@ end
 ---@field update dgrun.fly.change[]
 ---@field destroy dgrun.fly.change[]
 ---@field unchanged table[] machines
+
+---Can a machine not stay on its host?
+local function moves(machine, new)
+    local wanted = new.guest and new.guest.host_dedication_id
+    local now = machine.config.guest and machine.config.guest.host_dedication_id
+    return (machine.host_status ~= nil and machine.host_status ~= "ok")
+        or (wanted ~= nil and wanted ~= now)
+end
+
+---A machine on a host that is gone shows what it had under another name.
+local function with_config(machine)
+    if type(machine.config) ~= "table" and type(machine.incomplete_config) == "table" then
+        machine.config = machine.incomplete_config
+    end
+    return machine
+end
 
 ---@param config dgrun.fly.config
 ---`first` tells whether no deploy was ever completed: one that was cut short may have created a
@@ -107,14 +124,14 @@ function M.find(config, wanted, all)
     end
     local function configuration(group, existing)
         local machine = config_of.machine(config, group, existing)
-        machine.image = wanted.image
+        require("dgrun.fly.machine_config").set_image(config, machine, wanted.image)
         for name, value in pairs(wanted.metadata) do
             machine.metadata[name] = value
         end
         return machine
     end
     for _, machine in ipairs(all) do
-        if machines.is_managed(machine) then
+        if machines.is_managed(with_config(machine)) then
             local group = machines.group(machine)
             populated[group] = populated[group] or {}
             table.insert(populated[group], machine.id)
@@ -122,23 +139,28 @@ function M.find(config, wanted, all)
                 table.insert(changes.destroy, { group = group, machine = machine })
             else
                 local new = configuration(group, machine.config)
-                if M.is_current(machine, new) then
+                new.mounts = require("dgrun.fly.volumes").kept(new.mounts, machine)
+                -- A machine that serves is nobody's standby.
+                new.standbys = not new.services and new.standbys or nil
+                if M.is_current(machine, new) and not moves(machine, new) then
                     table.insert(changes.unchanged, machine)
                 else
-                    table.insert(changes.update, { group = group, machine = machine, config = new })
+                    table.insert(changes.update, { group = group, machine = machine, config = new,
+                        moves = moves(machine, new) })
                 end
             end
         end
     end
     for _, group in ipairs(config_of.groups(config)) do
         local there = populated[group] or {}
-        if #there == 0 or (#there == 1 and wanted.ha and wanted.first()) then
+        if #there == 0 or (#there == 1 and wanted.ha and wanted.first()
+                and not config_of.machine(config, group).mounts) then
             local new = configuration(group)
             new.guest = new.guest or { cpu_kind = "shared", cpus = 1, memory_mb = 256 }
             if #there == 0 then
                 table.insert(changes.create, { group = group, config = new })
             end
-            if wanted.ha then
+            if wanted.ha and not new.mounts then
                 table.insert(changes.create, { group = group, config = config_of.copy(new),
                     standby = not new.services, beside = there[1] })
             end

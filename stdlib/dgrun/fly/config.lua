@@ -1,12 +1,11 @@
--- fly.toml: read, checked, and turned into the configuration of a machine, for the sections
--- app, build, deploy, env, processes, http_service, services, checks, vm, restart, metrics, statics
--- and the stop settings of fly-toml.md. Others are refused by name, not ignored.
+-- A fly.toml: found, read, brought to its present form, checked. What a machine gets of it is
+-- machine_config.lua.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local fs = require "host.fs"
+local json = require "dgrun.json"
 local path_of = require "dgrun.path"
-local service = require "dgrun.fly.service"
-local units = require "dgrun.fly.units"
 
 local M = {}
 
@@ -15,238 +14,42 @@ local M = {}
 ---@field primary_region? string
 ---@field path string
 ---@field dir string folder of the file
+---@field build table
 ---@field deploy table
 ---@field env table<string, string>
 ---@field processes table<string, string> group → command
----@field definition table the file's content, for the release
+---@field definition table the file's content in its present form, for the release
+---@field warnings string[] what has no effect, or not the wanted one
 
-local known = {
-    app = true, primary_region = true, kill_signal = true, kill_timeout = true,
-    swap_size_mb = true, console_command = true, build = true, deploy = true, env = true,
-    processes = true, http_service = true, services = true, checks = true, vm = true,
-    compute = true, restart = true, metrics = true, statics = true, experimental = true,
-}
-
-local unsupported = {
-    mounts = true, mount = true, files = true, machine_checks = true, host_dedication_id = true,
-    machine_config = true, container = true, computes = true, metric = true,
-}
-
-local function problem(path, text, hint)
-    err.raise { code = "fly.config", op = "fly.config", msg = ("%s: %s"):format(path, text),
-        hint = hint }
-end
+local FILE_LIMIT = 1024 * 1024
+local names = { "fly.toml", "fly.json", "fly.yaml" }
 
 local decoders = {
-    json = function(text, path) return require("dgrun.json").decode(text, path) end,
+    json = function(text, path)
+        local ok, data = pcall(json.decode, text, path)
+        return ok and data or err.raise { code = "fly.config", op = "fly.config", msg = data.msg }
+    end,
     yaml = function(text, path)
         return check(require("host.yaml").decode(text, { source = path }))
     end,
+    toml = function(text, path)
+        return check(require("host.toml").decode(text, { source = path }))
+    end,
 }
 
-local function decode_toml(text, path)
-    return check(require("host.toml").decode(text, { source = path }))
-end
-
----A single table where a list may stand.
-local function list_of(value)
-    if value == nil then
-        return {}
+---The file of a path: the path itself, or what lies in the folder.
+local function file_of(path)
+    local stat = fs.stat(path)
+    if not stat or stat.type ~= "directory" then
+        return path
     end
-    return #value > 0 and value or (next(value) and { value } or {})
-end
-
-local function check_strategy(path, deploy)
-    local strategy = deploy.strategy
-    local all = { rolling = true, immediate = true, canary = true, bluegreen = true }
-    if strategy ~= nil and not all[strategy] then
-        problem(path, ("deploy.strategy '%s' is not one of rolling, immediate, canary, bluegreen")
-            :format(tostring(strategy)))
-    end
-end
-
-local function texts(table_of_values)
-    local result = {}
-    for name, value in pairs(table_of_values or {}) do
-        result[name] = type(value) == "number" and ("%.14g"):format(value) or tostring(value)
-    end
-    return result
-end
-
-local function processes_of(data, path)
-    local processes = {}
-    for name, command in pairs(data.processes or {}) do
-        if type(command) == "table" then
-            name, command = command.name, command.command
-        end
-        if type(name) ~= "string" or type(command) ~= "string" then
-            problem(path, "processes: a group is a name with a command")
-        end
-        local words, reason = units.words(command)
-        if not words then
-            problem(path, ("processes.%s: %s: %s"):format(name, reason, command))
-        end
-        processes[name] = command
-    end
-    return processes
-end
-
----@param path string
----@return dgrun.fly.config
-function M.load(path)
-    path = tostring(path)
-    local text, e = fs.read(path, { limit = 1024 * 1024 })
-    if not text then
-        e.hint = "Is the configuration file in the checkout? See `config` in environments.yaml."
-        err.raise(e)
-    end
-    local decode = decoders[path:match("%.(%a+)$") or ""] or decode_toml
-    local data = decode(text, path)
-    for name in pairs(data) do
-        if unsupported[name] then
-            problem(path, ("the section '%s' is not supported yet"):format(name),
-                "Deploy this app with fly deploy until it is.")
-        end
-        check.known(name, known, path .. ": there is no setting", "fly.config")
-    end
-    local config = {
-        path = path, dir = path_of.dirname(path), app = data.app,
-        primary_region = data.primary_region, definition = data, env = texts(data.env),
-        deploy = data.deploy or {}, build = data.build or {},
-        experimental = data.experimental or {}, console_command = data.console_command,
-        kill_signal = data.kill_signal, kill_timeout = data.kill_timeout,
-        swap_size_mb = data.swap_size_mb, http_service = data.http_service,
-        services = list_of(data.services), checks = data.checks or {},
-        vm = list_of(data.vm or data.compute), restart = data.restart or {},
-        metrics = list_of(data.metrics), statics = data.statics or {},
-    }
-    config.processes = processes_of(data, path)
-    check_strategy(path, config.deploy)
-    local release = config.deploy.release_command
-    if release ~= nil and (type(release) ~= "string" or not units.words(release)) then
-        problem(path, "deploy.release_command cannot be split into words")
-    end
-    for _, group in ipairs(M.groups(config)) do
-        M.machine(config, group)
-    end
-    return config
-end
-
----The process groups, sorted; one called app when there is no [processes].
----@param config dgrun.fly.config
----@return string[]
-function M.groups(config)
-    local groups = {}
-    for name in pairs(config.processes) do
-        groups[#groups + 1] = name
-    end
-    table.sort(groups)
-    return #groups > 0 and groups or { "app" }
-end
-
----@return string # `app`, or the first group by name
-function M.default_group(config)
-    return config.processes.app and "app" or M.groups(config)[1]
-end
-
-local function belongs(config, entry, group)
-    local processes = entry.processes
-    if not processes or #processes == 0 then
-        return group == M.default_group(config)
-    end
-    for _, name in ipairs(processes) do
-        if name == group then
-            return true
+    for _, name in ipairs(names) do
+        if fs.exists(path / name) then
+            return path / name
         end
     end
-    return false
-end
-
-local function command_of(config, group)
-    local command = config.processes[group]
-    local words = command and units.words(command)
-    if words and #words > 0 then
-        return words
-    end
-    local cmd = config.experimental.cmd
-    return type(cmd) == "string" and { cmd } or cmd
-end
-
----The guest of a [[vm]]: fly-toml.md 5.7.
----@param path string for messages
----@param vm table
-function M.guest(path, vm)
-    local guest, names = units.preset(vm.size or "shared-cpu-1x")
-    if not guest then
-        problem(path, ("vm.size '%s' is not known"):format(tostring(vm.size)),
-            "There are " .. names .. ".")
-    end
-    if vm.memory ~= nil then
-        guest.memory_mb = units.memory(vm.memory)
-            or problem(path, ("vm.memory '%s' is not a size"):format(tostring(vm.memory)))
-    end
-    for _, name in ipairs { "cpus", "cpu_kind", "memory_mb", "kernel_args" } do
-        if vm[name] ~= nil then
-            guest[name] = vm[name]
-        end
-    end
-    return guest
-end
-
-local function guest_of(config, group)
-    local general, special
-    for _, vm in ipairs(config.vm) do
-        if not vm.processes or #vm.processes == 0 then
-            general = vm
-        elseif belongs(config, vm, group) then
-            special = vm
-        end
-    end
-    local vm = special or general
-    return vm and M.guest(config.path, vm)
-end
-
-local policies = { always = "always", never = "no", ["on-failure"] = "on-failure" }
-
-local function restart_of(config, group)
-    local restart
-    for _, entry in ipairs(config.restart) do
-        if belongs(config, entry, group) or not entry.processes then
-            local policy = policies[entry.policy]
-            if not policy then
-                problem(config.path, ("restart.policy '%s' is not one of always, never, on-failure")
-                    :format(tostring(entry.policy)))
-            end
-            restart = { policy = policy, max_retries = entry.retries }
-        end
-    end
-    return restart
-end
-
----@return {timeout?: string, signal?: string}?
-function M.stop_config(config)
-    if not config.kill_signal and not config.kill_timeout then
-        return nil
-    end
-    return { signal = config.kill_signal,
-        timeout = service.duration(config.path, "kill_timeout", config.kill_timeout, 1) }
-end
-
-local function metrics_of(config, group)
-    for _, entry in ipairs(config.metrics) do
-        if belongs(config, entry, group) then
-            return { port = entry.port, path = entry.path, https = entry.https }
-        end
-    end
-end
-
-local function statics_of(config)
-    local statics = {}
-    for i, entry in ipairs(config.statics) do
-        statics[i] = { guest_path = entry.guest_path, url_prefix = entry.url_prefix,
-            tigris_bucket = entry.tigris_bucket or "", index_document = entry.index_document or "" }
-    end
-    return #statics > 0 and statics or nil
+    err.raise { code = "fly.config", op = "fly.config",
+        msg = ("%s has no %s"):format(path, format.list(names, "or")) }
 end
 
 local function copy(value)
@@ -262,37 +65,177 @@ local function copy(value)
 end
 M.copy = copy
 
----The machine configuration of a process group, without image: fly-toml.md section 5.
+---Values of any scalar kind as the environment holds them.
+local function texts(values)
+    local result = {}
+    for name, value in pairs(values or {}) do
+        result[name] = type(value) == "number" and ("%.14g"):format(value) or tostring(value)
+    end
+    return result
+end
+
+---JSON and YAML have null; it is as if the key were not there.
+local function without_nulls(value)
+    if type(value) ~= "table" then
+        return value
+    end
+    local result = {}
+    for name, item in pairs(value) do
+        if item ~= json.null then
+            result[type(name) == "number" and #result + 1 or name] = without_nulls(item)
+        end
+    end
+    return setmetatable(result, getmetatable(value))
+end
+
+---The process groups, sorted; one called app when there is no [processes].
+---@param config {processes: table<string, string>}
+---@return string[]
+function M.groups(config)
+    local groups = {}
+    for name in pairs(config.processes or {}) do
+        groups[#groups + 1] = name
+    end
+    table.sort(groups)
+    return #groups > 0 and groups or { "app" }
+end
+
+---@return string # `app`, or the first group by name
+function M.default_group(config)
+    return (config.processes or {}).app and "app" or M.groups(config)[1]
+end
+
+local function raise_problems(problems)
+    err.raise {
+        code = "fly.config", op = "fly.config", problems = problems,
+        msg = table.concat(problems, "\n"),
+        hint = #problems > 1 and ("Correct these %d places."):format(#problems)
+            or "Correct this place.",
+    }
+end
+
+---The configuration of decoded data.
+---@param data table with fly.toml's keys
+---@param source {path: string, dir: string, find_line?: fun(path: table): integer?}
+---@return dgrun.fly.config
+function M.of_definition(data, source)
+    local validate = require "dgrun.fly.validate"
+    local findings = validate.findings(source.find_line or function() end, source.path)
+    data = require("dgrun.fly.legacy").patch(without_nulls(data))
+    validate.types(data, findings)
+    local problems = findings.problems()
+    if #problems > 0 then
+        raise_problems(problems)
+    end
+    local groups = {}
+    for _, name in ipairs(M.groups(data)) do
+        groups[name] = true
+    end
+    require("dgrun.fly.rules").check(data, groups, M.default_group(data), findings)
+    local config = copy(data)
+    config.definition, config.path, config.dir = copy(data), source.path, source.dir
+    config.env = texts(data.env)
+    for _, name in ipairs { "build", "deploy", "processes", "experimental", "services", "checks",
+        "vm", "restart", "metrics", "statics", "mounts", "files", "machine_checks" } do
+        config[name] = config[name] or {}
+    end
+    if #findings.problems() == 0 then
+        require("dgrun.fly.machine_config").check(config, findings)
+    end
+    problems = findings.problems()
+    if #problems > 0 then
+        raise_problems(problems)
+    end
+    config.warnings = findings.warnings()
+    return config
+end
+
+---@param path string a file, or a folder with fly.toml, fly.json or fly.yaml
+---@return dgrun.fly.config
+function M.load(path)
+    path = file_of(tostring(path))
+    local text, e = fs.read(path, { limit = FILE_LIMIT })
+    if not text then
+        e.hint = "Is the configuration file in the checkout? See `config` in environments.yaml."
+        err.raise(e)
+    end
+    local suffix = path:match("%.(%a+)$")
+    local kind = decoders[suffix or ""] and suffix or "toml"
+    local data = decoders[kind](text, path)
+    if type(data) ~= "table" or #data > 0 then
+        err.raise { code = "fly.config", op = "fly.config", msg = path .. ": it is not a table" }
+    end
+    return M.of_definition(data, {
+        path = path, dir = path_of.dirname(path),
+        find_line = require("dgrun.fly.lines").finder(text, kind),
+    })
+end
+
+---The machine configuration of a process group: machine_config.lua.
 ---@param config dgrun.fly.config
 ---@param group string
 ---@param existing? table what the machine has; some of it is kept
 ---@return table
 function M.machine(config, group, existing)
-    local function mine(entry) return belongs(config, entry, group) end
-    local machine = copy(existing or {})
-    machine.env = copy(config.env)
-    machine.env.FLY_PROCESS_GROUP = group
-    machine.env.PRIMARY_REGION = config.primary_region
-    local entrypoint, exec = config.experimental.entrypoint, config.experimental.exec
-    machine.init = {
-        cmd = command_of(config, group), swap_size_mb = config.swap_size_mb,
-        entrypoint = type(entrypoint) == "string" and { entrypoint } or entrypoint,
-        exec = type(exec) == "string" and { exec } or exec,
-        tty = existing and existing.init and existing.init.tty or nil,
-        kernel_args = existing and existing.init and existing.init.kernel_args or nil,
-    }
-    machine.metadata = machine.metadata or {}
-    machine.metadata.fly_platform_version = "v2"
-    machine.metadata.fly_process_group = group
-    machine.services = service.all(config, mine)
-    machine.checks = service.top_level_checks(config, mine)
-    machine.metrics = metrics_of(config, group)
-    machine.statics = statics_of(config)
-    machine.stop_config = M.stop_config(config)
-    machine.restart = restart_of(config, group)
-    machine.guest = guest_of(config, group) or machine.guest
-    machine.mounts, machine.files = nil, nil
-    return machine
+    return require("dgrun.fly.machine_config").of(config, group, existing)
+end
+
+---Where the app can be reached: fly-toml.md section 8.
+---@param config dgrun.fly.config
+---@param app string
+---@return string?
+function M.public_url(config, app)
+    local host = app .. ".fly.dev"
+    if config.http_service and config.http_service.internal_port then
+        return ("https://%s/"):format(host)
+    end
+    local plain, tls = {}, {}
+    for _, service in ipairs(config.services) do
+        for _, port in ipairs(service.ports or {}) do
+            local has = {}
+            for _, handler in ipairs(port.handlers or {}) do
+                has[handler] = true
+            end
+            if has.http and port.port then
+                table.insert(has.tls and tls or plain, port.port)
+            end
+        end
+    end
+    table.sort(plain)
+    table.sort(tls)
+    for _, port in ipairs(tls) do
+        if port == 443 then
+            return ("https://%s/"):format(host)
+        end
+    end
+    for _, port in ipairs(plain) do
+        if port == 80 then
+            return ("http://%s/"):format(host)
+        end
+    end
+    return tls[1] and ("https://%s:%d/"):format(host, tls[1])
+        or (plain[1] and ("http://%s:%d/"):format(host, plain[1])) or nil
+end
+
+local function needs_own_address(service, port)
+    local handlers = table.concat(port.handlers or {}, ",")
+    return service.protocol == "udp" or (port.port ~= 80 and port.port ~= 443)
+        or (port.port == 80 and handlers ~= "http")
+        or (port.port == 443 and handlers ~= "http,tls" and handlers ~= "tls,http")
+end
+
+---What kind of address a first deploy needs: fly-toml.md section 8.
+---@param config dgrun.fly.config
+---@return "shared"|"dedicated"
+function M.ip_kind(config)
+    for _, service in ipairs(config.services) do
+        for _, port in ipairs(service.ports or {}) do
+            if needs_own_address(service, port) then
+                return "dedicated"
+            end
+        end
+    end
+    return "shared"
 end
 
 return M

@@ -82,6 +82,22 @@ local function image_for(opts, config)
     }.image
 end
 
+---Warns once for each group when nothing listens where Fly's proxy looks; where checks pass, there
+---is no need to look.
+local function listen_warner(app)
+    local seen = {}
+    return function(group, machine)
+        local service = machine.config.services and machine.config.services[1]
+        if service and not seen[group] and not service.checks then
+            seen[group] = true
+            local problem = require("dgrun.fly.listen").problem(app, machine)
+            if problem then
+                effect.note(("group %s: %s"):format(group, problem))
+            end
+        end
+    end
+end
+
 local function has_services(changes)
     for _, change in ipairs(changes.create) do
         if change.config.services then
@@ -90,8 +106,11 @@ local function has_services(changes)
     end
 end
 
----Addresses of a first deploy: deploy.md section 5.
+---Volumes and addresses of a first deploy: deploy.md section 5.
 local function provision(deploy, changes)
+    if deploy.status ~= "deployed" then
+        require("dgrun.fly.volumes").provision(deploy, changes.create)
+    end
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
@@ -99,7 +118,9 @@ local function provision(deploy, changes)
     if #api.machines("GET", path).ips > 0 then
         return
     end
-    for _, kind in ipairs { "v6", "shared_v4" } do
+    local kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
+        or { "v4", "v6" }
+    for _, kind in ipairs(kinds) do
         effect.write {
             kind = "fly.ip.create", target = deploy.app, after = { type = kind },
             summary = ("allocate a %s address for %s"):format(kind, deploy.app),
@@ -217,11 +238,11 @@ local function result_of(deploy, changed)
         release = changed and not deploy.plan and deploy.release or nil }
 end
 
----@param opts dgrun.fly.deploy.options
----@return dgrun.fly.deploy.result
-function M.deploy(opts)
-    check.options(opts, options, "fly.deploy")
+local function deploy_with(opts)
     local config = config_of.load(opts.config)
+    for _, warning in ipairs(config.warnings) do
+        effect.note(warning)
+    end
     local strategy, strategy_name = strategy_of(opts, config)
     local app = machines.app(opts.app)
     local deploy = {
@@ -234,7 +255,8 @@ function M.deploy(opts)
         release_command_timeout = seconds_of(config, "release_command_timeout", 300),
         skip_release_command = opts.skip_release_command,
         secrets_version = require("dgrun.secrets").version(opts.app),
-        all = machines.list(opts.app),
+        all = machines.list(opts.app), volumes = require("dgrun.fly.volumes").pool(opts.app),
+        warn_listen = listen_warner(opts.app),
     }
     local changes = changes_of.find(config, {
         image = deploy.image, ha = opts.ha ~= false,
@@ -253,6 +275,13 @@ function M.deploy(opts)
     provision(deploy, changes)
     as_release(deploy, changes)
     return result_of(deploy, true)
+end
+
+---@param opts dgrun.fly.deploy.options
+---@return dgrun.fly.deploy.result
+function M.deploy(opts)
+    check.options(opts, options, "fly.deploy")
+    return require("dgrun.fly.dossier").around(opts.app, deploy_with, opts)
 end
 
 return M

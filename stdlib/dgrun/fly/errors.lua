@@ -15,6 +15,8 @@ local hints = {
         .. "(fly tokens create deploy -a APP).",
     ["fly.forbidden"] = "The token is not for this app or organisation.",
     ["fly.lease_held"] = "Another deploy or a fly command holds this machine; it lets go soon.",
+    ["fly.lease_lost"] = "Another deploy or a fly command took over. Run again when it has ended.",
+    ["fly.capacity"] = "The machine's host is full. Try again, or another region.",
     ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
     ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
 }
@@ -32,25 +34,48 @@ local function message_of(answer)
     return text ~= "" and text or "no explanation"
 end
 
+---Texts that mean a full host: machines-api.md 6.2.
+local full = {
+    "could not reserve resource for machine", "deploys to this host are temporarily disabled",
+    "insufficient memory available to fulfill request",
+}
+
+local function code_of(answer, text, status, nonce)
+    if text:find("lease currently held by", 1, true) then
+        -- Who has a nonce had the lease.
+        return nonce and "fly.lease_lost" or "fly.lease_held"
+    elseif status == "insufficient_capacity" then
+        return "fly.capacity"
+    end
+    for _, sign in ipairs(full) do
+        if text:find(sign, 1, true) then
+            return "fly.capacity"
+        end
+    end
+    return codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
+end
+
+---@param id? string of a request
+---@return string # to stand behind a message
+function M.request_note(id)
+    return id and (" (request %s)"):format(id) or ""
+end
+
 ---The error of an answer that is none of the expected ones.
 ---@param answer {status: integer, text: string, request_id?: string}
 ---@param what string the call, for the message
+---@param nonce? string of a lease that the call was made with
 ---@return dgrun.err
-function M.of_answer(answer, what)
+function M.of_answer(answer, what, nonce)
     local text, status = message_of(answer)
     text = require("host.log").clean(text)
-    local code = codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
-    if text:find("lease currently held by", 1, true) then
-        code = "fly.lease_held"
-    elseif status == "insufficient_capacity"
-        or text:find("could not reserve resource", 1, true) then
-        code = "fly.capacity"
-    end
+    local code = code_of(answer, text, status, nonce)
+    local holder, until_time = text:match("lease currently held by (.-), expires at (%S+)")
     return err.new {
         code = code, op = "fly", status = answer.status, request_id = answer.request_id,
         msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
-            answer.request_id and (" (request %s)"):format(answer.request_id) or ""),
-        reason = text,
+            M.request_note(answer.request_id)),
+        reason = text, holder = holder, held_until = until_time,
         hint = hints[code],
     }
 end

@@ -1,7 +1,7 @@
--- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list(app).
+-- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
 local parts = {
-    api = true, config = true, image = true, leases = true, machines = true, releases = true,
-    strategies = true,
+    api = "api", config = "config", image = "image", leases = "leases", machines = "operations",
+    releases = "releases", strategies = "strategies", logs = "logs",
 }
 local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },
@@ -21,7 +21,7 @@ return setmetatable({}, {
         if functions[name] then
             value = require(functions[name][1])[functions[name][2]]
         elseif parts[name] then
-            value = require("dgrun.fly." .. name)
+            value = require("dgrun.fly." .. parts[name])
         else
             local known = {}
             for _, list in ipairs { parts, functions } do

@@ -1,11 +1,14 @@
 -- Machines of an app, a call each: machines-api.md section 6.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.err"
+local retry = require "dgrun.fly.retry"
 local task = require "dgrun.task"
 
 local M = {}
 
 local WAIT_LIMIT = 60
+local SETTLE_TRIES = 3
+local VISIBLE_SECONDS = 5
 
 local function path(app, id, verb)
     return "/v1/apps/" .. app .. "/machines" .. (id and "/" .. id or "") .. (verb or "")
@@ -33,10 +36,18 @@ function M.list(app)
     return api.machines("GET", path(app))
 end
 
+---@param with? {leases?: boolean}
 ---@return table? # nil when it is gone
-function M.get(app, id)
-    local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true } })
+function M.get(app, id, with)
+    local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true },
+        query = with and with.leases and { include_leases = "true" } or nil })
     return status ~= 404 and machine or nil
+end
+
+---The processes that run in a machine, with what they listen on.
+---@return {pid: integer, command: string, listen_sockets: {proto: string, address: string}[]}[]
+function M.processes(app, id)
+    return api.machines("GET", path(app, id, "/ps"))
 end
 
 local reserved = { fly_app_release_command = true, fly_app_console = true,
@@ -58,53 +69,87 @@ function M.is_managed(machine)
         and machine.state ~= "destroying" and not reserved[M.group(machine)]
 end
 
-local function find_launch(app, launch)
-    for _, machine in ipairs(M.list(app)) do
-        if machine.config and machine.config.metadata
-            and machine.config.metadata.dgrun_launch == launch then
-            return machine
+---Is it one with a schedule that no deploy touches?
+---@return boolean
+function M.is_cron(machine)
+    return machine.config ~= nil and machine.config.schedule ~= nil
+        and machine.state ~= "destroyed" and machine.state ~= "destroying"
+        and not M.is_managed(machine)
+end
+
+---A mark to find again what a call made whose answer was lost.
+local function mark(body)
+    local launch = ("%x%06x"):format(require("host.time").wall() * 1000, math.random(0, 0xffffff))
+    body.config.metadata = body.config.metadata or {}
+    body.config.metadata.dgrun_launch = launch
+    return launch
+end
+
+local function is_marked(machine, launch)
+    local metadata = machine and machine.config and machine.config.metadata
+    return metadata ~= nil and metadata.dgrun_launch == launch
+end
+
+---Makes a call that must happen once: when its answer is lost, `find` looks whether it happened
+---before another try. A list may miss what was made a moment ago, so it looks more than once.
+local function settled(send, find)
+    for attempt = 1, SETTLE_TRIES do
+        local ok, result = pcall(send)
+        if ok then
+            return result
+        elseif not retry.is_ambiguous(result) or attempt == SETTLE_TRIES then
+            err.raise(result)
+        end
+        for _ = 1, 3 do
+            task.sleep(api.pace(1))
+            local found = find()
+            if found then
+                return found
+            end
         end
     end
 end
 
----An answer that was lost: the machine may exist.
-local function is_ambiguous(e)
-    return err.is(e, "fly.unreachable") or err.is(e, "fly.timeout") or err.is(e, "fly.server")
-end
-
----Creates a machine, once: when the answer is lost it is looked for by a mark before another try.
+---Creates a machine, once.
 ---@param app string
 ---@param body table of the Machines API
 ---@return table machine
 function M.create(app, body)
-    local launch = ("%x%06x"):format(require("host.time").wall() * 1000, math.random(0, 0xffffff))
-    body.config.metadata = body.config.metadata or {}
-    body.config.metadata.dgrun_launch = launch
-    for attempt = 1, 3 do
-        local ok, result = pcall(api.machines, "POST", path(app), { json = body, once = true })
-        if ok then
-            return result
-        elseif not is_ambiguous(result) or attempt == 3 then
-            err.raise(result)
+    local launch = mark(body)
+    return settled(function()
+        return api.machines("POST", path(app), { json = body, once = true })
+    end, function()
+        for _, machine in ipairs(M.list(app)) do
+            if is_marked(machine, launch) then
+                return machine
+            end
         end
-        task.sleep(api.pace(1))
-        local found = find_launch(app, launch)
-        if found then
-            return found
-        end
-    end
+    end)
 end
 
 ---@param body table of the Machines API; its config replaces the machine's
 ---@param nonce? string
 ---@return table machine with a new instance_id
 function M.update(app, id, body, nonce)
-    return api.machines("POST", path(app, id), { json = body, nonce = nonce })
+    local launch = mark(body)
+    return settled(function()
+        return api.machines("POST", path(app, id), { json = body, nonce = nonce, once = true })
+    end, function()
+        local machine = M.get(app, id)
+        return is_marked(machine, launch) and machine or nil
+    end)
 end
+
+local up = { started = true, starting = true }
 
 ---@param nonce? string
 function M.start(app, id, nonce)
-    local answer = api.machines("POST", path(app, id, "/start"), { nonce = nonce })
+    local answer = settled(function()
+        return api.machines("POST", path(app, id, "/start"), { nonce = nonce, once = true })
+    end, function()
+        local machine = M.get(app, id)
+        return machine and up[machine.state] and {}
+    end)
     if answer and answer.status == "error" then
         err.raise { code = "fly.start_failed", op = "fly.machines.start",
             msg = ("machine %s was not started: %s"):format(id, tostring(answer.message)) }
@@ -112,19 +157,32 @@ function M.start(app, id, nonce)
 end
 
 ---@param nonce? string
-function M.stop(app, id, nonce)
-    api.machines("POST", path(app, id, "/stop"), { nonce = nonce })
+---@param how? {signal?: string, timeout?: number} timeout: seconds until it is killed
+function M.stop(app, id, nonce, how)
+    how = how or {}
+    api.machines("POST", path(app, id, "/stop"), { nonce = nonce, repeatable = true, json = {
+        signal = how.signal,
+        timeout = how.timeout and require("dgrun.fly.units").duration(how.timeout),
+    } })
 end
 
 ---Takes a machine out of the proxy's sight.
 ---@param nonce? string
 function M.cordon(app, id, nonce)
-    api.machines("POST", path(app, id, "/cordon"), { nonce = nonce })
+    api.machines("POST", path(app, id, "/cordon"), { nonce = nonce, repeatable = true })
 end
 
 ---@param nonce? string
 function M.uncordon(app, id, nonce)
-    api.machines("POST", path(app, id, "/uncordon"), { nonce = nonce })
+    api.machines("POST", path(app, id, "/uncordon"), { nonce = nonce, repeatable = true })
+end
+
+---Sets one entry of a machine's metadata; its version stays.
+---@param name string
+---@param value string
+function M.set_metadata(app, id, name, value)
+    api.machines("POST", path(app, id, "/metadata/" .. require("dgrun.http").escape(name)),
+        { json = { value = value }, repeatable = true })
 end
 
 ---One that is gone already is fine.
@@ -154,18 +212,24 @@ function M.wait_once(app, id, wait)
     return status ~= 408
 end
 
----The wait loop of machines-api.md 6.9.
+---The wait loop of machines-api.md 6.9. What was created a moment ago may not be there yet.
 ---@param wait {state: string, seconds: number, instance_id?: string, look?: fun(machine: table)}
 ---  `look` sees the machine whenever a wait ends early, and may raise
 function M.wait(app, id, wait)
     local time = require "host.time"
     local deadline = time.now() + wait.seconds
+    local visible = time.now() + api.pace(VISIBLE_SECONDS)
     while true do
         local left = deadline - time.now()
         local slice = wait.look and math.min(left, api.pace(10)) or left
-        if M.wait_once(app, id, { state = wait.state, seconds = slice,
-                instance_id = wait.instance_id }) then
+        local ok, reached = pcall(M.wait_once, app, id, { state = wait.state, seconds = slice,
+            instance_id = wait.instance_id })
+        if ok and reached then
             return
+        elseif not ok and (not err.is(reached, "fly.not_found") or time.now() >= visible) then
+            err.raise(reached)
+        elseif not ok then
+            task.sleep(api.pace(0.5))
         end
         local machine = M.get(app, id)
         if machine and wait.look then

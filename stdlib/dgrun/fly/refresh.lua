@@ -1,5 +1,6 @@
--- Brings new secrets to the machines that run: each gets its own configuration again, and with it
--- the secrets' version. What fly secrets deploy does; deploy.md section 14.
+-- Brings new secrets to the machines of an app: each gets its own configuration again, and with it
+-- the secrets' version. What fly secrets deploy does (deploy.md section 14), and for machines with
+-- a schedule too, which it forgets.
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local health = require "dgrun.fly.health"
@@ -12,37 +13,56 @@ local M = {}
 local WAIT_SECONDS = 300
 local MAX_UNAVAILABLE = 0.33
 
+---Machines that do not have this version yet: those that deploys touch, and cron machines.
 local function outdated(app, version, planned)
-    local found = {}
+    local managed, crons = {}, {}
     for _, machine in ipairs(machines.list(app)) do
-        local seen = machines.is_managed(machine) and machine.config.metadata.dgrun_secrets
-        if machines.is_managed(machine) and (planned or seen ~= tostring(version)) then
-            found[#found + 1] = { group = machines.group(machine), machine = machine }
+        local list = machines.is_managed(machine) and managed
+            or (machines.is_cron(machine) and crons)
+        local metadata = machine.config and machine.config.metadata or {}
+        if list and (planned or metadata.dgrun_secrets ~= tostring(version)) then
+            list[#list + 1] = { group = machines.group(machine), machine = machine }
         end
     end
-    return found
+    return managed, crons
+end
+
+---@param apply fun(config: table): any
+local function as_effect(app, machine, version, apply)
+    local metadata = machine.config.metadata or {}
+    effect.write {
+        kind = "fly.machine.update", target = app .. "/" .. machine.id,
+        summary = ("update machine %s with the new secrets"):format(machine.id),
+        before = { dgrun_secrets = metadata.dgrun_secrets or "none" },
+        after = { dgrun_secrets = version and tostring(version) or "new" },
+        apply = function()
+            local config = config_of.copy(machine.config)
+            config.metadata = config.metadata or {}
+            config.metadata.dgrun_secrets = tostring(version)
+            return apply(config)
+        end,
+    }
+end
+
+local function update_cron(app, change, version)
+    as_effect(app, change.machine, version, function(config)
+        return require("dgrun.cron_machine").update(app, change.machine,
+            { config = config, version = version })
+    end)
 end
 
 local function update(app, change, version, nonce)
     local machine = change.machine
-    effect.write {
-        kind = "fly.machine.update", target = app .. "/" .. machine.id,
-        summary = ("update machine %s with the new secrets"):format(machine.id),
-        before = { dgrun_secrets = machine.config.metadata.dgrun_secrets or "none" },
-        after = { dgrun_secrets = version and tostring(version) or "new" },
-        apply = function()
-            local config = config_of.copy(machine.config)
-            config.metadata.dgrun_secrets = tostring(version)
-            local up = machine.state == "started" or machine.state == "starting"
-            local updated = machines.update(app, machine.id, {
-                region = machine.region, config = config, skip_launch = not up,
-                min_secrets_version = version,
-            }, nonce)
-            if up then
-                health.wait(app, updated, WAIT_SECONDS)
-            end
-        end,
-    }
+    as_effect(app, machine, version, function(config)
+        local up = machine.state == "started" or machine.state == "starting"
+        local updated = machines.update(app, machine.id, {
+            region = machine.region, config = config, skip_launch = not up,
+            min_secrets_version = version,
+        }, nonce)
+        if up then
+            health.wait(app, updated, WAIT_SECONDS)
+        end
+    end)
 end
 
 ---@param app string
@@ -50,25 +70,29 @@ end
 function M.secrets(app, changed)
     local version = require("dgrun.secrets").version(app)
     local planned = effect.planning() and changed
-    local changes = (version or planned) and outdated(app, version, planned) or {}
+    if not version and not planned then
+        return
+    end
+    local managed, crons = outdated(app, version, planned)
     local ids = {}
-    for i, change in ipairs(changes) do
+    for i, change in ipairs(managed) do
         ids[i] = change.machine.id
     end
     local function go(nonces)
         strategies.rolling {
-            updates = changes, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop",
+            updates = managed, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop",
             update = function(change)
                 update(app, change, version, nonces[change.machine.id])
             end,
         }
     end
-    if #changes == 0 then
-        return
-    elseif effect.planning() then
+    if #managed > 0 and effect.planning() then
         go {}
-    else
-        leases.with(app, ids, go)
+    elseif #managed > 0 then
+        require("dgrun.fly.dossier").around(app, leases.with, app, ids, go)
+    end
+    for _, change in ipairs(crons) do
+        update_cron(app, change, version)
     end
 end
 

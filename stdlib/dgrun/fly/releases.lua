@@ -1,20 +1,49 @@
 -- Releases by the web REST endpoints: graphql.md section 6.
 local api = require "dgrun.fly.api"
+local err = require "dgrun.err"
+local retry = require "dgrun.fly.retry"
+local task = require "dgrun.task"
 
 local M = {}
 
+local CREATE_TRIES = 3
+
+local function newest(app)
+    return M.list(app, 1)[1]
+end
+
+---Creates a release, once: when the answer is lost, a newer one of this image than before is it.
 ---@param app string
 ---@param release {image: string, definition: table, strategy: string}
 ---@return {id: string, version: integer}
 function M.create(app, release)
-    return api.uiex("POST", "/api/v1/releases", {
-        json = {
-            app_name = app, build_id = 0, definition = release.definition, image = release.image,
-            strategy = release.strategy:upper(),
-        },
-    }).release
+    local before = newest(app)
+    local function send()
+        return api.uiex("POST", "/api/v1/releases", {
+            once = true,
+            json = {
+                app_name = app, build_id = 0, definition = release.definition,
+                image = release.image, strategy = release.strategy:upper(),
+            },
+        }).release
+    end
+    for attempt = 1, CREATE_TRIES do
+        local ok, result = pcall(send)
+        if ok then
+            return result
+        elseif not retry.is_ambiguous(result) or attempt == CREATE_TRIES then
+            err.raise(result)
+        end
+        task.sleep(api.pace(1))
+        local now = newest(app)
+        if now and now.image_ref == release.image and now.in_progress
+            and now.version > (before and before.version or 0) then
+            return now
+        end
+    end
 end
 
+---Setting the status that a release has already is fine.
 ---@param id string
 ---@param status "running"|"complete"|"failed"|"interrupted"
 ---@param problem? string
@@ -25,7 +54,7 @@ function M.set_status(id, status, problem)
         metadata = { post_deployment_info = { flyctl_version = "dgrun", error = problem } }
     end
     api.uiex("PATCH", "/api/v1/releases/" .. id,
-        { json = { status = status, metadata = metadata } })
+        { json = { status = status, metadata = metadata }, repeatable = true })
 end
 
 ---@param app string

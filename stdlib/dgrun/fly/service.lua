@@ -1,28 +1,23 @@
 -- Services and checks of fly.toml as a machine has them: fly-toml.md sections 2.7 to 2.9 and 5.3
--- to 5.5.
-local err = require "dgrun.err"
+-- to 5.5. The file was checked before.
+local json = require "dgrun.json"
 local units = require "dgrun.fly.units"
 
 local M = {}
 
 local NANOSECOND, MILLISECOND = 1e-9, 1e-3
 
+---@param value? string|number
 ---@param unit number seconds that a bare number counts in
 ---@return string? # as Go prints it
-function M.duration(path, name, value, unit)
+function M.duration(value, unit)
     if value == nil then
         return nil
     end
-    local seconds = type(value) == "number" and value * unit
-        or (type(value) == "string" and units.seconds(value))
-    if not seconds then
-        err.raise { code = "fly.config", op = "fly.config",
-            msg = ("%s: %s: '%s' is not a duration"):format(path, name, tostring(value)),
-            hint = "Write a number with a unit: 10s, 500ms, 1m30s." }
-    end
-    return units.duration(seconds)
+    return units.duration(type(value) == "number" and value * unit or units.seconds(value))
 end
 
+---A table of names, or a list of {name, value}.
 local function headers_of(headers)
     if not headers then
         return nil
@@ -32,62 +27,43 @@ local function headers_of(headers)
         if type(value) == "table" and value.name then
             name, value = value.name, value.value
         end
-        result[#result + 1] = { name = name, values = { value } }
+        local values = type(value) == "table" and value or { tostring(value) }
+        result[#result + 1] = { name = name, values = values }
     end
     table.sort(result, function(a, b) return a.name < b.name end)
     return result
 end
 
-local function check_of(config, where, entry, kind, unit)
-    local function time(name)
-        return M.duration(config.path, where .. "." .. name, entry[name], unit)
-    end
+local function check_of(entry, kind, unit)
     return {
-        type = kind, interval = time "interval", timeout = time "timeout",
-        grace_period = time "grace_period", method = entry.method, path = entry.path,
-        protocol = entry.protocol, tls_skip_verify = entry.tls_skip_verify,
+        type = kind, interval = M.duration(entry.interval, unit),
+        timeout = M.duration(entry.timeout, unit),
+        grace_period = M.duration(entry.grace_period, unit), method = entry.method,
+        path = entry.path, protocol = entry.protocol, tls_skip_verify = entry.tls_skip_verify,
         tls_server_name = entry.tls_server_name, headers = headers_of(entry.headers),
     }
 end
 
+-- "suspend" stands for itself; the others are sent as what the API answers.
 local autostops = { off = false, stop = true, suspend = "suspend", [true] = true, [false] = false }
 
-local function autostop_of(config, value)
+local function autostop_of(value)
     if value == nil then
         return nil
     end
-    local result = autostops[value]
-    if result == nil then
-        err.raise { code = "fly.config", op = "fly.config",
-            msg = ("%s: auto_stop_machines '%s' is not one of off, stop, suspend"):format(
-                config.path, tostring(value)) }
-    end
-    return result
+    return autostops[value]
 end
 
-local function concurrency_of(value)
-    if type(value) == "string" then
-        local soft, hard = value:match("^(%d+),(%d+)$")
-        return { type = "requests", soft_limit = tonumber(soft), hard_limit = tonumber(hard) }
-    end
-    return value
-end
-
-local function common(config, entry)
+local function common(entry)
     return {
-        internal_port = tonumber(entry.internal_port),
-        autostop = autostop_of(config, entry.auto_stop_machines),
+        internal_port = entry.internal_port, autostop = autostop_of(entry.auto_stop_machines),
         autostart = entry.auto_start_machines, min_machines_running = entry.min_machines_running,
-        concurrency = concurrency_of(entry.concurrency),
+        concurrency = entry.concurrency, force_instance_key = json.null,
     }
 end
 
-local function list_of(value)
-    return value == nil and {} or (#value > 0 and value or { value })
-end
-
-local function http_service(config, entry)
-    local service = common(config, entry)
+local function http_service(entry)
+    local service = common(entry)
     service.protocol = "tcp"
     service.ports = {
         { port = 80, handlers = { "http" }, force_https = entry.force_https,
@@ -97,41 +73,37 @@ local function http_service(config, entry)
     }
     local checks = {}
     for i, one in ipairs(entry.checks or {}) do
-        checks[i] = check_of(config, "http_service.checks", one, "http", NANOSECOND)
+        checks[i] = check_of(one, "http", NANOSECOND)
     end
     service.checks = #checks > 0 and checks or nil
     return service
 end
 
-local function plain_service(config, entry)
-    local service = common(config, entry)
+local function plain_service(entry)
+    local service = common(entry)
     service.protocol = entry.protocol or "tcp"
-    service.ports = {}
-    for i, port in ipairs(list_of(entry.ports)) do
-        service.ports[i] = port
-        port.port = tonumber(port.port)
-    end
+    service.ports = entry.ports
     local checks = {}
     for _, kind in ipairs { "tcp", "http" } do
-        for _, one in ipairs(list_of(entry[kind .. "_checks"])) do
-            checks[#checks + 1] = check_of(config, "services." .. kind .. "_checks", one, kind,
-                MILLISECOND)
+        for _, one in ipairs(entry[kind .. "_checks"] or {}) do
+            checks[#checks + 1] = check_of(one, kind, MILLISECOND)
         end
     end
     service.checks = #checks > 0 and checks or nil
     return service
 end
 
+---@param config dgrun.fly.config
 ---@param mine fun(entry: table): boolean does it belong to the group?
 ---@return table[]? # http_service first, then [[services]]
 function M.all(config, mine)
     local services = {}
     if config.http_service and mine(config.http_service) then
-        services[1] = http_service(config, config.http_service)
+        services[1] = http_service(config.http_service)
     end
     for _, entry in ipairs(config.services) do
         if mine(entry) then
-            services[#services + 1] = plain_service(config, entry)
+            services[#services + 1] = plain_service(entry)
         end
     end
     return #services > 0 and services or nil
@@ -140,15 +112,12 @@ end
 ---@return table<string, table>?
 function M.top_level_checks(config, mine)
     local checks
+    local fallback = config.http_service and mine(config.http_service)
+        and config.http_service.internal_port
     for name, entry in pairs(config.checks) do
-        name = entry.name or name
         if mine(entry) then
-            if entry.type ~= "http" and entry.type ~= "tcp" then
-                err.raise { code = "fly.config", op = "fly.config",
-                    msg = ("%s: checks.%s: type must be http or tcp"):format(config.path, name) }
-            end
-            local one = check_of(config, "checks." .. name, entry, entry.type, MILLISECOND)
-            one.port = entry.port or (config.http_service and config.http_service.internal_port)
+            local one = check_of(entry, entry.type, MILLISECOND)
+            one.port = entry.port or fallback or nil
             one.method = one.method and one.method:upper()
             checks = checks or {}
             checks[name] = one

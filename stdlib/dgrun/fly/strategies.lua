@@ -19,12 +19,15 @@ local M = {}
 ---@field update fun(change: dgrun.fly.change) updates one machine and waits until it is good
 ---@field update_only fun(change: dgrun.fly.change) does not wait
 ---@field restore fun(change: dgrun.fly.change) back to what the machine had
----@field create fun(opts: table): table a machine beside the others: {group, what, config, hidden}
----@field wait_good fun(machine: table) started, not crashing, checks passing
+---@field create fun(opts: table): table a machine beside the others: {group, what, config, hidden,
+---  stopped}
+---@field wait_good fun(machine: table, group: string) started, not crashing, all checks passing
+---@field check_bluegreen fun() raises when Fly does not let the app be deployed so
+---@field mark fun(change: dgrun.fly.change, name: string, value: string) metadata of its machine
 ---@field uncordon fun(machine: table)
 ---@field retire fun(change: dgrun.fly.change) takes a machine out of traffic, stops, destroys it
 ---@field remove fun(machine: table, what: string) destroys a machine that create made
----@field sleep fun(seconds: number)
+---@field sleep fun(seconds: number) a local machine takes less
 
 local function by_group(updates)
     local groups, names = {}, {}
@@ -124,7 +127,7 @@ function M.canary(deploy)
         local config = copy_for(groups[name][1], { fly_canary = "true" })
         config.dns = { skip_registration = true }
         local machine = deploy.create { group = name, what = "canary", config = config }
-        local ok, e = pcall(deploy.wait_good, machine)
+        local ok, e = pcall(deploy.wait_good, machine, name)
         task.shield(deploy.remove, machine, "canary")
         if not ok then
             err.raise(e)
@@ -150,21 +153,63 @@ local function check_same_image(deploy)
     end
 end
 
-local GRACE_SECONDS = 10
+local function has_checks(config)
+    local checks = config.checks and next(config.checks)
+    for _, service in ipairs(config.services or {}) do
+        checks = checks or (service.checks and service.checks[1])
+    end
+    return checks ~= nil
+end
+
+local function check_bluegreen(deploy)
+    if #deploy.updates == 0 then
+        return
+    end
+    deploy.check_bluegreen()
+    check_same_image(deploy)
+    for _, change in ipairs(deploy.updates) do
+        if has_checks(change.machine.config) then
+            return
+        end
+    end
+    err.raise { code = "fly.no_checks", op = "fly.deploy",
+        msg = "bluegreen needs checks: without one nobody knows when the green machines are good",
+        hint = "Add checks to the configuration and deploy once with the strategy rolling." }
+end
+
+---Which green machines are started: as their blue ones, and one of each group with checks.
+local function launched(updates)
+    local starts, group_starts = {}, {}
+    for i, change in ipairs(updates) do
+        starts[i] = change.machine.state == "started"
+        group_starts[change.group] = group_starts[change.group] or starts[i]
+    end
+    for i, change in ipairs(updates) do
+        if not group_starts[change.group] and has_checks(change.config) then
+            starts[i], group_starts[change.group] = true, true
+        end
+    end
+    return starts
+end
 
 ---A green machine for each blue one, hidden; when all are good they take the traffic and the blue
 ---ones go.
 ---@param deploy dgrun.fly.deploy.blocks
 function M.bluegreen(deploy)
-    check_same_image(deploy)
+    check_bluegreen(deploy)
     local tag = ("%d"):format(require("host.time").wall())
-    local greens = {}
+    local starts, greens = launched(deploy.updates), {}
     local ok, e = pcall(function()
         task.map(deploy.updates, { limit = 8 }, function(change, i)
             greens[i] = deploy.create { group = change.group, what = "green", hidden = true,
+                stopped = not starts[i],
                 config = copy_for(change, { fly_bluegreen_deployment_tag = tag }) }
         end)
-        task.map(greens, {}, deploy.wait_good)
+        task.map(greens, {}, function(machine, i)
+            if starts[i] then
+                deploy.wait_good(machine, deploy.updates[i].group)
+            end
+        end)
         task.map(greens, {}, deploy.uncordon)
     end)
     if not ok then
@@ -176,7 +221,9 @@ function M.bluegreen(deploy)
         err.raise(e)
     end
     -- From here on the green ones stay, whatever happens.
-    deploy.sleep(GRACE_SECONDS)
+    task.map(deploy.updates, { limit = 8 }, function(change)
+        deploy.mark(change, "fly_bluegreen_deployment_tag", "safe_to_destroy")
+    end)
     task.map(deploy.updates, { limit = 8 }, deploy.retire)
 end
 

@@ -61,10 +61,42 @@ function M.memory(value)
     return megabytes and megabytes > 0 and megabytes or nil
 end
 
+---The size of a volume, in decimal units.
+---@param value string|number "10GB", 10
+---@return integer? # GB
+function M.gigabytes(value)
+    local text = tostring(value):lower():gsub("%s", "")
+    local number, unit = text:match("^(%d+)([kmgt]?b?)$")
+    local factor = ({ [""] = 1, g = 1, gb = 1, t = 1000, tb = 1000, m = 1e-3, mb = 1e-3,
+        k = 1e-6, kb = 1e-6 })[unit]
+    return number and factor and math.floor(tonumber(number) * factor) or nil
+end
+
 local families = {
     shared = { sizes = { 1, 2, 4, 6, 8 }, memory = 256 },
     performance = { sizes = { 1, 2, 4, 6, 8, 10, 12, 14, 16 }, memory = 2048 },
 }
+
+-- Each cpu of a kind may have this much memory, in steps.
+local memory_limits = {
+    shared = { low = 256, high = 2048, step = 256 },
+    performance = { low = 2048, high = 8192, step = 1024 },
+}
+
+---What Fly would not accept about a guest; nil when it would.
+---@param guest {cpu_kind: string, cpus: integer, memory_mb: integer}
+---@return string?
+function M.guest_problem(guest)
+    local limits = memory_limits[guest.cpu_kind]
+    if not limits then
+        return ("cpu_kind '%s' is not shared or performance"):format(tostring(guest.cpu_kind))
+    end
+    local low, high = limits.low * guest.cpus, limits.high * guest.cpus
+    if guest.memory_mb < low or guest.memory_mb > high or guest.memory_mb % limits.step ~= 0 then
+        return ("memory %d MB: %d %s cpu(s) take %d to %d MB in steps of %d"):format(
+            guest.memory_mb, guest.cpus, guest.cpu_kind, low, high, limits.step)
+    end
+end
 
 ---@param name string "shared-cpu-1x"
 ---@return {cpu_kind: string, cpus: integer, memory_mb: integer}? guest

@@ -279,6 +279,9 @@ function M.failure(r, opts)
     if #why > 0 then
         paragraph("why", why)
     end
+    for _, detail in ipairs(e.details or {}) do
+        paragraph(detail.title, detail.lines)
+    end
     paragraph("state", state_lines(r))
     local advice = {}
     local again = r.plan and opts.again

@@ -1,6 +1,7 @@
 local config = require "dgrun.fly.config"
 local fs = require "host.fs"
 local image = require "dgrun.fly.image"
+local json = require "dgrun.json"
 local units = require "dgrun.fly.units"
 
 local function load(text, name)
@@ -56,6 +57,7 @@ memory = "512mb"
                     { port = 443, handlers = { "http", "tls" } } },
                 checks = { { type = "http", interval = "15s", timeout = "2s",
                     grace_period = "10s", method = "GET", path = "/healthz" } },
+                force_instance_key = json.null,
             } },
             stop_config = { timeout = "30s" },
         }, got)
@@ -124,22 +126,21 @@ processes = ["worker"]
 
     it("refuses what it cannot carry out, by name", function()
         for text, pattern in pairs {
-            ["[mounts]\nsource = 'a'"] = "'mounts' is not supported yet",
-            ["primry_region = 'a'"] = "primry_region",
+            ["[mounts]\nsource = 'a'"] = "needs source and destination",
+            ["primary_region = 1"] = "must be a string, not 1",
             ["[deploy]\nstrategy = 'fast'"] = "'fast' is not one of",
             ["[deploy]\nrelease_command = \"a 'b\""] = "cannot be split",
             ["[[vm]]\nsize = 'huge'"] = "'huge' is not known",
             ["[[vm]]\nmemory = 'lots'"] = "'lots' is not a size",
             ["[http_service]\nauto_stop_machines = 'maybe'"] = "'maybe' is not one of",
-            ["[[http_service.checks]]\ninterval = '15'"] = "",
+            ["[[http_service.checks]]\ninterval = '15'"] = "'15' is not a duration",
             ["[processes]\napp = \"a 'b\""] = "a quote is not closed",
             ["[[restart]]\npolicy = 'often'"] = "'often' is not one of",
         } do
             local ok, e = load(text)
-            if pattern ~= "" then
-                assert.is_false(ok, text)
-                assert.matches(pattern, e.msg, 1, true)
-            end
+            assert.is_false(ok, text)
+            assert.equal("fly.config", e.code)
+            assert.matches(pattern, e.msg, 1, true)
         end
     end)
 end)

@@ -4,8 +4,6 @@ local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
 local leases = require "dgrun.fly.leases"
-local secret = require "host.secret"
-local secrets = require "dgrun.secrets"
 local task = require "dgrun.task"
 
 local toml = [=[
@@ -195,30 +193,6 @@ describe("fly.deploy", function()
             failed(go { app = "web", image = image "nosuch" }, "fly.no_image")
             failed(go { app = "web", image = image "a", strategy = "fast" }, "fly.no_strategy")
             failed(go { app = "web", image = image "a", stratgy = "x" }, "input.unknown_option")
-        end)
-    end)
-end)
-
-describe("secrets.sync", function()
-    it("sets what changed, once", function()
-        fly_run.with(function(fly, execute)
-            local function go(values, plan)
-                return execute(function()
-                    return secrets.sync { app = "web", secrets = values }
-                end, plan)
-            end
-            local one = { A = secret.new("A", "value-one"), B = "literal" }
-            assert.same({ "fly.secrets.set" }, kinds(go(one, true)))
-            assert.same({ secrets = {} }, select(2, fly.call("GET", "/v1/apps/web/secrets")))
-            assert.same({ "A", "B" }, go(one).value.set)
-            assert.same({}, go(one).value.set)
-            local two = { A = secret.new("A", "value-two"), B = "literal" }
-            assert.same({ "A" }, go(two).value.set)
-            -- Somebody else changed it: Fly's digest is another one.
-            fly.call("POST", "/v1/apps/web/secrets", { values = { B = "theirs" } })
-            local again = go(two)
-            assert.same({ "B" }, again.value.set)
-            assert.equal(4, again.value.version)
         end)
     end)
 end)

@@ -1,0 +1,317 @@
+-- The machine configuration of a process group, from a fly.toml: fly-toml.md section 5.
+local config_of = require "dgrun.fly.config"
+local err = require "dgrun.err"
+local fs = require "host.fs"
+local json = require "dgrun.json"
+local service = require "dgrun.fly.service"
+local units = require "dgrun.fly.units"
+
+local M = {}
+
+local FILE_LIMIT = 1024 * 1024
+
+---An entry belongs to the groups it names, or to the default group.
+local function belongs(config, entry, group)
+    local processes = entry.processes
+    if not processes or #processes == 0 then
+        return group == config_of.default_group(config)
+    end
+    for _, name in ipairs(processes) do
+        if name == group then
+            return true
+        end
+    end
+    return false
+end
+
+local function command_of(config, group)
+    local command = config.processes[group]
+    local words = command and units.words(command)
+    if words and #words > 0 then
+        return words
+    end
+    return config.experimental.cmd
+end
+
+---The guest of a [[vm]]: fly-toml.md 5.7.
+---@param config dgrun.fly.config
+---@param vm table
+---@return table? guest
+---@return string? problem
+function M.guest(config, vm)
+    if vm.gpu_kind or (vm.gpus or 0) > 0 then
+        return nil, "GPUs are no longer offered"
+    end
+    local guest, known = units.preset(vm.size or "shared-cpu-1x")
+    if not guest then
+        return nil, ("size '%s' is not known; there are %s"):format(vm.size, known)
+    end
+    guest.host_dedication_id = config.host_dedication_id
+    if vm.memory ~= nil then
+        guest.memory_mb = units.memory(vm.memory)
+        if not guest.memory_mb then
+            return nil, ("memory '%s' is not a size"):format(tostring(vm.memory))
+        end
+    end
+    for _, name in ipairs { "cpus", "cpu_kind", "memory_mb", "max_memory_mb",
+        "host_dedication_id", "persist_rootfs", "kernel_args" } do
+        local value = vm[name]
+        if value ~= nil and value ~= "" and value ~= 0 then
+            guest[name] = value
+        end
+    end
+    return guest, units.guest_problem(guest)
+end
+
+---Of the general entries and those that name the group, one that names it; its index too.
+local function vm_of(config, group)
+    local general, special
+    for i, vm in ipairs(config.vm) do
+        if not vm.processes or #vm.processes == 0 then
+            general = i
+        elseif belongs(config, vm, group) then
+            special = i
+        end
+    end
+    local at = special or general
+    return at and config.vm[at], at
+end
+
+local function guest_of(config, group)
+    local vm = vm_of(config, group)
+    return vm and M.guest(config, vm) or nil
+end
+
+local policies = { always = "always", never = "no", ["on-failure"] = "on-failure" }
+
+local function restart_of(config, group)
+    local restart
+    for _, entry in ipairs(config.restart) do
+        if belongs(config, entry, group) then
+            restart = { policy = policies[entry.policy], max_retries = entry.retries }
+        end
+    end
+    return restart
+end
+
+---@return {timeout?: string, signal?: string}?
+function M.stop_config(config)
+    if not config.kill_signal and not config.kill_timeout then
+        return nil
+    end
+    return { signal = config.kill_signal, timeout = service.duration(config.kill_timeout, 1) }
+end
+
+local function metrics_of(config, group)
+    for _, entry in ipairs(config.metrics) do
+        if belongs(config, entry, group) then
+            return { port = entry.port, path = entry.path, https = entry.https }
+        end
+    end
+end
+
+local function statics_of(config)
+    local statics = {}
+    for i, entry in ipairs(config.statics) do
+        statics[i] = { guest_path = entry.guest_path, url_prefix = entry.url_prefix,
+            tigris_bucket = entry.tigris_bucket or "", index_document = entry.index_document or "" }
+    end
+    return #statics > 0 and statics or nil
+end
+
+---The volume's id is filled in by the deploy.
+local function mounts_of(config, group)
+    for _, entry in ipairs(config.mounts) do
+        if belongs(config, entry, group) then
+            return { {
+                name = entry.source, path = entry.destination,
+                extend_threshold_percent = entry.auto_extend_size_threshold,
+                add_size_gb = units.gigabytes(entry.auto_extend_size_increment or ""),
+                size_gb_limit = units.gigabytes(entry.auto_extend_size_limit or ""),
+            } }
+        end
+    end
+end
+
+local function content_of(config, entry)
+    local base64 = require("host.digest").base64
+    if entry.local_path then
+        local path = entry.local_path
+        path = path:sub(1, 1) == "/" and path or config.dir / path
+        local text, e = fs.read(path, { limit = FILE_LIMIT })
+        if not text then
+            e.code, e.msg = "fly.config", ("%s: files: %s"):format(config.path, e.msg)
+            err.raise(e)
+        end
+        return base64(text)
+    end
+    return entry.raw_value and base64(entry.raw_value)
+end
+
+---The files of every group: their `processes` have no effect with flyctl either. A later entry of
+---the same path wins; one without a source removes it.
+---@return table[]?
+function M.files(config)
+    local files, at = {}, {}
+    for _, entry in ipairs(config.files) do
+        local file = { guest_path = entry.guest_path, secret_name = entry.secret_name,
+            raw_value = content_of(config, entry) }
+        local place = at[entry.guest_path] or #files + 1
+        if file.secret_name or (file.raw_value and file.raw_value ~= "") then
+            files[place], at[entry.guest_path] = file, place
+        elseif at[entry.guest_path] then
+            table.remove(files, place)
+            at[entry.guest_path] = nil
+            for path, position in pairs(at) do
+                at[path] = position > place and position - 1 or position
+            end
+        end
+    end
+    return #files > 0 and files or nil
+end
+
+---The base of `machine_config`: JSON text, or the path of a JSON file.
+local function base_of(config)
+    local given = config.experimental.machine_config or config.machine_config
+    if not given or given == "" then
+        return {}
+    end
+    local text, source = given, config.path .. ": machine_config"
+    if not given:find "^%s*{" then
+        source = config.dir / given
+        local e
+        text, e = fs.read(source, { limit = FILE_LIMIT })
+        if not text then
+            e.code, e.msg = "fly.config", ("%s: machine_config: %s"):format(config.path, e.msg)
+            err.raise(e)
+        end
+    end
+    local ok, base = pcall(json.decode, text, source)
+    if not ok or type(base) ~= "table" then
+        err.raise { code = "fly.config", op = "fly.config", cause = not ok and base or nil,
+            msg = source .. " is not a JSON object" }
+    end
+    return base
+end
+
+---What the file says goes before what machine_config says.
+local function merge_base(machine, base)
+    for name, value in pairs(base) do
+        if machine[name] == nil then
+            machine[name] = value
+        elseif type(machine[name]) == "table" and type(value) == "table"
+            and #value == 0 and #machine[name] == 0 then
+            merge_base(machine[name], value)
+        end
+    end
+end
+
+---@param config dgrun.fly.config
+---@param group string
+---@param existing? table what the machine has; some of it is kept
+---@return table # without image
+function M.of(config, group, existing)
+    local function mine(entry) return belongs(config, entry, group) end
+    local machine = config_of.copy(existing or {})
+    machine.env = config_of.copy(config.env)
+    machine.env.FLY_PROCESS_GROUP = group
+    machine.env.PRIMARY_REGION = config.primary_region
+    local init = type(machine.init) == "table" and machine.init or {}
+    init.cmd, init.swap_size_mb = command_of(config, group), config.swap_size_mb
+    init.entrypoint, init.exec = config.experimental.entrypoint, config.experimental.exec
+    machine.init = init
+    machine.metadata = machine.metadata or {}
+    machine.metadata.fly_platform_version = "v2"
+    machine.metadata.fly_process_group = group
+    machine.services = service.all(config, mine)
+    machine.checks = service.top_level_checks(config, mine)
+    machine.metrics = metrics_of(config, group)
+    machine.statics = statics_of(config)
+    machine.stop_config = M.stop_config(config)
+    machine.restart = restart_of(config, group)
+    machine.guest = guest_of(config, group) or machine.guest
+    machine.mounts = mounts_of(config, group)
+    machine.files = M.files(config)
+    merge_base(machine, base_of(config))
+    return machine
+end
+
+---Puts the image where it belongs: the machine, and of several containers the named one, the one
+---called app, or the first.
+---@param machine table
+---@param image string
+function M.set_image(config, machine, image)
+    machine.image = image
+    local containers = machine.containers
+    if type(containers) ~= "table" or #containers == 0 then
+        return
+    end
+    local chosen
+    for _, container in ipairs(containers) do
+        if container.name == (config.container or "app") then
+            chosen = container
+        end
+    end
+    chosen = chosen or containers[1]
+    chosen.image = image
+end
+
+---@class dgrun.fly.machine_check
+---@field command string[]
+---@field image? string
+---@field entrypoint? string[]
+
+---The machine checks of a group: those of its services, and the general ones.
+---@param config dgrun.fly.config
+---@param group string
+---@return dgrun.fly.machine_check[]
+function M.machine_checks(config, group)
+    local found = {}
+    local function add(list)
+        for _, entry in ipairs(list or {}) do
+            found[#found + 1] = entry
+        end
+    end
+    if config.http_service and belongs(config, config.http_service, group) then
+        add(config.http_service.machine_checks)
+    end
+    for _, entry in ipairs(config.services) do
+        if belongs(config, entry, group) then
+            add(entry.machine_checks)
+        end
+    end
+    add(config.machine_checks)
+    return found
+end
+
+---What only shows when a machine configuration is made.
+---@param config dgrun.fly.config
+---@param findings table of validate.lua
+function M.check(config, findings)
+    for i, vm in ipairs(config.vm) do
+        local _, problem = M.guest(config, vm)
+        if problem then
+            findings.problem({ "vm", i }, problem)
+        end
+    end
+    local vm = config.deploy.release_command_vm
+    local _, problem
+    if vm then
+        _, problem = M.guest(config, vm)
+    end
+    if problem then
+        findings.problem({ "deploy", "release_command_vm" }, problem)
+    end
+    for name, entry in pairs(config.checks) do
+        if not entry.port and not (config.http_service and config.http_service.internal_port) then
+            findings.problem({ "checks", name }, "no port set")
+        end
+    end
+    if #findings.problems() == 0 then
+        for _, group in ipairs(config_of.groups(config)) do
+            M.of(config, group)
+        end
+    end
+end
+
+return M

@@ -1,0 +1,63 @@
+-- A machine that runs one command and is destroyed behind it: the release command, machine checks.
+-- deploy.md sections 6 and 11.
+local api = require "dgrun.fly.api"
+local logs = require "dgrun.fly.logs"
+local machines = require "dgrun.fly.machines"
+local task = require "dgrun.task"
+
+local M = {}
+
+---@class dgrun.fly.one_off
+---@field app string
+---@field config table of the machine; restart, auto_destroy and dns are set here
+---@field region? string
+---@field secrets_version? integer
+---@field wait_timeout number seconds until it is there
+---@field timeout number seconds it may run; 0 for any
+---@field on_line fun(line: string) what it prints
+
+---The exit event, once it is there: a moment after the machine is gone.
+local function exit_of(app, id)
+    for _ = 1, 20 do
+        local machine = machines.get(app, id)
+        local exit = machine and machines.last_exit(machine)
+        if exit then
+            return exit
+        end
+        task.sleep(api.pace(1))
+    end
+end
+
+local function wait_end(opts, id, follower)
+    local time = require "host.time"
+    local deadline = opts.timeout > 0 and time.now() + opts.timeout or math.huge
+    while not machines.wait_once(opts.app, id, { state = "destroyed",
+            seconds = math.min(api.pace(10), deadline - time.now()) }) do
+        follower.drain()
+        if time.now() >= deadline then
+            pcall(machines.destroy, opts.app, id)
+            return false
+        end
+    end
+    return true
+end
+
+---@param opts dgrun.fly.one_off
+---@return dgrun.fly.exit? # nil: it did not end in time, and was destroyed
+---@return string id of the machine
+function M.run(opts)
+    local config = opts.config
+    config.restart, config.auto_destroy = { policy = "no" }, true
+    config.dns = { skip_registration = true }
+    local machine = machines.create(opts.app, { region = opts.region, config = config,
+        skip_launch = true, min_secrets_version = opts.secrets_version })
+    local follower = logs.follower(opts.app, machine.id, opts.on_line)
+    machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
+    machines.start(opts.app, machine.id)
+    local ended = wait_end(opts, machine.id, follower)
+    local exit = ended and exit_of(opts.app, machine.id) or nil
+    follower.drain()
+    return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, machine.id
+end
+
+return M

@@ -1,0 +1,263 @@
+-- Machines by hand: what `fly machine …` does, as effects. A machine is changed under its lease, so
+-- that no deploy is in the middle of it.
+local api = require "dgrun.fly.api"
+local check = require "dgrun.check"
+local config_of = require "dgrun.fly.config"
+local dossier = require "dgrun.fly.dossier"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local leases = require "dgrun.fly.leases"
+local machines = require "dgrun.fly.machines"
+
+local M = {}
+
+---@class dgrun.fly.machine.options
+---@field app string
+---@field id string
+
+local DEFAULT_WAIT = 300
+local EXEC_SECONDS = 30
+
+local function path(opts, verb)
+    return ("/v1/apps/%s/machines/%s%s"):format(opts.app, opts.id, verb or "")
+end
+
+local function options(opts, more, op)
+    local spec = { app = "string", id = "string" }
+    for name, kind in pairs(more) do
+        spec[name] = kind
+    end
+    return check.options(opts, spec, op)
+end
+
+local function found(opts, op)
+    return machines.get(opts.app, opts.id) or err.raise {
+        code = "fly.not_found", op = op,
+        msg = ("%s has no machine %s"):format(opts.app, opts.id),
+        hint = "dg.fly.machines.list shows those there are.",
+    }
+end
+
+---One change of a machine, under its lease.
+local function change(opts, verb, more, apply)
+    return effect.write {
+        kind = "fly.machine." .. verb, target = opts.app .. "/" .. opts.id,
+        summary = ("%s machine %s of %s"):format(more.text or verb, opts.id, opts.app),
+        before = more.before, after = more.after, name = "machine",
+        apply = function()
+            if more.no_lease then
+                return apply()
+            end
+            return dossier.around(opts.app, leases.with, opts.app, { opts.id }, function(nonces)
+                return apply(nonces[opts.id])
+            end)
+        end,
+    }
+end
+
+local function wait_for(opts, state, seconds)
+    if seconds ~= 0 and not effect.planning() then
+        machines.wait(opts.app, opts.id, { state = state, seconds = seconds or DEFAULT_WAIT })
+    end
+end
+
+---@class dgrun.fly.machines.list
+---@field app string
+---@field group? string a process group
+---@field region? string
+---@field state? string
+---@field managed? boolean only those that deploys touch, or only the others
+
+---@param opts dgrun.fly.machines.list
+---@return table[] machines as the API shows them, without destroyed ones
+function M.list(opts)
+    check.options(opts, { app = "string", group = "string?", region = "string?",
+        state = "string?", managed = "boolean?" }, "fly.machines.list")
+    machines.app(opts.app)
+    local list = {}
+    for _, machine in ipairs(machines.list(opts.app)) do
+        if machine.state ~= "destroyed"
+            and (not opts.group or machines.group(machine) == opts.group)
+            and (not opts.region or machine.region == opts.region)
+            and (not opts.state or machine.state == opts.state)
+            and (opts.managed == nil or machines.is_managed(machine) == opts.managed) then
+            list[#list + 1] = machine
+        end
+    end
+    return list
+end
+
+---@param opts dgrun.fly.machine.options
+---@return table machine as the API shows it
+function M.get(opts)
+    return found(options(opts, {}, "fly.machines.get"), "fly.machines.get")
+end
+
+---What a person wants to know of a machine.
+---@param opts dgrun.fly.machine.options
+---@return {id: string, name: string, state: string, region: string, group: string, image: string,
+---  cordoned: boolean, checks: table[], last_exit?: dgrun.fly.exit, events: table[]}
+function M.status(opts)
+    local machine = M.get(opts)
+    return {
+        id = machine.id, name = machine.name, state = machine.state, region = machine.region,
+        group = machines.group(machine),
+        image = require("dgrun.fly.image").of_machine(machine),
+        cordoned = machine.cordoned == true, checks = machine.checks or {},
+        last_exit = machines.last_exit(machine), events = machine.events or {},
+    }
+end
+
+---Starts a machine and waits until it is up; one that is up already is left alone.
+---@param opts {app: string, id: string, wait?: number} wait: seconds, 300; 0 does not wait
+function M.start(opts)
+    options(opts, { wait = "seconds?" }, "fly.machines.start")
+    local state = found(opts, "fly.machines.start").state
+    if state == "started" then
+        return effect.note(("machine %s is started already"):format(opts.id))
+    end
+    change(opts, "start", { before = { state = state }, after = { state = "started" } },
+        function(nonce) machines.start(opts.app, opts.id, nonce) end)
+    wait_for(opts, "started", opts.wait)
+end
+
+---Stops a machine and waits until it is down; one that is down already is left alone.
+---@param opts {app: string, id: string, signal?: string, timeout?: number, wait?: number}
+---  signal: "SIGTERM"; timeout: seconds until it is killed; wait as for start
+function M.stop(opts)
+    options(opts, { signal = "string?", timeout = "seconds?", wait = "seconds?" },
+        "fly.machines.stop")
+    local state = found(opts, "fly.machines.stop").state
+    if state == "stopped" then
+        return effect.note(("machine %s is stopped already"):format(opts.id))
+    end
+    change(opts, "stop", { before = { state = state }, after = { state = "stopped" } },
+        function(nonce) machines.stop(opts.app, opts.id, nonce, opts) end)
+    wait_for(opts, "stopped", opts.wait)
+end
+
+---@param opts {app: string, id: string, signal?: string, timeout?: number, force?: boolean,
+---  wait?: number}
+function M.restart(opts)
+    options(opts, { signal = "string?", timeout = "seconds?", force = "boolean?",
+        wait = "seconds?" }, "fly.machines.restart")
+    found(opts, "fly.machines.restart")
+    change(opts, "restart", {}, function(nonce)
+        api.machines("POST", path(opts, "/restart"), { nonce = nonce, query = {
+            timeout = opts.timeout and require("dgrun.fly.units").duration(opts.timeout),
+            signal = opts.signal, force_stop = tostring(opts.force == true),
+        } })
+    end)
+    wait_for(opts, "started", opts.wait)
+end
+
+---@param opts dgrun.fly.machine.options
+function M.suspend(opts)
+    options(opts, {}, "fly.machines.suspend")
+    local state = found(opts, "fly.machines.suspend").state
+    change(opts, "suspend", { before = { state = state }, after = { state = "suspended" } },
+        function(nonce) api.machines("POST", path(opts, "/suspend"), { nonce = nonce }) end)
+end
+
+local function set_cordoned(opts, verb, cordoned)
+    options(opts, {}, "fly.machines." .. verb)
+    if (found(opts, "fly.machines." .. verb).cordoned == true) == cordoned then
+        return effect.note(("machine %s is %sed already"):format(opts.id, verb))
+    end
+    change(opts, verb, { before = { cordoned = not cordoned }, after = { cordoned = cordoned } },
+        function(nonce) machines[verb](opts.app, opts.id, nonce) end)
+end
+
+---Takes a machine out of the proxy's sight: it gets no new requests.
+---@param opts dgrun.fly.machine.options
+function M.cordon(opts) set_cordoned(opts, "cordon", true) end
+
+---@param opts dgrun.fly.machine.options
+function M.uncordon(opts) set_cordoned(opts, "uncordon", false) end
+
+---Sends a signal to the main process.
+---@param opts {app: string, id: string, signal: string}
+function M.signal(opts)
+    options(opts, { signal = "string" }, "fly.machines.signal")
+    change(opts, "signal", { text = ("send %s to"):format(opts.signal), no_lease = true },
+        function()
+            api.machines("POST", path(opts, "/signal"), { json = { signal = opts.signal } })
+        end)
+end
+
+---Runs a command inside a machine that is up.
+---@param opts {app: string, id: string, command: string[], timeout?: number} timeout: seconds, 30
+---@return {exit_code: integer, stdout: string, stderr: string}
+function M.exec(opts)
+    options(opts, { command = "table", timeout = "seconds?" }, "fly.machines.exec")
+    local timeout = opts.timeout or EXEC_SECONDS
+    return change(opts, "exec", { text = "run a command in", no_lease = true,
+        after = { command = table.concat(opts.command, " ") } }, function()
+        return api.machines("POST", path(opts, "/exec"), {
+            json = { command = require("dgrun.json").array(opts.command), timeout = timeout },
+            timeout = timeout + 15,
+        })
+    end)
+end
+
+---Destroys a machine; one that is gone already is fine. A running one only with `force`.
+---@param opts {app: string, id: string, force?: boolean}
+function M.destroy(opts)
+    options(opts, { force = "boolean?" }, "fly.machines.destroy")
+    local machine = machines.get(opts.app, opts.id)
+    if not machine or machine.state == "destroyed" or machine.state == "destroying" then
+        return effect.note(("machine %s is gone already"):format(opts.id))
+    elseif not opts.force and machine.state ~= "stopped" and machine.state ~= "suspended" then
+        err.raise { code = "fly.not_stopped", op = "fly.machines.destroy",
+            msg = ("machine %s of %s is %s"):format(opts.id, opts.app, machine.state),
+            hint = "Stop it first, or say force = true." }
+    end
+    change(opts, "destroy", { before = { state = machine.state } },
+        function(nonce) machines.destroy(opts.app, opts.id, nonce) end)
+end
+
+---Waits for a state.
+---@param opts {app: string, id: string, state: string, seconds?: number} seconds: 300
+function M.wait(opts)
+    options(opts, { state = "string", seconds = "seconds?" }, "fly.machines.wait")
+    wait_for(opts, opts.state, opts.seconds)
+end
+
+local function configuration_of(machine)
+    local config = config_of.copy(machine.config)
+    for _, mount in ipairs(config.mounts or {}) do
+        mount.volume = nil
+    end
+    config.standbys = nil
+    return config
+end
+
+---The configuration of a machine for another: without what belongs to this one alone.
+---@param opts dgrun.fly.machine.options
+---@return table config of the Machines API
+function M.configuration(opts)
+    return configuration_of(M.get(opts))
+end
+
+---Creates a machine with the configuration of another.
+---@param opts {app: string, id: string, name?: string, region?: string, stopped?: boolean}
+---@return {id: string}
+function M.clone(opts)
+    options(opts, { name = "string?", region = "string?", stopped = "boolean?" },
+        "fly.machines.clone")
+    local machine = found(opts, "fly.machines.clone")
+    local config = configuration_of(machine)
+    -- The tag may have moved since; the copy is of what runs.
+    config.image = require("dgrun.fly.image").of_machine(machine)
+    return effect.write {
+        kind = "fly.machine.create", target = opts.app, name = "machine",
+        summary = ("create a machine like %s of %s"):format(opts.id, opts.app),
+        after = { region = opts.region or machine.region, image = config.image, name = opts.name },
+        apply = function()
+            return { id = machines.create(opts.app, { name = opts.name, config = config,
+                region = opts.region or machine.region, skip_launch = opts.stopped }).id }
+        end,
+    }
+end
+
+return M

@@ -1,0 +1,135 @@
+-- The keys of fly.toml and their types, after the legacy forms are gone: fly-toml.md section 2.
+--
+-- A type is a name; {list = type}; {map = type}; {fields = {…}}; {duration = seconds that a bare
+-- number counts in}; {one_of = {…}}.
+local NANOSECOND, MILLISECOND, SECOND = 1e-9, 1e-3, 1
+
+local strings = { list = "string" }
+local nanoseconds = { duration = NANOSECOND }
+local milliseconds = { duration = MILLISECOND }
+
+local function one_of(...)
+    return { one_of = { ... } }
+end
+
+local autostop = one_of("off", "stop", "suspend", true, false)
+
+local concurrency = { fields = {
+    type = one_of("connections", "requests"), hard_limit = "integer", soft_limit = "integer",
+} }
+
+local tls_options = { fields = {
+    alpn = strings, versions = strings, default_self_signed = "boolean",
+} }
+
+local http_options = { fields = {
+    compress = "boolean", h2_backend = "boolean", idle_timeout = "integer",
+    headers_read_timeout = "integer",
+    response = { fields = { headers = { map = "any" }, pristine = "boolean" } },
+    replay_cache = { list = { fields = {
+        path_prefix = "string", ttl_seconds = "integer", type = one_of("cookie", "header"),
+        name = "string", allow_bypass = "boolean",
+    } } },
+} }
+
+local machine_checks = { list = { fields = {
+    command = strings, image = "string", entrypoint = strings, kill_signal = "string",
+    kill_timeout = nanoseconds,
+} } }
+
+local function check_fields(duration, headers, more)
+    local fields = {
+        interval = duration, timeout = duration, grace_period = duration, method = "string",
+        path = "string", protocol = "string", tls_skip_verify = "boolean",
+        tls_server_name = "string", headers = headers,
+    }
+    for name, kind in pairs(more or {}) do
+        fields[name] = kind
+    end
+    return { fields = fields }
+end
+
+local vm = {
+    size = "string", memory = "size", cpus = "integer", cpu_kind = "string",
+    memory_mb = "integer", max_memory_mb = "integer", gpus = "integer", gpu_kind = "string",
+    host_dedication_id = "string", persist_rootfs = "string", kernel_args = strings,
+    processes = strings,
+}
+
+local sections = {
+    build = { fields = {
+        image = "string", dockerfile = "string", ignorefile = "string",
+        ["build-target"] = "string", args = { map = "scalar" }, builder = "string",
+        buildpacks = strings, builtin = "string", settings = { map = "any" },
+        compose = { fields = { file = "string" } }, compression = one_of("gzip", "zstd"),
+        compression_level = "integer",
+    } },
+    deploy = { fields = {
+        strategy = one_of("rolling", "canary", "immediate", "bluegreen"),
+        max_unavailable = "number", wait_timeout = nanoseconds, release_command = "string",
+        release_command_timeout = nanoseconds, release_command_vm = { fields = vm },
+        seed_command = "string",
+    } },
+    experimental = { fields = {
+        cmd = strings, entrypoint = strings, exec = strings, auto_rollback = "boolean",
+        enable_consul = "boolean", enable_etcd = "boolean", lazy_load_images = "boolean",
+        attached = { map = "any" }, machine_config = "string",
+    } },
+    http_service = { fields = {
+        internal_port = "integer", force_https = "boolean", auto_stop_machines = autostop,
+        auto_start_machines = "boolean", min_machines_running = "integer", processes = strings,
+        concurrency = concurrency, tls_options = tls_options, http_options = http_options,
+        checks = { list = check_fields(nanoseconds, { map = "string" }) },
+        machine_checks = machine_checks,
+    } },
+    services = { list = { fields = {
+        protocol = one_of("tcp", "udp"), internal_port = "integer", auto_stop_machines = autostop,
+        auto_start_machines = "boolean", min_machines_running = "integer",
+        ports = { list = { fields = {
+            port = "integer", start_port = "integer", end_port = "integer", handlers = strings,
+            force_https = "boolean", tls_options = tls_options, http_options = http_options,
+            proxy_proto_options = { fields = { version = "string" } },
+        } } },
+        concurrency = concurrency,
+        tcp_checks = { list = { fields = { interval = milliseconds, timeout = milliseconds,
+            grace_period = milliseconds } } },
+        http_checks = { list = check_fields(milliseconds, "headers") },
+        machine_checks = machine_checks, processes = strings,
+    } } },
+    checks = { map = check_fields(milliseconds, "headers",
+        { type = "string", port = "integer", processes = strings }) },
+    mounts = { list = { fields = {
+        source = "string", destination = "string", initial_size = "size",
+        snapshot_retention = "integer", scheduled_snapshots = "boolean",
+        auto_extend_size_threshold = "integer", auto_extend_size_increment = "string",
+        auto_extend_size_limit = "string", processes = strings,
+    } } },
+    vm = { list = { fields = vm } },
+    files = { list = { fields = {
+        guest_path = "string", local_path = "string", secret_name = "string",
+        raw_value = "string", processes = strings,
+    } } },
+    statics = { list = { fields = {
+        guest_path = "string", url_prefix = "string", tigris_bucket = "string",
+        index_document = "string",
+    } } },
+    metrics = { list = { fields = {
+        port = "integer", path = "string", https = "boolean", processes = strings,
+    } } },
+    restart = { list = { fields = {
+        policy = "string", retries = "integer", processes = strings,
+    } } },
+    machine_checks = machine_checks,
+}
+
+local top = {
+    app = "string", primary_region = "string", kill_signal = "string",
+    kill_timeout = { duration = SECOND }, swap_size_mb = "integer", console_command = "string",
+    host_dedication_id = "string", machine_config = "string", container = "string",
+    env = { map = "scalar" }, processes = { map = "string" },
+}
+for name, shape in pairs(sections) do
+    top[name] = shape
+end
+
+return { fields = top }

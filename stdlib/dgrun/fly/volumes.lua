@@ -1,0 +1,142 @@
+-- Volumes of machines: which one a new machine gets, and what a deploy may change about a mount.
+-- Rules: deploy.md sections 5, 7.1 and 8.
+local api = require "dgrun.fly.api"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local units = require "dgrun.fly.units"
+
+local M = {}
+
+local leaving = { scheduling_destroy = true, fork_cleanup = true, waiting_for_detach = true,
+    pending_destroy = true, destroying = true, destroyed = true }
+
+local function path(app)
+    return ("/v1/apps/%s/volumes"):format(app)
+end
+
+---@param app string
+---@return table[]
+function M.list(app)
+    local volumes = {}
+    for _, volume in ipairs(api.machines("GET", path(app))) do
+        if not leaving[volume.state] then
+            volumes[#volumes + 1] = volume
+        end
+    end
+    return volumes
+end
+
+local function is_free(volume)
+    local machine = volume.attached_machine_id
+    return machine == nil or machine == "" or machine == require("dgrun.json").null
+end
+
+---Free volumes, each given out once.
+---@param app string
+---@return {take: fun(name: string, region?: string): table?}
+function M.pool(app)
+    local free
+    return {
+        take = function(name, region)
+            free = free or M.list(app)
+            for i, volume in ipairs(free) do
+                if volume.name == name and is_free(volume)
+                    and (not region or volume.region == region) then
+                    return table.remove(free, i)
+                end
+            end
+        end,
+    }
+end
+
+local function refuse(code, text, hint)
+    err.raise { code = code, op = "fly.deploy", msg = text, hint = hint }
+end
+
+---The mounts of an update: a volume stays where it is; another one, or none, is not for a deploy
+---to decide.
+---@param wanted table[]? of the new configuration
+---@param machine table as it is
+---@return table[]?
+function M.kept(wanted, machine)
+    local now = machine.config.mounts and machine.config.mounts[1]
+    local new = wanted and wanted[1]
+    if not now and not new then
+        return nil
+    elseif not new then
+        refuse("fly.volume_removed", ("machine %s has the volume %s, and the configuration has no "
+            .. "mount any more"):format(machine.id, tostring(now.volume)),
+            ("Its data would be lost to the app. If that is meant, destroy the machine first: "
+                .. "fly machine destroy %s --force"):format(machine.id))
+    elseif not now then
+        refuse("fly.volume_added", ("machine %s has no volume, and the configuration now mounts "
+            .. "'%s'"):format(machine.id, tostring(new.name)),
+            ("A machine cannot get one later. Destroy it, and the deploy creates another: "
+                .. "fly machine destroy %s --force"):format(machine.id))
+    elseif now.name and new.name and now.name ~= new.name then
+        refuse("fly.volume_renamed", ("machine %s has the volume '%s', and the configuration "
+            .. "mounts '%s'"):format(machine.id, now.name, new.name),
+            "Name the volume it has, or destroy the machine first.")
+    end
+    local mount = {}
+    for name, value in pairs(now) do
+        mount[name] = value
+    end
+    for _, name in ipairs { "path", "extend_threshold_percent", "add_size_gb", "size_gb_limit" } do
+        mount[name] = new[name]
+    end
+    return { mount }
+end
+
+---Creates the volumes that the groups of a first deploy mount and that are not there.
+---@param deploy table of deploy.lua
+---@param creates dgrun.fly.change[]
+function M.provision(deploy, creates)
+    local pool = M.pool(deploy.app)
+    for _, change in ipairs(creates) do
+        local mount = change.config.mounts and change.config.mounts[1]
+        if mount and not pool.take(mount.name, deploy.config.primary_region) then
+            local size = 1
+            for _, entry in ipairs(deploy.config.mounts) do
+                if entry.source == mount.name and entry.initial_size then
+                    size = units.gigabytes(entry.initial_size)
+                end
+            end
+            effect.write {
+                kind = "fly.volume.create", target = deploy.app, name = "volume",
+                summary = ("create the volume %s, %d GB, for %s"):format(mount.name, size,
+                    deploy.app),
+                after = { name = mount.name, size_gb = size,
+                    region = deploy.config.primary_region },
+                apply = function()
+                    local volume = api.machines("POST", path(deploy.app), { json = {
+                        name = mount.name, region = deploy.config.primary_region,
+                        size_gb = size, encrypted = true,
+                    } })
+                    return { id = volume.id }
+                end,
+            }
+        end
+    end
+end
+
+---Fills the volume of a new machine in.
+---@param config table of the machine
+---@param pool table of `pool`
+---@param region? string
+function M.attach(config, pool, region)
+    local mount = config.mounts and config.mounts[1]
+    if not mount then
+        return
+    end
+    local volume = pool.take(mount.name, region)
+    if not volume then
+        refuse("fly.no_volume", ("there is no free volume '%s'%s"):format(mount.name,
+            region and " in " .. region or ""),
+            ("Create it: fly volumes create %s%s"):format(mount.name,
+                region and " -r " .. region or ""))
+    end
+    mount.volume = volume.id
+end
+
+return M

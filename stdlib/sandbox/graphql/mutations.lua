@@ -1,0 +1,177 @@
+-- Mutations of the GraphQL API. Each is done by the function behind the REST endpoint.
+local answer = require "sandbox.answer"
+local clock = require "sandbox.clock"
+local json = require "dgrun.json"
+local world_of = require "sandbox.world"
+
+local M = {}
+
+local LOCK_SECONDS = 15 * 60
+
+local function app_context(context, id)
+    require("sandbox.tokens").guard(context.principal, id)
+    return {
+        app = require("sandbox.apps").find(context.world, id), principal = context.principal,
+        query = {}, parameters = {},
+    }
+end
+
+M.inputs = {
+    CreateReleaseInput = {
+        appId = "ID!", image = "String!", definition = "JSON!", platformVersion = "String!",
+        strategy = "DeploymentStrategy!", buildId = "ID", clientMutationId = "String",
+    },
+    UpdateReleaseInput = { releaseId = "ID!", status = "String", metadata = "JSON",
+        clientMutationId = "String" },
+    SecretInput = { key = "String!", value = "String!" },
+    SetSecretsInput = { appId = "ID!", secrets = "[SecretInput!]!", replaceAll = "Boolean",
+        clientMutationId = "String" },
+    UnsetSecretsInput = { appId = "ID!", keys = "[String!]!", clientMutationId = "String" },
+    CreateAppInput = {
+        organizationId = "ID!", name = "String", network = "String", machines = "Boolean",
+        preferredRegion = "String", appRoleId = "ID", enableSubdomains = "Boolean",
+        runtime = "RuntimeType", heroku = "Boolean", clientMutationId = "String",
+    },
+    AllocateIPAddressInput = {
+        appId = "ID!", type = "IPAddressType!", region = "String", organizationId = "ID",
+        network = "String", serviceName = "String", clientMutationId = "String",
+    },
+    LockAppInput = { appId = "ID!", clientMutationId = "String" },
+    UnlockAppInput = { appId = "ID!", lockId = "ID!", clientMutationId = "String" },
+}
+
+local function payload(fields)
+    fields.clientMutationId = { type = "String" }
+    return { fields = fields }
+end
+
+---@param app table
+---@return {lockId: string, expiration: string}?
+function M.lock_of(world, app)
+    local lock = app.lock
+    if lock and lock.expires > clock.now(world) then
+        return { lockId = lock.id, expiration = clock.iso(world, lock.expires) }
+    end
+end
+
+local function create_release(_, arguments, context)
+    local input = arguments.input
+    local made = require("sandbox.releases").create(context.world,
+        { principal = context.principal }, {
+            app_name = input.appId, image = input.image, definition = input.definition,
+            strategy = input.strategy,
+        })
+    return { release = made.release, clientMutationId = input.clientMutationId }
+end
+
+local function update_release(_, arguments, context)
+    local input = arguments.input
+    local release = require("sandbox.releases").patch(context.world,
+        { principal = context.principal, parameters = { release = input.releaseId } },
+        { status = input.status, metadata = input.metadata or json.null })
+    return { release = release }
+end
+
+local function set_secrets(_, arguments, context)
+    local input, values = arguments.input, {}
+    local of_app = app_context(context, input.appId)
+    for name in pairs(input.replaceAll and of_app.app.secrets or {}) do
+        values[name] = json.null
+    end
+    for _, secret in ipairs(input.secrets) do
+        values[secret.key] = secret.value
+    end
+    require("sandbox.secrets").set_all(context.world, of_app, { values = values })
+    return { app = of_app.app }
+end
+
+local function unset_secrets(_, arguments, context)
+    local values = {}
+    for _, name in ipairs(arguments.input.keys) do
+        values[name] = json.null
+    end
+    local of_app = app_context(context, arguments.input.appId)
+    require("sandbox.secrets").set_all(context.world, of_app, { values = values })
+    return { app = of_app.app }
+end
+
+local function create_app(_, arguments, context)
+    local input = arguments.input
+    if context.principal.app then
+        answer.fail(403, "Not authorized to create an app")
+    elseif input.organizationId ~= "org_sandbox" then
+        answer.fail(404, "Could not find Organization")
+    end
+    local made = require("sandbox.apps").create(context.world, {},
+        { name = input.name, network = input.network, org_slug = "personal" })
+    return { app = context.world.apps[made.name] }
+end
+
+local function allocate_address(_, arguments, context)
+    local input = arguments.input
+    local of_app = app_context(context, input.appId)
+    local ip = require("sandbox.addresses").assign(context.world, of_app,
+        { type = input.type, region = input.region, service_name = input.serviceName })
+    return {
+        app = of_app.app,
+        ipAddress = not ip.shared and { id = "ip_" .. ip.ip, address = ip.ip, type = input.type,
+            region = ip.region, createdAt = ip.created_at, serviceName = ip.service_name } or nil,
+    }
+end
+
+local function lock_app(_, arguments, context)
+    local app = app_context(context, arguments.input.appId).app
+    if M.lock_of(context.world, app) then
+        answer.fail(422, "App is already locked")
+    end
+    app.lock = { id = world_of.ulid(context.world),
+        expires = clock.now(context.world) + LOCK_SECONDS }
+    world_of.save(context.world)
+    return M.lock_of(context.world, app)
+end
+
+local function unlock_app(_, arguments, context)
+    local app = app_context(context, arguments.input.appId).app
+    local lock = M.lock_of(context.world, app)
+    if not lock or lock.lockId ~= arguments.input.lockId then
+        answer.fail(422, "App is not locked with this id")
+    end
+    app.lock = nil
+    world_of.save(context.world)
+    return { app = app }
+end
+
+local function mutation(payload_type, input, resolve)
+    return { type = payload_type, arguments = { input = input .. "!" }, resolve = resolve }
+end
+
+M.types = {
+    Mutation = { fields = {
+        createRelease = mutation("CreateReleasePayload", "CreateReleaseInput", create_release),
+        updateRelease = mutation("UpdateReleasePayload", "UpdateReleaseInput", update_release),
+        setSecrets = mutation("SetSecretsPayload", "SetSecretsInput", set_secrets),
+        unsetSecrets = mutation("UnsetSecretsPayload", "UnsetSecretsInput", unset_secrets),
+        createApp = mutation("CreateAppPayload", "CreateAppInput", create_app),
+        allocateIpAddress = mutation("AllocateIPAddressPayload", "AllocateIPAddressInput",
+            allocate_address),
+        lockApp = mutation("LockAppPayload", "LockAppInput", lock_app),
+        unlockApp = mutation("UnlockAppPayload", "UnlockAppInput", unlock_app),
+    } },
+    CreateReleasePayload = payload { release = { type = "ReleaseMade" } },
+    UpdateReleasePayload = payload { release = { type = "ReleaseMade" } },
+    ReleaseMade = { fields = { id = { type = "ID!" }, version = { type = "Int!" },
+        status = { type = "String!" },
+        createdAt = { type = "ISO8601DateTime!", resolve = function(release)
+            return release.created_at
+        end } } },
+    SetSecretsPayload = payload { app = { type = "App!" }, release = { type = "ReleaseMade" } },
+    UnsetSecretsPayload = payload { app = { type = "App!" }, release = { type = "ReleaseMade" } },
+    CreateAppPayload = payload { app = { type = "App!" } },
+    AllocateIPAddressPayload = payload { app = { type = "App!" },
+        ipAddress = { type = "IPAddress" } },
+    LockAppPayload = payload { lockId = { type = "ID!" },
+        expiration = { type = "ISO8601DateTime!" } },
+    UnlockAppPayload = payload { app = { type = "App!" } },
+}
+
+return M
