@@ -180,14 +180,11 @@ def read_exceptions(path):
     return found
 
 
-def run(document_path, exchanges_path, exceptions_path):
+def run(document_path, exchanges, exceptions_path):
     """The number of findings without an exception, and of exceptions without a finding."""
     with open(document_path, encoding="utf-8") as file:
         contract = Contract(json.load(file))
-    unknown = 0
-    with open(exchanges_path, encoding="utf-8") as lines:
-        for line in lines:
-            unknown += not contract.check(json.loads(line))
+    unknown = sum(not contract.check(json.loads(line)) for line in exchanges)
     exceptions = read_exceptions(exceptions_path)
     used, failures = set(), 0
     for finding, exchange in sorted(contract.findings.items()):

@@ -5,6 +5,7 @@ asked and answered against Fly's OpenAPI document.
 The document is not part of this project. DGRUN_OPENAPI names it.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import subprocess
@@ -25,6 +26,14 @@ def specs():
                 yield f"{folder}/{path.name}"
 
 
+def run_spec(dgrun, spec, exchanges):
+    done = subprocess.run(
+        [dgrun, "tests/run_unit.lua", spec.replace(".", "%.") + "$"], cwd=PROJECT,
+        env={**os.environ, "DGRUN_EXCHANGES": str(exchanges)}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace")
+    return done.returncode, done.stdout
+
+
 def main():
     document = pathlib.Path(os.environ.get("DGRUN_OPENAPI") or DEFAULT_DOCUMENT)
     if not document.exists():
@@ -33,17 +42,15 @@ def main():
     import check
 
     with tempfile.TemporaryDirectory() as folder:
-        exchanges = pathlib.Path(folder) / "exchanges.jsonl"
-        exchanges.touch()
-        environment = {**os.environ, "DGRUN_EXCHANGES": str(exchanges)}
-        for spec in specs():
-            pattern = spec.replace(".", "%.") + "$"
-            done = subprocess.run([sys.argv[1], "tests/run_unit.lua", pattern], cwd=PROJECT,
-                                  env=environment, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True)
-            if done.returncode != 0 and "0 failed" not in done.stdout:
-                print(done.stdout)
-                return 1
+        files = {spec: pathlib.Path(folder) / spec.replace("/", "-") for spec in specs()}
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            results = list(pool.map(lambda entry: run_spec(sys.argv[1], *entry), files.items()))
+        failed = [output for status, output in results if status != 0]
+        if failed:
+            print("\n".join(failed))
+            return 1
+        exchanges = [line for path in files.values() if path.exists()
+                     for line in path.read_text(encoding="utf-8").splitlines()]
         return 1 if check.run(document, exchanges, HERE / "exceptions.txt") else 0
 
 
