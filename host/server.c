@@ -472,21 +472,53 @@ static struct request *check_open(lua_State *L)
     return r;
 }
 
-/* request:reply{status=, headers=, body=} */
+/* A body that ends too early: its length is announced with what is missing of it. */
+struct cut {
+    size_t len;
+    char bytes[];
+};
+
+static ssize_t read_cut(void *data, uint64_t at, char *out, size_t max)
+{
+    struct cut *c = data;
+    if (at >= c->len)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    size_t n = c->len - (size_t)at;
+    if (n > max)
+        n = max;
+    memcpy(out, c->bytes + at, n);
+    return (ssize_t)n;
+}
+
+static void free_cut(void *data) { mem_free(data); }
+
+static struct MHD_Response *cut_response(const char *body, size_t len, size_t missing)
+{
+    struct cut *c = mem_alloc(sizeof *c + len);
+    c->len = len;
+    memcpy(c->bytes, body, len);
+    return MHD_create_response_from_callback(len + missing, 4096, read_cut, c, free_cut);
+}
+
+/* request:reply{status=, headers=, body=, missing=} */
 static int l_reply(lua_State *L)
 {
     static const struct opt options[] = {
         {"status", OPT_INTEGER, true},
         {"headers", OPT_TABLE, false},
         {"body", OPT_BYTES, false},
+        {"missing", OPT_INTEGER, false},
         {NULL, 0, false},
     };
     struct request *r = check_open(L);
     opt_check(L, 2, "server.reply", options);
     size_t len = 0;
     const char *body = opt_bytes(L, 2, "body", &len);
-    r->response = MHD_create_response_from_buffer(len, (void *)(body ? body : ""),
-                                                  MHD_RESPMEM_MUST_COPY);
+    long long missing = opt_integer(L, 2, "missing", 0);
+    r->response = missing > 0
+                      ? cut_response(body ? body : "", len, (size_t)missing)
+                      : MHD_create_response_from_buffer(len, (void *)(body ? body : ""),
+                                                        MHD_RESPMEM_MUST_COPY);
     if (!r->response)
         return luaL_error(L, "no memory for an answer");
     r->status = (unsigned)opt_integer(L, 2, "status", 200);

@@ -51,7 +51,9 @@ function M.advance(world, _, body)
     end
     world.clock_offset = world.clock_offset + seconds
     require("sandbox.world").save(world)
-    require("sandbox.schedules").catch_up(world)
+    local schedules = require "sandbox.schedules"
+    schedules.catch_up(world)
+    schedules.wake(world)
     return face(world)
 end
 

@@ -84,7 +84,7 @@ function M.acquire(world, context, body)
     if lease and context.nonce == lease.nonce then
         lease.expires = clock.now(world) + ttl
         world_of.save(world)
-        return face(lease)
+        return face(lease), 201
     end
     M.guard(world, machine, context.nonce)
     lease = M.grant(world, machine, ttl, description)

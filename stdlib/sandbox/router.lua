@@ -15,7 +15,7 @@ local SESSION = "fly-session"
 
 ---Reads can be sent to any server; the cookie brings them to the one that knows what was written.
 local function session_of(world, request)
-    local found = (request.headers.cookie or ""):match(SESSION .. "=([%w]+)")
+    local found = (request.headers.cookie or ""):match("fly%-session=(%w+)")
     return found or world_of.ulid(world):lower(), found == nil
 end
 

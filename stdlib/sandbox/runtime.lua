@@ -41,12 +41,12 @@ function M.set_checks(world, machine, judge)
     local shown, changed = {}, false
     local old = {}
     for _, one in ipairs(machine.check_status or {}) do
-        old[one.name] = one.status
+        old[one.name] = one.status .. one.output
     end
     for i, one in ipairs(check_list(machine.config)) do
         local good, output = judge(one.check)
         local status = good and "passing" or "critical"
-        changed = changed or old[one.name] ~= status
+        changed = changed or old[one.name] ~= status .. output
         shown[i] = { name = one.name, status = status, output = output,
             updated_at = clock.iso(world) }
     end

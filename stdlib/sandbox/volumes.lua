@@ -28,8 +28,8 @@ local function face(volume)
     return {
         id = volume.id, name = volume.name, state = volume.state, size_gb = volume.size_gb,
         region = volume.region, zone = volume.zone, encrypted = volume.encrypted,
-        attached_machine_id = volume.machine or json.null, attached_alloc_id = json.null,
-        created_at = volume.created_at, snapshot_retention = volume.snapshot_retention,
+        attached_machine_id = volume.machine, created_at = volume.created_at,
+        snapshot_retention = volume.snapshot_retention,
         auto_backup_enabled = volume.auto_backup_enabled, fstype = volume.fstype,
         host_status = "ok", type = "local", block_size = BLOCK, blocks = bytes / BLOCK,
         blocks_free = bytes / BLOCK, blocks_avail = bytes / BLOCK, bytes_used = 0,

@@ -54,6 +54,9 @@ function M.state(world, context)
                 .. "currently %s"):format(table.concat(names, ","), machine.state))
         end
         world_of.wait_change(world, machine.id, left)
+        if world.closing then
+            answer.fail(503, "the sandbox ends")
+        end
     end
 end
 

@@ -17,7 +17,8 @@ M.web_config = {
 }
 
 ---@param body fun(fly: table)
----@param opts? {apps?: string[], pace?: number, persist?: boolean}
+---@param opts? {apps?: string[], pace?: number, persist?: boolean, rate_limit?: boolean,
+---latency?: number}
 function M.run(body, opts)
     opts = opts or {}
     local dir = fs.temp_dir("sandbox")
@@ -25,12 +26,13 @@ function M.run(body, opts)
     local function start()
         fly.sandbox = sandbox.start {
             dir = dir, apps = opts.apps or { "web" }, pace = opts.pace or 0.01, token = "fo1_test",
-            persist = opts.persist,
+            persist = opts.persist, rate_limit = opts.rate_limit, latency = opts.latency,
         }
     end
 
     ---@return integer? status nil where there was no answer
     ---@return table body, or the error
+    ---@return table? headers
     function fly.call(method, path, value, how)
         how = how or {}
         local answer, e = http.request {
@@ -38,13 +40,14 @@ function M.run(body, opts)
             body = value and json.encode(value) or nil,
             headers = {
                 Authorization = "Bearer " .. (how.token or "fo1_test"),
-                ["fly-machine-lease-nonce"] = how.nonce,
+                ["fly-machine-lease-nonce"] = how.nonce, Cookie = how.cookie,
             },
         }
         if not answer then
             return nil, e
         end
-        return answer.status, answer.body ~= "" and json.decode(answer.body) or {}
+        return answer.status, answer.body ~= "" and json.decode(answer.body) or {},
+            answer.headers
     end
 
     function fly.register(ref, behaviour)
@@ -86,6 +89,15 @@ function M.run(body, opts)
                 task.sleep(0.01)
             end
         end)
+    end
+
+    function fly.advance(seconds)
+        assert(fly.call("POST", "/sandbox/v1/clock", { advance = seconds }) == 200)
+    end
+
+    function fly.fault(value)
+        local status, answer = fly.call("POST", "/sandbox/v1/faults", value)
+        assert(status == 200, answer.error)
     end
 
     function fly.reopen()
