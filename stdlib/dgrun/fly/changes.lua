@@ -72,6 +72,10 @@ end
 function M.readable(config, image)
     local shown = config_of.copy(config)
     shown.image = image or config.image
+    for _, service in ipairs(type(shown.services) == "table" and shown.services or {}) do
+        -- Sent as null, as flyctl does; that says nothing.
+        service.force_instance_key = nil
+    end
     for name in pairs(passing) do
         if shown.metadata then
             shown.metadata[name] = nil
