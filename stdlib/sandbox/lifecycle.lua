@@ -203,7 +203,7 @@ function M.destroy(world, app, machine)
     machine.state = "destroying"
     machine.preparing = nil
     transition(world, machine, function(pause)
-        end_process(world, machine)
+        end_process(world, machine, { signal = "SIGKILL", seconds = 0 })
         if pause() then
             machine.destroyed = clock.now(world)
             machine.lease = nil
