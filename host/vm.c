@@ -5,6 +5,8 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <lualib.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,6 +60,36 @@ static int compare_chunk(const void *name, const void *chunk)
     return strcmp(name, ((const struct vm_chunk *)chunk)->name);
 }
 
+struct chunk_file {
+    FILE *file;
+    char bytes[4096];
+};
+
+static const char *read_chunk(lua_State *L, void *data, size_t *size)
+{
+    (void)L;
+    struct chunk_file *chunk = data;
+    *size = fread(chunk->bytes, 1, sizeof chunk->bytes, chunk->file);
+    return *size > 0 ? chunk->bytes : NULL;
+}
+
+/* Loads a file of the folder under the name that it has when it is embedded, so that errors
+   and traces read the same. False when there is no such file. */
+static bool load_file(lua_State *L, const char *folder, const char *relative, bool is_init)
+{
+    const char *suffix = is_init ? "/init.lua" : ".lua";
+    const char *path = lua_pushfstring(L, "%s/%s%s", folder, relative, suffix);
+    struct chunk_file chunk = {.file = fopen(path, "re")};
+    if (!chunk.file)
+        return false;
+    const char *name = lua_pushfstring(L, "@stdlib/%s%s", relative, suffix);
+    int status = lua_load(L, read_chunk, &chunk, name);
+    fclose(chunk.file);
+    if (status != 0)
+        lua_error(L);
+    return true;
+}
+
 /* loader(name): the stdlib's file of that name, from DGRUN_STDLIB or embedded */
 static int l_load_stdlib(lua_State *L)
 {
@@ -65,15 +97,8 @@ static int l_load_stdlib(lua_State *L)
     const char *folder = getenv("DGRUN_STDLIB");
     if (folder && *folder) {
         const char *relative = luaL_gsub(L, name, ".", "/");
-        for (int i = 0; i < 2; i++) {
-            const char *path =
-                lua_pushfstring(L, i ? "%s/%s/init.lua" : "%s/%s.lua", folder, relative);
-            if (access(path, R_OK) != 0)
-                continue;
-            if (luaL_loadfile(L, path) != 0)
-                return lua_error(L);
+        if (load_file(L, folder, relative, false) || load_file(L, folder, relative, true))
             return 1;
-        }
     }
     const struct vm_chunk *chunk =
         bsearch(name, vm_stdlib, vm_stdlib_count, sizeof *vm_stdlib, compare_chunk);

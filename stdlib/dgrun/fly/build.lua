@@ -1,38 +1,16 @@
--- From a folder to an image in the registry. The local Fly builds by itself; for the real one an
--- image is given.
+-- From a folder to an image in the registry, by the builder that is there. The local Fly builds by
+-- itself.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local image_of = require "dgrun.fly.image"
+local registry = require "dgrun.fly.registry"
 
 local M = {}
 
----The digest of a tag in Fly's registry; nil when the tag is not there.
----@param app string
----@param label string
----@return string?
-function M.digest(app, label)
-    local token = require("host.digest").base64("x:" .. api.token())
-    local answer = check(require("host.http").request {
-        url = ("%s/v2/%s/manifests/%s"):format(api.registry_url(), app, label), method = "HEAD",
-        headers = {
-            Authorization = "Basic " .. token,
-            Accept = "application/vnd.oci.image.index.v1+json, "
-                .. "application/vnd.oci.image.manifest.v1+json, "
-                .. "application/vnd.docker.distribution.manifest.list.v2+json, "
-                .. "application/vnd.docker.distribution.manifest.v2+json",
-        },
-    })
-    if answer.status == 200 then
-        return answer.headers["docker-content-digest"]
-    elseif answer.status == 404 then
-        return nil
-    end
-    err.raise { code = answer.status == 401 and "fly.unauthorized" or "fly.registry",
-        op = "fly.registry", status = answer.status,
-        msg = ("the registry answered %d for %s:%s"):format(answer.status, app, label) }
-end
+---In the order in which they are looked for.
+local builders = { "flyctl", "docker", "buildah" }
 
 ---The image a reference names, with its digest where Fly's registry knows it.
 ---@param reference string
@@ -42,7 +20,7 @@ function M.resolve(reference)
     if image.digest or image.registry ~= "registry.fly.io" then
         return reference
     end
-    image.digest = M.digest(image.repository, image.tag or "latest")
+    image.digest = registry.digest(image)
     if not image.digest then
         err.raise { code = "fly.no_image", op = "fly.image", image = reference,
             msg = ("the registry has no image %s"):format(reference),
@@ -53,45 +31,167 @@ end
 
 ---@class dgrun.fly.build.options
 ---@field app string
----@field dir string the folder with the Dockerfile
+---@field dir string the folder that is sent to the builder
 ---@field label? string the tag; dgrun-COMMIT when `commit` is given
 ---@field commit? string
+---@field builder? "flyctl"|"docker"|"buildah" the first one found, when absent
+---@field config? string path of the fly.toml, for flyctl
+---@field dockerfile? string path
+---@field ignorefile? string path of what .dockerignore is otherwise
+---@field target? string stage of a Dockerfile with several
+---@field args? table<string, string> build arguments
+---@field secrets? table<string, userdata|string> build secrets, by id
+---@field labels? table<string, string> of the image
+---@field registry? string "registry.fly.io"
 
----Builds an image, unless the registry has it under this label.
+local options = {
+    app = "string", dir = "string", label = "string?", commit = "string?", builder = "string?",
+    config = "string?", dockerfile = "string?", ignorefile = "string?", target = "string?",
+    args = "table?", secrets = "table?", labels = "table?", registry = "string?",
+}
+
+---@class dgrun.fly.build.result
+---@field image string by digest, where it is known: not in a plan
+---@field digest? string
+---@field size? integer bytes
+---@field seconds? number
+
+local function on_sandbox(opts, label)
+    return {
+        name = "sandbox",
+        build = function()
+            return api.machines("POST", "/sandbox/v1/builds",
+                { json = { app = opts.app, label = label, dir = opts.dir }, timeout = 300 })
+        end,
+    }
+end
+
+local function named(name)
+    for _, known in ipairs(builders) do
+        if known == name then
+            return require("dgrun.fly.builders." .. name)
+        end
+    end
+    err.raise { code = "input.invalid", op = "fly.build",
+        msg = ("fly.build: builder '%s' is not one of %s"):format(tostring(name),
+            table.concat(builders, ", ")) }
+end
+
+local function builder_of(opts, label)
+    if opts.builder then
+        local builder = named(opts.builder)
+        if not builder.program() then
+            err.raise { code = "fly.no_builder", op = "fly.build",
+                msg = ("the builder %s is not installed"):format(opts.builder),
+                hint = "Install it, or give an image that exists: --image REF." }
+        end
+        return { name = opts.builder, build = builder.build }
+    elseif api.is_sandbox() then
+        return on_sandbox(opts, label)
+    end
+    for _, name in ipairs(builders) do
+        if named(name).program() then
+            return { name = name, build = named(name).build }
+        end
+    end
+    err.raise { code = "fly.no_builder", op = "fly.build",
+        msg = "there is nothing to build an image with: no flyctl, no docker, no buildah in PATH",
+        hint = "Install one of them, or give an image that exists: --image REF." }
+end
+
+local function label_of(opts)
+    return opts.label or (opts.commit and "dgrun-" .. opts.commit:sub(1, 12)) or err.raise {
+        code = "input.missing_option", op = "fly.build",
+        msg = "fly.build needs the option 'label' or 'commit'",
+    }
+end
+
+local function with_revision(opts)
+    if not opts.commit then
+        return opts
+    end
+    local copy = {}
+    for name, value in pairs(opts) do
+        copy[name] = value
+    end
+    copy.labels = { ["org.opencontainers.image.revision"] = opts.commit }
+    for name, value in pairs(opts.labels or {}) do
+        copy.labels[name] = value
+    end
+    return copy
+end
+
+local function carry_out(builder, opts, image)
+    local time = require "host.time"
+    local started = time.now()
+    local built = builder.build(with_revision(opts), image)
+    image.digest = built.digest or registry.digest(image)
+    if not image.digest then
+        err.raise { code = "fly.build_failed", op = "fly.build", builder = builder.name,
+            msg = ("%s ended well, but the registry has no %s"):format(builder.name,
+                image_of.format(image)) }
+    end
+    local size = built.size
+    if not size and builder.name ~= "sandbox" then
+        local ok, bytes = pcall(registry.size, image)
+        size = ok and bytes or nil
+    end
+    return { digest = image.digest, size = size, seconds = time.now() - started }
+end
+
+---Builds an image and pushes it, unless the registry has it under this label.
 ---@param opts dgrun.fly.build.options
----@return {image: string, digest?: string} # by digest; in a plan the digest is not known yet
+---@return dgrun.fly.build.result
 function M.build(opts)
-    check.options(opts, { app = "string", dir = "string", label = "string?", commit = "string?" },
-        "fly.build")
-    local label = opts.label or (opts.commit and "dgrun-" .. opts.commit:sub(1, 12))
-    if not label then
-        err.raise { code = "input.missing_option", op = "fly.build",
-            msg = "fly.build needs the option 'label' or 'commit'" }
-    end
-    local image = { registry = "registry.fly.io", repository = opts.app, tag = label }
-    if not api.is_sandbox() then
-        err.raise { code = "fly.no_builder", op = "fly.build",
-            msg = "dgrun does not build images for the real Fly yet",
-            hint = ("Build it with `fly deploy --build-only --push --image-label %s -a %s`, then "
-                .. "give --image registry.fly.io/%s:%s."):format(label, opts.app, opts.app, label) }
-    end
-    image.digest = M.digest(opts.app, label)
+    check.options(opts, options, "fly.build")
+    local label = label_of(opts)
+    local builder = builder_of(opts, label)
+    local image = { registry = opts.registry or "registry.fly.io", repository = opts.app,
+        tag = label }
+    image.digest = registry.digest(image)
     if image.digest then
         effect.note(("image %s is there already"):format(label))
         return { image = image_of.format(image), digest = image.digest }
     end
     local built = effect.write {
-        kind = "fly.image.build", target = image_of.format(image), after = { label = label },
+        kind = "fly.image.build", target = image_of.format(image),
+        after = { label = label, builder = builder.name ~= "sandbox" and builder.name or nil },
         summary = ("build image %s of %s"):format(label, opts.app), name = "image",
-        apply = function()
-            return api.machines("POST", "/sandbox/v1/builds",
-                { json = { app = opts.app, label = label, dir = opts.dir }, timeout = 300 })
-        end,
+        apply = function() return carry_out(builder, opts, image) end,
     }
-    if not effect.planning() then
-        image.digest = built.digest
+    if effect.planning() then
+        return { image = image_of.format(image) }
     end
-    return { image = image_of.format(image), digest = image.digest }
+    return { image = image_of.format(image), digest = built.digest, size = built.size,
+        seconds = built.seconds }
+end
+
+---The options of a build as a fly.toml gives them: fly-toml.md section 2.2. What the caller gives
+---goes before, but the file's own Dockerfile and target before the caller's.
+---@param config dgrun.fly.config
+---@param given table
+---@return table
+function M.options_of(config, given)
+    local build = config.build
+    local opts = {}
+    for name, value in pairs(given) do
+        opts[name] = value
+    end
+    local function below(path)
+        return path and (path:sub(1, 1) == "/" and path or config.dir / path) or nil
+    end
+    opts.config = opts.config or config.path
+    opts.dockerfile = below(build.dockerfile) or opts.dockerfile
+    opts.ignorefile = below(build.ignorefile) or opts.ignorefile
+    opts.target = build["build-target"] or opts.target
+    local args = {}
+    for _, list in ipairs { build.args or {}, given.args or {} } do
+        for name, value in pairs(list) do
+            args[name] = tostring(value)
+        end
+    end
+    opts.args = next(args) and args or nil
+    return opts
 end
 
 return M

@@ -18,15 +18,19 @@ local M = {}
 
 ---@class dgrun.fly.deploy.options
 ---@field app string
----@field config string path of the fly.toml
+---@field config string|dgrun.fly.config path of the fly.toml, or one that was loaded
 ---@field image? string a reference; built from the folder of the configuration when absent
----@field commit? string noted on the machines
+---@field commit? string noted on the machines and with the release
+---@field heads? string[] of the image's Alembic revisions; those beside the fly.toml, when absent
+---@field database_heads? string[] where the database is, when that is not where the image is
 ---@field strategy? "rolling"|"immediate"|"canary"|"bluegreen"|fun(deploy: dgrun.fly.deploy.blocks)
 ---@field on_failure? "stop"|"rollback" of rolling, "stop"
 ---@field max_unavailable? number below 1 a fraction, else a count, 0.33
 ---@field ha? boolean a second machine for each new group, true
 ---@field skip_release_command? boolean
 ---@field wait_timeout? number seconds for a machine to get healthy
+---@field build? table options of fly.build: builder, args, secrets, target, …
+---@field via? "flyctl" let flyctl deploy; the result is the same
 
 ---@class dgrun.fly.deploy.result
 ---@field app string
@@ -36,9 +40,10 @@ local M = {}
 ---@field changed boolean
 
 local options = {
-    app = "string", config = "string", image = "value?", commit = "string?", strategy = "any?",
-    ha = "boolean?", skip_release_command = "boolean?", wait_timeout = "seconds?",
-    on_failure = "string?", max_unavailable = "number?",
+    app = "string", config = "any", image = "value?", commit = "string?", heads = "table?",
+    database_heads = "table?", strategy = "any?", ha = "boolean?", wait_timeout = "seconds?",
+    skip_release_command = "boolean?", on_failure = "string?", max_unavailable = "number?",
+    build = "table?", via = "string?",
 }
 
 local function seconds_of(config, name, fallback)
@@ -76,10 +81,13 @@ local function image_for(opts, config)
     if given then
         return require("dgrun.fly.build").resolve(given)
     end
-    return require("dgrun.fly.build").build {
-        app = opts.app, dir = config.dir, commit = opts.commit,
-        label = not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil,
-    }.image
+    local build = require "dgrun.fly.build"
+    local options_given = build.options_of(config, opts.build or {})
+    options_given.app, options_given.dir = opts.app, config.dir
+    options_given.commit = opts.commit
+    options_given.label = options_given.label
+        or (not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil)
+    return build.build(options_given).image
 end
 
 ---Warns once for each group when nothing listens where Fly's proxy looks; where checks pass, there
@@ -176,6 +184,28 @@ local function carry_out(deploy, changes)
     change_existing(deploy, changes)
 end
 
+---The heads of the revision files that go with the image; nil when there are none.
+local function heads_of(opts, config)
+    if opts.heads or not require("host.fs").exists(config.dir / "alembic.ini") then
+        return opts.heads
+    end
+    local ok, heads = pcall(require("dgrun.migrations").heads, { dir = config.dir })
+    return ok and heads or nil
+end
+
+---What a rollback needs to know later stands with the release, under a key that flyctl ignores.
+local function definition_of(deploy)
+    local definition = config_of.copy(deploy.config.definition)
+    if deploy.commit or deploy.heads then
+        local array = require("dgrun.json").array
+        definition.dgrun = {
+            commit = deploy.commit, heads = deploy.heads and array(deploy.heads) or nil,
+            database = deploy.database_heads and array(deploy.database_heads) or nil,
+        }
+    end
+    return definition
+end
+
 ---The release record around the work: running, then complete or failed.
 local function as_release(deploy, changes)
     deploy.release = effect.write {
@@ -184,7 +214,7 @@ local function as_release(deploy, changes)
         summary = ("create a release of %s"):format(deploy.app), name = "release",
         apply = function()
             local release = releases.create(deploy.app, { image = image_of.tagged(deploy.image),
-                definition = deploy.config.definition, strategy = deploy.strategy_name })
+                definition = definition_of(deploy), strategy = deploy.strategy_name })
             releases.set_status(release.id, "running")
             return { id = release.id, version = release.version }
         end,
@@ -238,13 +268,26 @@ local function result_of(deploy, changed)
         release = changed and not deploy.plan and deploy.release or nil }
 end
 
+local function deploy_via(opts, config)
+    if opts.via ~= "flyctl" then
+        err.raise { code = "input.invalid", op = "fly.deploy",
+            msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
+    end
+    local release = require("dgrun.fly.via_flyctl").deploy(opts, config)
+    return result_of({ app = opts.app, plan = effect.planning(), release = release,
+        image = opts.image and tostring(opts.image) or "" }, true)
+end
+
 local function deploy_with(opts)
-    local config = config_of.load(opts.config)
+    local config = type(opts.config) == "table" and opts.config or config_of.load(opts.config)
     for _, warning in ipairs(config.warnings) do
         effect.note(warning)
     end
     local strategy, strategy_name = strategy_of(opts, config)
     local app = machines.app(opts.app)
+    if opts.via then
+        return deploy_via(opts, config)
+    end
     local deploy = {
         app = opts.app, config = config, status = app.status, plan = effect.planning(),
         strategy = strategy, strategy_name = strategy_name,
@@ -254,6 +297,8 @@ local function deploy_with(opts)
         wait_timeout = opts.wait_timeout or seconds_of(config, "wait_timeout", 300),
         release_command_timeout = seconds_of(config, "release_command_timeout", 300),
         skip_release_command = opts.skip_release_command,
+        commit = opts.commit, heads = heads_of(opts, config),
+        database_heads = opts.database_heads,
         secrets_version = require("dgrun.secrets").version(opts.app),
         all = machines.list(opts.app), volumes = require("dgrun.fly.volumes").pool(opts.app),
         warn_listen = listen_warner(opts.app),

@@ -6,13 +6,15 @@ local parts = {
 local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },
     build = { "dgrun.fly.build", "build" },
+    rollback = { "dgrun.fly.rollback", "rollback" },
     refuse_older = { "dgrun.fly.guard", "refuse_older" },
     deployed = { "dgrun.fly.guard", "deployed" },
 }
 
 ---@class dgrun.fly
 ---@field deploy fun(opts: dgrun.fly.deploy.options): dgrun.fly.deploy.result
----@field build fun(opts: dgrun.fly.build.options): {image: string, digest?: string}
+---@field rollback fun(opts: dgrun.fly.rollback.options): dgrun.fly.deploy.result
+---@field build fun(opts: dgrun.fly.build.options): dgrun.fly.build.result
 ---@field refuse_older fun(opts: {app: string, commit: string, unless?: boolean, dir?: string})
 ---@field deployed fun(app: string): boolean
 return setmetatable({}, {

@@ -73,4 +73,22 @@ function M.list(app, limit)
         { query = { limit = limit or 25 } }).releases
 end
 
+local HISTORY = [[query($name: String!, $limit: Int!) {
+    app(name: $name) {
+        releasesUnprocessed(first: $limit) {
+            nodes { id version status imageRef configDefinition createdAt user { email } }
+        }
+    }
+}]]
+
+---Releases with the configuration that each was made with, newest first.
+---@param app string
+---@param limit? integer 50
+---@return {id: string, version: integer, status: string, imageRef: string,
+---  configDefinition: table, createdAt: string}[]
+function M.history(app, limit)
+    local data = api.graphql(HISTORY, { name = app, limit = limit or 50 })
+    return data.app.releasesUnprocessed.nodes
+end
+
 return M

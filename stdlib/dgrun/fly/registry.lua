@@ -1,0 +1,91 @@
+-- An image registry's own API: what a tag stands for. OCI distribution specification.
+local api = require "dgrun.fly.api"
+local err = require "dgrun.err"
+local errors = require "dgrun.fly.errors"
+local json = require "dgrun.json"
+local retry = require "dgrun.fly.retry"
+
+local M = {}
+
+local FLY = "registry.fly.io"
+local ACCEPT = table.concat({
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+}, ", ")
+
+---Is it on this computer? Only then may it be spoken to without TLS.
+---@param registry string "127.0.0.1:5000"
+---@return boolean
+function M.is_loopback(registry)
+    return registry:find("^localhost:%d+$") ~= nil or registry:find("^127%.[%d.]+:%d+$") ~= nil
+        or registry:find("^%[::1%]:%d+$") ~= nil
+end
+
+local function url_of(registry)
+    if registry == FLY then
+        return api.registry_url()
+    end
+    return (M.is_loopback(registry) and "http://" or "https://") .. registry
+end
+
+local function ask(method, image)
+    local reference = image.tag or image.digest or "latest"
+    local what = ("%s %s/%s:%s"):format(method, image.registry, image.repository, reference)
+    local token = require("host.digest").base64("x:" .. api.token())
+    return retry.send {
+        method = method, what = what,
+        send = function()
+            return require("host.http").request {
+                url = ("%s/v2/%s/manifests/%s"):format(url_of(image.registry), image.repository,
+                    reference),
+                method = method, headers = { Authorization = "Basic " .. token, Accept = ACCEPT },
+            }
+        end,
+    }, what
+end
+
+local function refused(answer, what)
+    err.raise {
+        code = (answer.status == 401 or answer.status == 403) and "fly.unauthorized"
+            or "fly.registry",
+        op = "fly.registry", status = answer.status,
+        msg = ("%s: the registry answered %d%s"):format(what, answer.status,
+            errors.request_note(answer.headers["fly-request-id"])),
+    }
+end
+
+---The digest of an image; nil when the registry does not have it.
+---@param image dgrun.fly.image
+---@return string?
+function M.digest(image)
+    local answer, what = ask("HEAD", image)
+    if answer.status == 200 then
+        return answer.headers["docker-content-digest"]
+    elseif answer.status == 404 then
+        return nil
+    end
+    refused(answer, what)
+end
+
+---The bytes of an image as it is stored, compressed; nil where the manifest does not tell.
+---@param image dgrun.fly.image
+---@return integer?
+function M.size(image)
+    local answer, what = ask("GET", image)
+    if answer.status ~= 200 then
+        refused(answer, what)
+    end
+    local ok, manifest = pcall(json.decode, answer.body)
+    if not ok or type(manifest) ~= "table" or type(manifest.layers) ~= "table" then
+        return nil
+    end
+    local size = type(manifest.config) == "table" and tonumber(manifest.config.size) or 0
+    for _, layer in ipairs(manifest.layers) do
+        size = size + (tonumber(layer.size) or 0)
+    end
+    return size
+end
+
+return M
