@@ -55,7 +55,7 @@ function M.write(world, request, status, text)
     local path = input.clean(request.path)
     local ok, line = pcall(json.encode, {
         method = request.method, path = path, query = request.query, status = status,
-        nonce = request.headers["fly-machine-lease-nonce"],
+        nonce = input.headers(request.headers)["fly-machine-lease-nonce"],
         request = request.body ~= "" and without_secrets(path, input.clean(request.body)) or nil,
         response = text ~= "" and without_secrets(path, text) or nil,
     })

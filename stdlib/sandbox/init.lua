@@ -49,7 +49,7 @@ function M.start(opts)
     })
     world.url = ("http://127.0.0.1:%d"):format(server:port())
     world_of.spawn(world, "sandbox", function() serve(world, server) end)
-    require("sandbox.lifecycle").resume_all(world)
+    require("sandbox.resume").all(world)
     if world.persist then
         world_of.spawn(world, "sandbox.schedules", function()
             require("sandbox.schedules").run(world)

@@ -94,6 +94,17 @@ function M.query(query)
     return plain
 end
 
+---Of a header that is given several times the first one counts.
+---@param headers table<string, string|string[]>
+---@return table<string, string>
+function M.headers(headers)
+    local plain = {}
+    for name, value in pairs(headers) do
+        plain[name] = type(value) == "table" and value[1] or value
+    end
+    return plain
+end
+
 ---A whole number of the query within limits.
 ---@param query table<string, string>
 ---@param name string

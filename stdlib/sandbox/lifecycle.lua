@@ -1,5 +1,5 @@
 -- What machines go through: machines-api.md section 5.2. Each transition is a background task that
--- takes a moment; what was interrupted goes on when the sandbox starts again.
+-- takes a moment; resume.lua goes on with what was interrupted.
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.json"
@@ -75,7 +75,8 @@ local function after_exit(world, app, machine, result)
     machine.check_status = nil
     if again then
         transition(world, machine, function(pause)
-            if pause(world.pace * 2) then
+            -- Who asked for the machine meanwhile has started it.
+            if pause(world.pace * 2) and not world.running[machine.id] then
                 run(world, app, machine, "flyd")
             end
         end)
@@ -202,7 +203,7 @@ function M.destroy(world, app, machine)
     machine.state = "destroying"
     machine.preparing = nil
     transition(world, machine, function(pause)
-        end_process(world, machine)
+        end_process(world, machine, { signal = "SIGKILL", seconds = 0 })
         if pause() then
             machine.destroyed = clock.now(world)
             machine.lease = nil
@@ -224,45 +225,6 @@ function M.checks(machine)
         shown[#shown + 1] = one
     end
     return shown
-end
-
-local resumptions = {
-    created = function(world, app, machine)
-        if machine.preparing then
-            M.launch(world, app, machine, machine.skip)
-        end
-    end,
-    starting = function(world, app, machine) M.start(world, app, machine, "flyd") end,
-    replacing = function(world, app, machine)
-        M.replace(world, app, machine, not machine.resume)
-    end,
-    stopping = function(world, app, machine) M.stop(world, app, machine) end,
-    suspending = function(world, app, machine)
-        M.stop(world, app, machine, { into = "suspended" })
-    end,
-    destroying = function(world, app, machine) M.destroy(world, app, machine) end,
-    -- The process ended with the sandbox. A web machine's comes back when somebody asks for it; a
-    -- command that was cut off starts again.
-    started = function(world, app, machine)
-        if #(machine.config.services or {}) == 0 then
-            M.start(world, app, machine, "flyd")
-        end
-    end,
-}
-
----Goes on where the sandbox was ended.
-function M.resume_all(world)
-    if not world.persist then
-        return
-    end
-    for _, app in pairs(world.apps) do
-        for _, machine in pairs(app.machines) do
-            local resume = resumptions[machine.state]
-            if resume then
-                resume(world, app, machine)
-            end
-        end
-    end
 end
 
 ---The process of a started machine, started again after the sandbox was.

@@ -1,5 +1,6 @@
 -- Fly's proxy: what is sent to https://APP.fly.dev reaches a machine of the app.
 local clock = require "sandbox.clock"
+local input = require "sandbox.input"
 local lifecycle = require "sandbox.lifecycle"
 
 local M = {}
@@ -21,7 +22,7 @@ local function target_of(request)
     if app then
         return app, rest == "" and "/" or rest
     end
-    app = (request.headers.host or ""):match("^([%w-]+)%.fly%.dev$")
+    app = (input.headers(request.headers).host or ""):match("^([%w-]+)%.fly%.dev$")
     return app, request.path
 end
 

@@ -14,20 +14,21 @@ local M = {}
 local SESSION = "fly-session"
 
 ---Reads can be sent to any server; the cookie brings them to the one that knows what was written.
-local function session_of(world, request)
-    local found = (request.headers.cookie or ""):match("fly%-session=(%w+)")
+local function session_of(world, headers)
+    local found = (headers.cookie or ""):match("fly%-session=(%w+)")
     return found or world_of.ulid(world):lower(), found == nil
 end
 
-local function dispatch(world, request, session)
+local function dispatch(world, request, headers, session)
     local path = request.path
-    local principal = require("sandbox.tokens").authenticate(world, request)
+    local principal = require("sandbox.tokens").authenticate(world, path,
+        headers.authorization or "")
     local route, parameters = routes.find(request.method, path)
     require("sandbox.limits").check(world, route, parameters)
     local handler = require("sandbox." .. route.module)[route.action]
     local context = {
         parameters = parameters, query = input.query(request.query), session = session,
-        nonce = request.headers["fly-machine-lease-nonce"], principal = principal,
+        nonce = headers["fly-machine-lease-nonce"], principal = principal,
     }
     if parameters.app and route.module ~= "registry" then
         require("sandbox.tokens").guard(principal, parameters.app)
@@ -41,8 +42,9 @@ end
 
 ---@return {status: integer, body: string, headers: table<string, string>}
 local function answer_of(world, request)
-    local session, is_new = session_of(world, request)
-    local ok, body, status, headers = pcall(dispatch, world, request, session)
+    local sent = input.headers(request.headers)
+    local session, is_new = session_of(world, sent)
+    local ok, body, status, headers = pcall(dispatch, world, request, sent, session)
     if not ok and answer.is(body) then
         body, status, headers = body.body, body.status, body.headers
         body.error = input.clean(body.error)

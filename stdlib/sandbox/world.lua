@@ -27,6 +27,7 @@ local M = {}
 ---@field tasks table<table, true> in the background
 ---@field running table<string, table> the main process of a machine, by its id
 
+---States of earlier versions lack some of it.
 local function load_state(dir)
     local text = fs.read(dir / "state.json", { limit = 64 * 1024 * 1024 })
     local state = text and json.decode(text, dir / "state.json")
@@ -35,6 +36,10 @@ local function load_state(dir)
     state.tokens = state.tokens or {}
     for _, app in pairs(state.apps) do
         app.volumes = app.volumes or {}
+        for _, machine in pairs(app.machines) do
+            machine.versions = machine.versions or json.array {}
+            machine.born = machine.born or 0
+        end
     end
     return state
 end

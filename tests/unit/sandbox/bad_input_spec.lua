@@ -160,3 +160,33 @@ describe("bad input", function()
         end)
     end)
 end)
+
+describe("what a client sent", function()
+    local input = require "sandbox.input"
+
+    it("is one value where it is given several times", function()
+        assert.same({ cookie = "a", host = "x" },
+            input.headers { cookie = { "a", "b" }, host = "x" })
+        assert.same({ state = "a,b", limit = "2" },
+            input.query { state = { "a", "b" }, limit = { "1", "2" } })
+    end)
+
+    it("is a duration as Go writes it", function()
+        for text, seconds in pairs { ["1m30s"] = 90, ["500ms"] = 0.5, ["0"] = 0, ["1.5h"] = 5400,
+            ["0s"] = 0 } do
+            assert.equal(seconds, input.duration(text))
+        end
+        assert.equal(2, input.duration(2e9))
+        for _, text in ipairs { "", "5", "s", "5 s", "-1s", "1y", "1m 30s" } do
+            assert.is_nil(input.duration(text))
+        end
+        assert.is_nil(input.duration {})
+    end)
+
+    it("is UTF-8, or made so", function()
+        assert.equal("é€𝄞a", input.clean "é€𝄞a")
+        assert.equal("a??b", input.clean "a\192\175b")
+        assert.equal("???", input.clean "\237\160\128")
+        assert.equal("??", input.clean "\226\130")
+    end)
+end)
