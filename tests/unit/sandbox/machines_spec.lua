@@ -67,7 +67,7 @@ describe("the sandbox's machines", function()
             assert.equal("v", fly.get(machine.id).config.metadata.k)
             assert.equal(409, (fly.call("POST", path,
                 { config = config, current_version = machine.instance_id })))
-        end)
+        end, { pace = 0.3 })
     end)
 
     it("leaves a machine stopped that was not started before the update", function()
