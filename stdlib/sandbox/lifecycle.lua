@@ -162,6 +162,7 @@ end
 ---@param way? table how the process of the old version is stopped
 function M.replace(world, app, machine, skip, way)
     local was_up = machine.state == "started" or machine.state == "starting"
+        or machine.state == "failed"
         or (machine.state == "replacing" and machine.resume)
     machine.resume = was_up and not skip
     machine.state = "replacing"

@@ -32,11 +32,16 @@ local function follow_checks(world, machine, behaviour)
     local began = clock.steady()
     local slow = behaviour.healthy_after or 0
     local good = behaviour.health ~= "critical"
-    clock.sleep(world.pace)
+    if not clock.sleep(world.pace) then
+        return
+    end
     runtime.set_checks(world, machine, function()
         return false, "the machine hasn't started"
     end)
-    clock.sleep(math.max(world.pace, slow))
+    -- One that was stopped meanwhile has no say in the checks of its successor.
+    if not clock.sleep(math.max(world.pace, slow)) then
+        return
+    end
     local longest = 0
     for _, one in ipairs(behaviour.grace and runtime.check_list(machine.config) or {}) do
         longest = math.max(longest, grace_of(one.check))

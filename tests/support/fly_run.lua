@@ -7,12 +7,12 @@ local sandbox = require "support.sandbox"
 local M = {}
 
 ---@param body fun(fly: table, execute: fun(f: function, plan?: boolean): table)
----@param opts? table as for support.sandbox
+---@param opts? table as for support.sandbox; wait: how much of its pauses dgrun takes, 0.02
 function M.with(body, opts)
     sandbox.run(function(fly)
         api.use { token = fly.sandbox.token, machines_url = fly.sandbox.url,
             api_url = fly.sandbox.url, uiex_url = fly.sandbox.url, sandbox = true,
-            site = fly.sandbox.site }
+            site = fly.sandbox.site, pace = opts and opts.wait or 0.02 }
         local root = assert(fs.temp_dir("project"))
 
         ---One run (or plan) of `f`; its record, with effects, notes and what `f` returned.

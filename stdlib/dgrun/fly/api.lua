@@ -46,13 +46,14 @@ end
 ---@field uiex_url? string
 ---@field sandbox? boolean it is the local Fly
 ---@field site? fun(url: string): string where an app's address really is
+---@field pace? number how much of a pause is taken, 1; of the local Fly, 0.1
 
 ---Says which Fly is used. Without it the environment decides, then the real Fly.
 ---@param opts dgrun.fly.target
 function M.use(opts)
     settings = check.options(opts, {
         token = "value?", machines_url = "string?", api_url = "string?", uiex_url = "string?",
-        sandbox = "boolean?", site = "function?",
+        sandbox = "boolean?", site = "function?", pace = "number?",
     }, "fly.api.use")
     session = nil
     require("dgrun.http").use_router(opts.site)
@@ -79,7 +80,7 @@ end
 ---@param seconds number
 ---@return number
 function M.pace(seconds)
-    return M.is_sandbox() and seconds / 10 or seconds
+    return seconds * (settings and settings.pace or (M.is_sandbox() and 0.1 or 1))
 end
 
 ---Is this the local Fly?

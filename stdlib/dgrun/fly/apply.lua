@@ -97,6 +97,13 @@ function M.restore(deploy, change, nonce)
         before = changes_of.readable(change.config, deploy.image),
         after = changes_of.readable(machine.config, image_of.of_machine(machine)),
         apply = function()
+            -- It may still be on its way to the new version; Fly refuses another meanwhile.
+            machines.wait(deploy.app, machine.id,
+                { state = "settled", seconds = deploy.wait_timeout })
+            local now = machines.get(deploy.app, machine.id)
+            if now and now.instance_id == machine.instance_id then
+                return
+            end
             local launch = M.starts(machine, machine.config)
             local config = config_of.copy(machine.config)
             -- By digest: the tag may have moved since.

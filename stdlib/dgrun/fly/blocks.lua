@@ -18,8 +18,9 @@ local function retire(deploy, change, nonce)
         task.sleep(api.pace(GRACE_SECONDS))
         pcall(machines.cordon, deploy.app, id, nonce())
         task.sleep(api.pace(GRACE_SECONDS))
-        if change.machine.state == "started" then
-            pcall(machines.stop, deploy.app, id, nonce())
+        local stopped = change.machine.state == "started"
+            and pcall(machines.stop, deploy.app, id, nonce())
+        if stopped then
             pcall(machines.wait, deploy.app, id,
                 { state = "stopped", seconds = deploy.wait_timeout })
         end
@@ -73,7 +74,8 @@ function M.of(deploy, updates, nonces)
         check_bluegreen = function() check_bluegreen(deploy) end,
         mark = function(change, name, value)
             if not deploy.plan then
-                pcall(machines.set_metadata, deploy.app, change.machine.id, name, value)
+                pcall(machines.set_metadata, deploy.app, change.machine.id, name, value,
+                    nonce(change))
             end
         end,
         uncordon = function(machine)

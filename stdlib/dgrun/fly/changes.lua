@@ -114,6 +114,26 @@ local function with_config(machine)
     return machine
 end
 
+---A blue machine whose green one serves already: a deploy was ended before it was gone.
+local function was_replaced(machine)
+    local metadata = machine.config.metadata or {}
+    return metadata.fly_bluegreen_deployment_tag == "safe_to_destroy"
+end
+
+---Sorts a machine that stays by whether it is already as wanted.
+local function compare(changes, group, machine, new)
+    new.mounts = require("dgrun.fly.volumes").kept(new.mounts, machine)
+    -- A machine that serves is nobody's standby.
+    new.standbys = not new.services and new.standbys or nil
+    local goes = moves(machine, new)
+    if M.is_current(machine, new) and not goes then
+        table.insert(changes.unchanged, machine)
+    else
+        table.insert(changes.update, { group = group, machine = machine, config = new,
+            moves = goes })
+    end
+end
+
 ---@param config dgrun.fly.config
 ---`first` tells whether no deploy was ever completed: one that was cut short may have created a
 ---group's first machine and not its second.
@@ -137,21 +157,12 @@ function M.find(config, wanted, all)
     for _, machine in ipairs(all) do
         if machines.is_managed(with_config(machine)) then
             local group = machines.group(machine)
-            populated[group] = populated[group] or {}
-            table.insert(populated[group], machine.id)
-            if not groups[group] then
+            if not groups[group] or was_replaced(machine) then
                 table.insert(changes.destroy, { group = group, machine = machine })
             else
-                local new = configuration(group, machine.config)
-                new.mounts = require("dgrun.fly.volumes").kept(new.mounts, machine)
-                -- A machine that serves is nobody's standby.
-                new.standbys = not new.services and new.standbys or nil
-                if M.is_current(machine, new) and not moves(machine, new) then
-                    table.insert(changes.unchanged, machine)
-                else
-                    table.insert(changes.update, { group = group, machine = machine, config = new,
-                        moves = moves(machine, new) })
-                end
+                populated[group] = populated[group] or {}
+                table.insert(populated[group], machine.id)
+                compare(changes, group, machine, configuration(group, machine.config))
             end
         end
     end

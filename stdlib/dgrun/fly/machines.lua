@@ -180,9 +180,10 @@ end
 ---Sets one entry of a machine's metadata; its version stays.
 ---@param name string
 ---@param value string
-function M.set_metadata(app, id, name, value)
+---@param nonce? string
+function M.set_metadata(app, id, name, value, nonce)
     api.machines("POST", path(app, id, "/metadata/" .. require("dgrun.http").escape(name)),
-        { json = { value = value }, repeatable = true })
+        { json = { value = value }, nonce = nonce, repeatable = true })
 end
 
 ---One that is gone already is fine.

@@ -3,8 +3,10 @@
 --
 -- What is left when one fails: rolling, the failed machine as it is, those before it on the new
 -- version, the rest on the old one; with on_failure = "rollback" all on the old one. canary, all on
--- the old one, the canary destroyed. bluegreen, all on the old one, the green ones destroyed.
--- immediate, every machine with the new version, whatever became of it.
+-- the old one, the canary destroyed. bluegreen, all on the old one, the green ones destroyed; when
+-- only a blue one could not be removed, the green ones stay, and the next deploy removes it.
+-- immediate, every machine with the new version, whatever became of it, but for those that Fly did
+-- not let be updated.
 local err = require "dgrun.err"
 local task = require "dgrun.task"
 
@@ -105,10 +107,20 @@ function M.rolling(deploy)
     end
 end
 
----All at once, without waiting for any.
+---All at once, without waiting for any; one that cannot be updated does not keep the others.
 ---@param deploy dgrun.fly.deploy.blocks
 function M.immediate(deploy)
-    task.map(deploy.updates, { limit = 8 }, deploy.update_only)
+    local first
+    task.map(deploy.updates, { limit = 8 }, function(change)
+        local ok, e = pcall(deploy.update_only, change)
+        if not ok and err.is(e, "cancelled") then
+            err.raise(e)
+        end
+        first = first or (not ok and e) or nil
+    end)
+    if first then
+        err.raise(first)
+    end
 end
 
 local function copy_for(change, metadata)
