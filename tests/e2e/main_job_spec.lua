@@ -73,8 +73,11 @@ describe("the main job", function()
         local changed = project:run { "--sandbox", "stage_deploy", "--ref", "v1.2.0" }
         assert.equal(0, changed.status, changed.all)
         assert.matches("set GEMINI_API_KEY", changed.stdout)
-        assert.matches("with the new secrets", changed.stdout)
-        assert.matches("update the cron machine", changed.stdout)
+        -- All machines of the app get them, the cron machine too.
+        local _, updates = changed.stdout:gsub("with the new secrets", "")
+        assert.equal(3, updates)
+        web, cron = machines_of(project, "draft-app")
+        assert.equal(web[1].config.metadata.dgrun_secrets, cron[1].config.metadata.dgrun_secrets)
         local again = project:run { "--sandbox", "stage_deploy", "--ref", "v1.2.0" }
         assert.matches("Nothing changed", again.stdout)
     end)

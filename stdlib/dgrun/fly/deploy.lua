@@ -322,6 +322,10 @@ local function deploy_with(opts)
     return result_of(deploy, true)
 end
 
+---Brings an app to a configuration and an image. A release is made only when something changes.
+---Errors: fly.config, fly.no_app, fly.no_image, fly.no_strategy, fly.release_command_failed,
+---fly.crashed, fly.boot_failed, fly.unhealthy, fly.lease_held, fly.lease_lost, fly.capacity, …;
+---each with `details` of the machine it is about.
 ---@param opts dgrun.fly.deploy.options
 ---@return dgrun.fly.deploy.result
 function M.deploy(opts)

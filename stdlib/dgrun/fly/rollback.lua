@@ -164,6 +164,9 @@ local function configuration_of(opts, target)
         { path = ("release v%d of %s"):format(target.version, opts.app), dir = opts.dir or "." })
 end
 
+---Brings an app back to the image and the configuration of an earlier release.
+---Errors: fly.no_release, fly.no_image, refused.database_ahead, refused.database_differs,
+---refused.unknown_heads, and those of fly.deploy.
 ---@param opts dgrun.fly.rollback.options
 ---@return dgrun.fly.deploy.result
 function M.rollback(opts)

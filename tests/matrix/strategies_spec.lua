@@ -182,8 +182,8 @@ local function assert_failed(record, code)
     assert.matches("^" .. code:gsub("%.", "%%."), record.error.code, tostring(record.error))
 end
 
----What rolling leaves in a group when its `place`-th machine fails: those that ended before it began
----are new, all are old behind the first; of those that ran beside it, it depends.
+---What rolling leaves in a group when its `place`-th machine fails: those that ended before it
+---began are new, all are old behind the first; of those that ran beside it, it depends.
 local function assert_rolled_to(world, group, place, failing_image, failing_state)
     local machines, extra = seen(world)
     assert.equal(0, extra)
