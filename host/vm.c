@@ -73,9 +73,10 @@ static const char *read_chunk(lua_State *L, void *data, size_t *size)
     return *size > 0 ? chunk->bytes : NULL;
 }
 
-/* Loads a file of the folder under the name that it has when it is embedded, so that errors
-   and traces read the same. False when there is no such file. */
-static bool load_file(lua_State *L, const char *folder, const char *relative, bool is_init)
+/* Loads a file of the folder under the name that it has when it is embedded, so that
+   errors and traces read the same. False when there is no such file. */
+static bool load_file(lua_State *L, const char *folder, const char *relative,
+                      bool is_init)
 {
     const char *suffix = is_init ? "/init.lua" : ".lua";
     const char *path = lua_pushfstring(L, "%s/%s%s", folder, relative, suffix);

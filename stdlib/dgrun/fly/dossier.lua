@@ -13,7 +13,7 @@ local COLLECT_SECONDS = 20
 local EVENTS, LOG_LINES, OUTPUT_BYTES = 6, 12, 300
 
 ---@class dgrun.err.detail a titled paragraph of an error
----@field title string one short word
+---@field title string one word, of 6 letters at most
 ---@field lines string[]
 
 local function add(details, title, lines)
@@ -80,9 +80,9 @@ end
 local function machine_details(app, e, details)
     local machine = machines.get(app, e.machine, { leases = true })
     if not machine then
-        return add(details, "machine", { ("%s is gone"):format(e.machine) })
+        return add(details, "fly", { ("machine %s is gone"):format(e.machine) })
     end
-    add(details, "machine", { ("%s of group %s in %s: %s%s"):format(machine.id,
+    add(details, "fly", { ("machine %s of group %s in %s: %s%s"):format(machine.id,
         machines.group(machine), clean(machine.region), clean(machine.state),
         machine.host_status ~= "ok" and ", its host is " .. clean(machine.host_status) or "") })
     add(details, "lease", err.is(e, "fly.lease_held") and holder_line(machine) or {})
@@ -109,7 +109,6 @@ function M.attach(app, e)
         end)
     end
     add(details, "change", change_lines())
-    add(details, "request", { e.request_id })
     e.details = details
     return e
 end

@@ -160,7 +160,7 @@ end
 ---A titled paragraph: "  where   scripts/prod_deploy.lua:23".
 local function paragraph(title, lines)
     for i, line in ipairs(lines) do
-        tell("  " .. styled("bold", format.pad(i == 1 and title or "", 8)) .. log.clean(line))
+        tell("  " .. styled("bold", format.pad(i == 1 and title or "", 7)) .. log.clean(line))
     end
 end
 
