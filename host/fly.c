@@ -42,6 +42,14 @@ static char *base_url(lua_State *L, const char *name, const char *fallback)
     return mem_copy(url, len);
 }
 
+/* Of the Machines API's address only scheme, host and port count, as with flyctl. */
+static void drop_path(char *url)
+{
+    char *host = strstr(url, "://");
+    if (host)
+        host[3 + strcspn(host + 3, "/?#")] = '\0';
+}
+
 /* session{token=, machines_url=, api_url=, uiex_url=, user_agent=} → session */
 static int l_session(lua_State *L)
 {
@@ -56,6 +64,7 @@ static int l_session(lua_State *L)
     luaL_getmetatable(L, SESSION);
     lua_setmetatable(L, -2);
     s->machines_url = base_url(L, "machines_url", "https://api.machines.dev");
+    drop_path(s->machines_url);
     s->api_url = base_url(L, "api_url", "https://api.fly.io");
     s->uiex_url = base_url(L, "uiex_url", "https://api.fly.io");
     s->user_agent = mem_string(opt_string(L, 1, "user_agent", "dgrun/" DGRUN_VERSION));

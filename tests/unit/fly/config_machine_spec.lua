@@ -208,4 +208,35 @@ headers = [{ name = "A", value = "b" }]
                 config.ip_kind(loaded)))
         end
     end)
+
+    it("sends back all of what it was given that is not its own", function()
+        local loaded = select(2, fly_config.load "[env]\nA = 1\n")
+        local own = { env = true, init = true, metadata = true, services = true, checks = true,
+            metrics = true, statics = true, stop_config = true, restart = true, mounts = true,
+            files = true }
+        local function text_of(depth)
+            local kind = math.random(depth > 3 and 5 or 7)
+            if kind <= 5 then
+                return ({ "[]", "{}", "12345678901234567890", '"x"', "null" })[kind]
+            end
+            local items = {}
+            for i = 1, math.random(0, 4) do
+                items[i] = (kind == 6 and "" or ('"k%d":'):format(i)) .. text_of(depth + 1)
+            end
+            local list = table.concat(items, ",")
+            return kind == 6 and "[" .. list .. "]" or "{" .. list .. "}"
+        end
+        for _ = 1, 200 do
+            local text = ('{"future":%s,"dns":%s,"schedule":"daily","containers":%s}'):format(
+                text_of(0), text_of(0), text_of(0))
+            local before = json.decode(text)
+            local sent = json.decode(json.encode(config.machine(loaded, "app", before)))
+            for name in pairs(sent) do
+                if own[name] then
+                    sent[name] = nil
+                end
+            end
+            assert.equal(json.encode(before), json.encode(sent))
+        end
+    end)
 end)
