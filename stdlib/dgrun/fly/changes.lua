@@ -76,6 +76,9 @@ function M.readable(config, image)
         -- Sent as null, as flyctl does; that says nothing.
         service.force_instance_key = nil
     end
+    if type(shown.init) == "table" and not next(shown.init) then
+        shown.init = nil
+    end
     for name in pairs(passing) do
         if shown.metadata then
             shown.metadata[name] = nil
