@@ -6,6 +6,16 @@ local sandbox = require "support.sandbox"
 
 local M = {}
 
+---The kinds of the effects of a run, in order.
+---@return string[]
+function M.kinds(record)
+    local list = {}
+    for i, effect in ipairs(record.effects) do
+        list[i] = effect.kind
+    end
+    return list
+end
+
 ---@param body fun(fly: table, execute: fun(f: function, plan?: boolean): table)
 ---@param opts? table as for support.sandbox; wait: how much of its pauses dgrun takes, 0.02
 function M.with(body, opts)

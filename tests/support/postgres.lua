@@ -1,4 +1,5 @@
 -- A real PostgreSQL in a temporary folder, as an unprivileged user, for the length of a test.
+local free_port = require "support.port"
 local fs = require "host.fs"
 local host_task = require "host.task"
 local proc = require "host.proc"
@@ -33,13 +34,6 @@ local function with(prefix, argv)
         all[#all + 1] = word
     end
     return all
-end
-
-local function free_port()
-    local server = assert(require("host.server").listen {})
-    local port = server:port()
-    server:close()
-    return port
 end
 
 ---@return {url: string, async_url: string, port: integer} # stopped at the end of the test

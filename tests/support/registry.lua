@@ -1,4 +1,5 @@
 -- A real image registry on loopback, with a password, for the length of a test.
+local free_port = require "support.port"
 local fs = require "host.fs"
 local host_task = require "host.task"
 local http = require "host.http"
@@ -14,13 +15,6 @@ storage: {filesystem: {rootdirectory: "%s"}}
 http: {addr: "127.0.0.1:%d"}
 auth: {htpasswd: {realm: test, path: "%s"}}
 ]]
-
-local function free_port()
-    local server = assert(require("host.server").listen {})
-    local port = server:port()
-    server:close()
-    return port
-end
 
 local function is_up(port)
     local answer = http.request { url = ("http://127.0.0.1:%d/v2/"):format(port), timeout = 2 }

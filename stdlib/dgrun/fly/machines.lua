@@ -7,7 +7,6 @@ local task = require "dgrun.task"
 local M = {}
 
 local WAIT_LIMIT = 60
-local SETTLE_TRIES = 3
 local VISIBLE_SECONDS = 5
 
 local function path(app, id, verb)
@@ -90,33 +89,13 @@ local function is_marked(machine, launch)
     return metadata ~= nil and metadata.dgrun_launch == launch
 end
 
----Makes a call that must happen once: when its answer is lost, `find` looks whether it happened
----before another try. A list may miss what was made a moment ago, so it looks more than once.
-local function settled(send, find)
-    for attempt = 1, SETTLE_TRIES do
-        local ok, result = pcall(send)
-        if ok then
-            return result
-        elseif not retry.is_ambiguous(result) or attempt == SETTLE_TRIES then
-            err.raise(result)
-        end
-        for _ = 1, 3 do
-            task.sleep(api.pace(1))
-            local found = find()
-            if found then
-                return found
-            end
-        end
-    end
-end
-
 ---Creates a machine, once.
 ---@param app string
 ---@param body table of the Machines API
 ---@return table machine
 function M.create(app, body)
     local launch = mark(body)
-    return settled(function()
+    return retry.settled(function()
         return api.machines("POST", path(app), { json = body, once = true })
     end, function()
         for _, machine in ipairs(M.list(app)) do
@@ -132,7 +111,7 @@ end
 ---@return table machine with a new instance_id
 function M.update(app, id, body, nonce)
     local launch = mark(body)
-    return settled(function()
+    return retry.settled(function()
         return api.machines("POST", path(app, id), { json = body, nonce = nonce, once = true })
     end, function()
         local machine = M.get(app, id)
@@ -144,7 +123,7 @@ local up = { started = true, starting = true }
 
 ---@param nonce? string
 function M.start(app, id, nonce)
-    local answer = settled(function()
+    local answer = retry.settled(function()
         return api.machines("POST", path(app, id, "/start"), { nonce = nonce, once = true })
     end, function()
         local machine = M.get(app, id)

@@ -1,12 +1,8 @@
 -- Releases by the web REST endpoints: graphql.md section 6.
 local api = require "dgrun.fly.api"
-local err = require "dgrun.err"
 local retry = require "dgrun.fly.retry"
-local task = require "dgrun.task"
 
 local M = {}
-
-local CREATE_TRIES = 3
 
 local function newest(app)
     return M.list(app, 1)[1]
@@ -18,7 +14,7 @@ end
 ---@return {id: string, version: integer}
 function M.create(app, release)
     local before = newest(app)
-    local function send()
+    return retry.settled(function()
         return api.uiex("POST", "/api/v1/releases", {
             once = true,
             json = {
@@ -26,21 +22,12 @@ function M.create(app, release)
                 image = release.image, strategy = release.strategy:upper(),
             },
         }).release
-    end
-    for attempt = 1, CREATE_TRIES do
-        local ok, result = pcall(send)
-        if ok then
-            return result
-        elseif not retry.is_ambiguous(result) or attempt == CREATE_TRIES then
-            err.raise(result)
-        end
-        task.sleep(api.pace(1))
+    end, function()
         local now = newest(app)
-        if now and now.image_ref == release.image and now.in_progress
-            and now.version > (before and before.version or 0) then
-            return now
-        end
-    end
+        local is_ours = now and now.image_ref == release.image and now.in_progress
+            and now.version > (before and before.version or 0)
+        return is_ours and now or nil
+    end)
 end
 
 ---Setting the status that a release has already is fine.

@@ -66,10 +66,40 @@ function M.send(call)
     end
 end
 
+---How often a call is made that must happen once.
+local SETTLE_TRIES = 3
+---How often is looked for what it may have done: a list can miss what was made a moment ago.
+local LOOKS = 3
+
 ---May a call that failed with this have been carried out?
 ---@return boolean
 function M.is_ambiguous(e)
     return err.is(e, "fly.unreachable") or err.is(e, "fly.timeout") or err.is(e, "fly.server")
+end
+
+---Makes a call that must happen once: when its answer is lost, `find` looks whether it happened
+---before another try.
+---@generic T
+---@param send fun(): T the call, made with `once`
+---@param find fun(): T? what it did
+---@return T
+function M.settled(send, find)
+    local api = require "dgrun.fly.api"
+    for attempt = 1, SETTLE_TRIES do
+        local ok, result = pcall(send)
+        if ok then
+            return result
+        elseif not M.is_ambiguous(result) or attempt == SETTLE_TRIES then
+            err.raise(result)
+        end
+        for _ = 1, LOOKS do
+            task.sleep(api.pace(1))
+            local found = find()
+            if found then
+                return found
+            end
+        end
+    end
 end
 
 return M

@@ -6,6 +6,8 @@ local health = require "dgrun.fly.health"
 local leases = require "dgrun.fly.leases"
 local task = require "dgrun.task"
 
+local kinds = fly_run.kinds
+
 local toml = [=[
 app = "web"
 primary_region = "ewr"
@@ -36,14 +38,6 @@ local function failed(record, code)
     assert.equal("failed", record.status)
     assert.equal(code, record.error.code, tostring(record.error))
     return record.error
-end
-
-local function kinds(record)
-    local list = {}
-    for i, effect in ipairs(record.effects) do
-        list[i] = effect.kind
-    end
-    return list
 end
 
 local function statuses(fly)

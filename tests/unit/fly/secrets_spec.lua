@@ -2,15 +2,9 @@ local fly_run = require "support.fly_run"
 local secret = require "host.secret"
 local secrets = require "dgrun.secrets"
 
-local image = "registry.fly.io/web:a"
+local kinds = fly_run.kinds
 
-local function kinds(record)
-    local list = {}
-    for i, effect in ipairs(record.effects) do
-        list[i] = effect.kind
-    end
-    return list
-end
+local image = "registry.fly.io/web:a"
 
 local function names(fly)
     local _, answer = fly.call("GET", "/v1/apps/web/secrets")
