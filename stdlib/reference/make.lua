@@ -33,6 +33,11 @@ local pages = {
     { "dg.err", "stdlib/dgrun/err.lua" },
 }
 
+for _, name in ipairs(assert(fs.list "stdlib/meta")) do
+    local module = "host." .. name:match "^(.*)%.lua$"
+    pages[#pages + 1] = { module, "stdlib/meta/" .. name, meta = true }
+end
+
 ---@class reference.block
 ---@field text string[] description
 ---@field params {name: string, type: string, text: string}[]
@@ -107,9 +112,9 @@ local function class_lines(name, fields, out)
     out[#out + 1] = ""
 end
 
-local function function_lines(module, name, arguments, lines, out)
+local function function_lines(owner, name, arguments, lines, out)
     local block = block_of(lines)
-    out[#out + 1] = ("### %s.%s(%s)\n"):format(module, name, arguments)
+    out[#out + 1] = ("### %s%s(%s)\n"):format(owner, name, arguments)
     if #block.text > 0 then
         out[#out + 1] = table.concat(block.text, "\n") .. "\n"
     end
@@ -138,10 +143,16 @@ local function render(page)
         heading = heading and comment ~= nil
         if heading then
             intro[#intro + 1] = comment
+        elseif page.meta and #intro == 0 and line:find "^%-%-%-@class host" then
+            -- The comment of a definition file stands above its module.
+            for i, one in ipairs(pending) do
+                intro[i] = one:gsub("^%-%-%-%s?", "")
+            end
         end
         local declared = line:match "^%-%-%-@class%s+([%w_.]+)"
         local field = line:match "^%-%-%-@field%s+(.*)$"
-        local name, arguments = line:match "^function M%.([%w_]+)%((.-)%)"
+        local owner, name, arguments = line:match "^function ([%w_]+[.:])([%w_]+)%((.-)%)"
+        name = (owner == "M." or (owner and page.meta)) and name or nil
         if declared then
             class, fields = declared, {}
             pending = {}
@@ -149,7 +160,7 @@ local function render(page)
             fields[#fields + 1] = field:gsub("^(%S+)%?", "%1?")
         elseif line:find "^%-%-%-  " and class and #fields > 0 then
             fields[#fields] = fields[#fields] .. " " .. line:gsub("^%-%-%-%s*", "")
-        elseif line:find "^%-%-%-" then
+        elseif line:find "^%-%-%-" and not line:find "^%-%-%-@meta" then
             pending[#pending + 1] = line
         else
             if class and #fields > 0 then
@@ -157,7 +168,8 @@ local function render(page)
             end
             class = nil
             if name and #pending > 0 and (not only or only[name]) then
-                function_lines(page.prefix or module, name, arguments, pending, functions)
+                function_lines(owner == "M." and (page.prefix or module) .. "." or owner, name,
+                    arguments, pending, functions)
             end
             pending = {}
         end
@@ -176,10 +188,16 @@ local function render(page)
 end
 
 local function index()
+    local told = false
     local out = { "# Reference\n", "One page for each module that scripts use, made from the "
         .. "annotations of its source.\nThe strategies are short functions over building blocks: "
         .. "read [their source](../dgrun/fly/strategies.lua)\nas examples for one of your own.\n" }
     for _, page in ipairs(pages) do
+        if page.meta and not told then
+            told = true
+            out[#out + 1] = "\nBelow them, the modules of the C host. They answer `nil, err` where "
+                .. "the library raises.\n"
+        end
         out[#out + 1] = ("- [%s](%s.md)"):format(page[1], page[1])
     end
     return table.concat(out, "\n") .. "\n"

@@ -133,7 +133,7 @@ local function readable(what, answer, e)
     end
     local ok, body = pcall(json.decode, answer.text, what)
     if not ok then
-        return nil, err.new { code = "fly.unreadable", sent = "yes", op = "fly",
+        return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly",
             msg = "the answer is no JSON" .. errors.request_note(answer.request_id) }
     end
     answer.body = body
