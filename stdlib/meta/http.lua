@@ -27,8 +27,9 @@ local M = {}
 
 ---@param opts host.http.options
 ---@return host.http.answer?
----@return dgrun.err? http.timeout, http.resolve, http.connect, http.tls, http.reset, http.too_large,
----  http.failed; `sent` tells whether the request can have been carried out: "no" or "maybe"
+---@return dgrun.err? http.timeout, http.resolve, http.connect, http.tls, http.reset,
+---  http.too_large, http.failed; `sent` tells whether the request can have been carried out: "no"
+---  or "maybe"
 function M.request(opts) end
 
 ---@class host.http.stream

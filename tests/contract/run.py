@@ -23,12 +23,15 @@ def specs():
     for folder in ("sandbox", "fly"):
         for path in sorted((PROJECT / "tests" / "unit" / folder).glob("*_spec.lua")):
             if path.name not in LEFT_OUT:
-                yield f"{folder}/{path.name}"
+                yield f"unit/{folder}/{path.name}"
+    # Whole pipelines, by the program itself.
+    yield "e2e/main_job_spec.lua"
 
 
 def run_spec(dgrun, spec, exchanges):
+    suite, path = spec.split("/", 1)
     done = subprocess.run(
-        [dgrun, "tests/run_unit.lua", spec.replace(".", "%.") + "$"], cwd=PROJECT,
+        [dgrun, f"tests/run_{suite}.lua", path.replace(".", "%.") + "$"], cwd=PROJECT,
         env={**os.environ, "DGRUN_EXCHANGES": str(exchanges)}, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace")
     return done.returncode, done.stdout

@@ -27,7 +27,8 @@ end
 local function clean_environment(more)
     local env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8",
         TMPDIR = os.getenv "TMPDIR", ASAN_OPTIONS = os.getenv "ASAN_OPTIONS",
-        LSAN_OPTIONS = os.getenv "LSAN_OPTIONS", DGRUN_STDLIB = os.getenv "DGRUN_STDLIB" }
+        LSAN_OPTIONS = os.getenv "LSAN_OPTIONS", DGRUN_STDLIB = os.getenv "DGRUN_STDLIB",
+        DGRUN_EXCHANGES = os.getenv "DGRUN_EXCHANGES" }
     for name, value in pairs(more or {}) do
         env[name] = value
     end
