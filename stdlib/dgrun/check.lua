@@ -57,23 +57,34 @@ function M.known(name, known, what, code)
     }
 end
 
----Checks a table of options against {name = "string", other = "integer?"}.
----@param opts table
----@param spec table<string, string> a type, with ? when it may be absent
----@param op string for messages: "git.checkout"
----@return table opts
-function M.options(opts, spec, op)
-    if type(opts) ~= "table" then
-        err.raise {
-            code = "input.invalid", op = op,
-            msg = ("%s takes a table of options, not %s"):format(op, type(opts)),
-        }
+local function split(kind)
+    return kind:match("^(%a+)(%??)$")
+end
+
+---The quick look: options are checked at every call, and nearly always right.
+local function all_fit(opts, spec)
+    for name in pairs(opts) do
+        if spec[name] == nil then
+            return false
+        end
     end
+    for name, wanted_kind in pairs(spec) do
+        local kind, optional = split(wanted_kind)
+        local value = opts[name]
+        if value == nil and optional == "" or value ~= nil and not types[kind](value) then
+            return false
+        end
+    end
+    return true
+end
+
+---Raises for the first option, by name, that is wrong.
+local function explain(opts, spec, op)
     for name in pairs(opts) do
         M.known(name, spec, op .. " has no option", "input.unknown_option")
     end
     for _, name in ipairs(names_of(spec)) do
-        local kind, optional = spec[name]:match("^(%a+)(%??)$")
+        local kind, optional = split(spec[name])
         local value = opts[name]
         if value == nil and optional == "" then
             err.raise {
@@ -87,6 +98,23 @@ function M.options(opts, spec, op)
                     wanted[kind] or "a " .. kind, type(value)),
             }
         end
+    end
+end
+
+---Checks a table of options against {name = "string", other = "integer?"}.
+---@param opts table
+---@param spec table<string, string> a type, with ? when it may be absent
+---@param op string for messages: "git.checkout"
+---@return table opts
+function M.options(opts, spec, op)
+    if type(opts) ~= "table" then
+        err.raise {
+            code = "input.invalid", op = op,
+            msg = ("%s takes a table of options, not %s"):format(op, type(opts)),
+        }
+    end
+    if not all_fit(opts, spec) then
+        explain(opts, spec, op)
     end
     return opts
 end
