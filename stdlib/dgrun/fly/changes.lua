@@ -109,14 +109,6 @@ local function moves(machine, new)
         or (wanted ~= nil and wanted ~= now)
 end
 
----A machine on a host that is gone shows what it had under another name.
-local function with_config(machine)
-    if type(machine.config) ~= "table" and type(machine.incomplete_config) == "table" then
-        machine.config = machine.incomplete_config
-    end
-    return machine
-end
-
 ---A blue machine whose green one serves already: a deploy was ended before it was gone.
 local function was_replaced(machine)
     local metadata = machine.config.metadata or {}
@@ -158,7 +150,7 @@ function M.find(config, wanted, all)
         return machine
     end
     for _, machine in ipairs(all) do
-        if machines.is_managed(with_config(machine)) then
+        if machines.is_managed(machine) then
             local group = machines.group(machine)
             if not groups[group] or was_replaced(machine) then
                 table.insert(changes.destroy, { group = group, machine = machine })

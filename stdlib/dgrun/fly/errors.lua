@@ -25,9 +25,10 @@ local hints = {
 local function message_of(answer)
     local ok, body = pcall(json.decode, answer.text)
     if ok and type(body) == "table" then
-        local text = body.message or body.error
-        if type(text) == "string" and text ~= "" then
-            return text, body.status
+        for _, text in ipairs { body.message or false, body.error or false } do
+            if type(text) == "string" and text ~= "" then
+                return text, body.status
+            end
         end
     end
     local text = answer.text:gsub("%s+", " "):sub(1, 200)

@@ -68,7 +68,7 @@ end
 ---@param seconds number for each of the waits
 function M.wait(app, machine, seconds)
     local time = require "host.time"
-    local look = refuse_hopeless(app, (machine.events[1] or { timestamp = 0 }).timestamp)
+    local look = refuse_hopeless(app, ((machine.events or {})[1] or { timestamp = 0 }).timestamp)
     machines.wait(app, machine.id, { state = "started", seconds = seconds,
         instance_id = machine.instance_id, look = look })
 

@@ -66,6 +66,10 @@ end
 ---@return string
 function M.of_machine(machine)
     local ref = machine.image_ref
+    if not ref or not ref.repository then
+        -- On a host that does not answer, only what was asked for is known.
+        return machine.config and machine.config.image or "unknown"
+    end
     return M.format { registry = ref.registry, repository = ref.repository, tag = ref.tag,
         digest = ref.digest }
 end

@@ -1,6 +1,7 @@
 -- Machines of an app, a call each: machines-api.md section 6.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.err"
+local json = require "dgrun.json"
 local retry = require "dgrun.fly.retry"
 local task = require "dgrun.task"
 
@@ -30,9 +31,32 @@ function M.app(app)
 end
 
 ---@param app string
+---What is null counts as absent, as it does for Fly.
+local function without_nulls(t)
+    for name, value in pairs(t) do
+        if value == json.null then
+            t[name] = nil
+        end
+    end
+    return t
+end
+
+---A machine as the rest of the library reads it. One on a host that is gone shows what is known of
+---its configuration under another name.
+local function plain(machine)
+    without_nulls(machine)
+    local config = machine.config or machine.incomplete_config
+    machine.config = type(config) == "table" and without_nulls(config) or nil
+    return machine
+end
+
 ---@return table[] machines
 function M.list(app)
-    return api.machines("GET", path(app))
+    local list = api.machines("GET", path(app))
+    for _, machine in ipairs(list) do
+        plain(machine)
+    end
+    return list
 end
 
 ---@param with? {leases?: boolean}
@@ -40,7 +64,7 @@ end
 function M.get(app, id, with)
     local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true },
         query = with and with.leases and { include_leases = "true" } or nil })
-    return status ~= 404 and machine or nil
+    return status ~= 404 and plain(machine) or nil
 end
 
 ---The processes that run in a machine, with what they listen on.
@@ -96,7 +120,7 @@ end
 function M.create(app, body)
     local launch = mark(body)
     return retry.settled(function()
-        return api.machines("POST", path(app), { json = body, once = true })
+        return plain(api.machines("POST", path(app), { json = body, once = true }))
     end, function()
         for _, machine in ipairs(M.list(app)) do
             if is_marked(machine, launch) then
@@ -112,7 +136,8 @@ end
 function M.update(app, id, body, nonce)
     local launch = mark(body)
     return retry.settled(function()
-        return api.machines("POST", path(app, id), { json = body, nonce = nonce, once = true })
+        return plain(api.machines("POST", path(app, id),
+            { json = body, nonce = nonce, once = true }))
     end, function()
         local machine = M.get(app, id)
         return is_marked(machine, launch) and machine or nil

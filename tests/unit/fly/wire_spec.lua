@@ -119,6 +119,30 @@ describe("calls", function()
     end)
 end)
 
+describe("machines", function()
+    it("are read with nulls, and on hosts that are gone", function()
+        local list = { { id = "m1", state = "started", config = json.null, host_status = "unknown",
+            incomplete_config = { metadata = { fly_platform_version = "v2" }, env = json.null },
+            image_ref = json.null, events = json.null, checks = json.null } }
+        wire.with("fo1_a", always { body = json.encode(json.array(list)) }, function()
+            local machine = machines.list("web")[1]
+            assert.is_true(machines.is_managed(machine))
+            assert.equal("app", machines.group(machine))
+            assert.is_nil(machines.last_exit(machine))
+            assert.is_false(machines.is_cron(machine))
+            assert.equal("unknown", require("dgrun.fly.image").of_machine(machine))
+        end)
+    end)
+
+    it("tell errors with a null in them", function()
+        wire.with("fo1_a", always { status = 422, body = '{"message":null,"error":"why"}' },
+            function()
+                local _, e = pcall(machines.list, "web")
+                assert.equal("why", e.reason)
+            end)
+    end)
+end)
+
 local toml = 'app = "web"\nprimary_region = "ewr"\n[http_service]\ninternal_port = 8080\n'
 
 describe("a deploy", function()
