@@ -144,6 +144,8 @@ function M.find(config, wanted, all)
     local function configuration(group, existing)
         local machine = config_of.machine(config, group, existing)
         require("dgrun.fly.machine_config").set_image(config, machine, wanted.image)
+        -- Of a deploy that does not say its commit nobody shall think that it is the one before.
+        machine.metadata.dgrun_commit = nil
         for name, value in pairs(wanted.metadata) do
             machine.metadata[name] = value
         end

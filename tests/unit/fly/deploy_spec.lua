@@ -175,6 +175,23 @@ describe("fly.deploy", function()
         end)
     end)
 
+    it("forgets the commit of the deploy before, when it is not told its own", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir)
+            fly.register(image "a")
+            local function commit_after(commit)
+                local record = execute(function()
+                    return deploy { app = "web", config = path, image = image "a", ha = false,
+                        commit = commit }
+                end)
+                assert.equal("done", record.status, tostring(record.error))
+                return fly.get(record.value.machines[1]).config.metadata.dgrun_commit
+            end
+            assert.equal("abc", commit_after "abc")
+            assert.is_nil(commit_after(nil))
+        end)
+    end)
+
     it("names an app, an image or a strategy that is not there", function()
         fly_run.with(function(fly, execute)
             local path = config(fly.dir)
