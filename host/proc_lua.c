@@ -6,6 +6,7 @@
 #include "mem.h"
 #include "opt.h"
 #include "proc.h"
+#include "proc_lua.h"
 #include "task.h"
 
 static void check_env(lua_State *L, int index, const char *op)
@@ -205,6 +206,8 @@ int luaopen_host_proc(lua_State *L)
     static const luaL_Reg funcs[] = {
         {"run", l_run},
         {"spawn", l_proc_spawn},
+        {"self", proc_l_self},
+        {"export", proc_l_export},
         {NULL, NULL},
     };
     proc_child_open(L);

@@ -20,13 +20,20 @@ local M = {}
 ---@field effects dgrun.effect.record[]
 ---@field notes {step: dgrun.step?, text: string}[]
 ---@field facts {name: string, value: string}[] what the summary tells beside the effects
----@field status "running"|"done"|"failed"|"cancelled"
+---@field status "running"|"done"|"failed"|"cancelled"|"superseded"
 ---@field error? dgrun.err
+---@field attempt integer 1, and one more each time that it is resumed
+---@field past? dgrun.past what it did before it was interrupted
+---@field lease? dgrun.lease
 
 ---@class dgrun.run.options
 ---@field name string
 ---@field root string
 ---@field script? string
+---@field source? string text of the script
+---@field arguments? string[] of the command line
+---@field commit? string what the project's repository is at
+---@field past? dgrun.past
 ---@field input? table
 ---@field plan? boolean
 ---@field sandbox? boolean
@@ -57,9 +64,18 @@ local function new_id()
     return os.date("!%Y%m%d-%H%M%S-", math.floor(require("host.time").wall())) .. random
 end
 
+local function note_folder(r, dir)
+    if require("dgrun.store").opened(r) and not r.plan then
+        M.journal("run_note", { dir = dir })
+    end
+end
+
 local lazy = {
     dir = function(r)
-        return require "dgrun.check" (require("host.fs").temp_dir("dgrun-" .. r.id))
+        local dir = require "dgrun.check" (require("host.fs").temp_dir("dgrun-" .. r.id))
+        rawset(r, "dir", dir)
+        note_folder(r, dir)
+        return dir
     end,
 }
 
@@ -130,8 +146,75 @@ function M.journal(method, ...)
     end
     task.shield(function(...)
         local store = require("dgrun.store").current()
-        store[method](store, r, ...)
+        require("dgrun.store.journal")[method](store, r, ...)
     end, ...)
+end
+
+---Runs `f` to its end, whatever asks the run to stop meanwhile: a change, until it is known what
+---became of it. Who waits for the end of the run is told `what`.
+---@generic T
+---@param what string "the answer to POST /v1/apps/x/machines"
+---@param f fun(): T
+---@return T
+function M.finish(what, f, ...)
+    local r = state.current
+    local mark = { what = what }
+    if r then
+        r.unstoppable[mark] = true
+    end
+    local result = { pcall(task.shield, f, ...) }
+    if r then
+        r.unstoppable[mark] = nil
+    end
+    if not result[1] then
+        error(result[2], 0)
+    end
+    return unpack(result, 2)
+end
+
+---Was the current run asked to stop?
+---@return boolean
+function M.is_stopping()
+    return state.current ~= nil and state.current.stopping ~= nil
+end
+
+local function what_is_finished(r)
+    local list, seen = {}, {}
+    for mark in pairs(r.unstoppable) do
+        if not seen[mark.what] then
+            seen[mark.what] = true
+            list[#list + 1] = mark.what
+        end
+    end
+    table.sort(list)
+    return list
+end
+
+---Says what a run that was asked to stop still waits for.
+local function tell_delay(r)
+    local sleep, told = require("host.time").sleep, nil
+    while sleep(1) and r.child:status() == "running" do
+        local list = what_is_finished(r)
+        local text = #list > 0 and table.concat(list, ", ") or "its cleanup"
+        if text ~= told then
+            told = text
+            if r.observer and r.observer.stopping then
+                r.observer:stopping(text)
+            end
+        end
+    end
+end
+
+---Asks a run to stop at the next safe point: its waits end, what it is changing is finished.
+---@param r dgrun.run
+---@param e? dgrun.err why, when it is not a signal
+function M.stop(r, e)
+    if r.stopping == nil then
+        r.stopping = e or true
+        r.watcher = host_task.spawn(function() tell_delay(r) end,
+            { name = "stopping", daemon = true })
+    end
+    r.child:cancel()
 end
 
 ---A line of output of the current step, such as a child's.
@@ -241,44 +324,81 @@ local function close(r)
     end)
 end
 
+local function new_run(opts)
+    local time = require "host.time"
+    local past = opts.past
+    return setmetatable({
+        id = past and past.run.id or new_id(), name = opts.name, script = opts.script,
+        root = opts.root, source = opts.source, arguments = opts.arguments, commit = opts.commit,
+        input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
+        journal = opts.journal, observer = opts.observer, past = past,
+        attempt = past and past.run.attempt + 1 or 1,
+        steps = {}, names = {}, effects = {}, notes = {}, facts = {}, unstoppable = {},
+        status = "running", started = time.now(), started_at = time.wall(),
+    }, {
+        __index = function(self, key)
+            local make = lazy[key]
+            return make and make(self)
+        end,
+    })
+end
+
+---Runs `fn` in a task of its own, which can be asked to stop, to its end.
+local function carry_out(r, fn)
+    r.child = host_task.spawn(function()
+        return unpack { xpcall(task.scope, M.explained, function()
+            local good, value = xpcall(fn, M.explained, r)
+            if not good then
+                error(value, 0)
+            end
+            return value
+        end) }
+    end, { name = "run" })
+    local finished, ok, result = r.child:join()
+    if not finished and r.child:status() == "running" then
+        M.stop(r)
+        finished, ok, result = task.shield(r.child.join, r.child)
+    end
+    if r.watcher then
+        r.watcher:cancel()
+        task.shield(r.watcher.join, r.watcher)
+    end
+    if not finished then
+        return false, ok
+    end
+    return ok, result
+end
+
+local function conclude(r, ok, result)
+    if ok then
+        r.status, r.result = "done", result
+        return
+    end
+    local reason = r.stopping
+    if err.is_object(reason) and err.is(result, "cancelled") then
+        reason.step, result = reason.step or result.step, reason
+    end
+    r.error = result
+    r.status = err.is(result, "cancelled") and "cancelled"
+        or err.is(result, "run.superseded") and "superseded" or "failed"
+end
+
 ---Runs `fn` as a run. Does not raise: the outcome stands in the returned run.
 ---@param opts dgrun.run.options
 ---@param fn fun(run: dgrun.run): any
 ---@return dgrun.run
 function M.execute(opts, fn)
-    local time = require "host.time"
-    local outer = state.current
-    local r = setmetatable({
-        id = new_id(), name = opts.name, script = opts.script, root = opts.root,
-        input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
-        journal = opts.journal, observer = opts.observer,
-        steps = {}, names = {}, effects = {}, notes = {}, facts = {}, status = "running",
-        started = time.now(), started_at = time.wall(),
-    }, {
-        __index = function(self, key)
-            local make = lazy[key]
-            if make then
-                local value = make(self)
-                rawset(self, key, value)
-                return value
-            end
-        end,
-    })
+    local process = require "dgrun.process"
+    local outer, outer_id = state.current, os.getenv(process.VARIABLE)
+    local r = new_run(opts)
     state.current = r
-    local ok, result = xpcall(task.scope, M.explained, function()
-        local good, value = xpcall(fn, M.explained, r)
-        if not good then
-            error(value, 0)
-        end
-        return value
-    end)
-    r.seconds = time.now() - r.started
-    if ok then
-        r.status, r.result = "done", result
-    else
-        r.status = err.is(result, "cancelled") and "cancelled" or "failed"
-        r.error = result
+    require("host.proc").export(process.VARIABLE, r.id)
+    if r.past then
+        require("dgrun.store").adopt(r, r.past.store)
     end
+    local ok, result = carry_out(r, fn)
+    r.seconds = require("host.time").now() - r.started
+    conclude(r, ok, result)
     if require("dgrun.store").opened(r) then
         local written, e = pcall(M.journal, "run_end")
         if not written and ok then
@@ -286,6 +406,7 @@ function M.execute(opts, fn)
         end
     end
     close(r)
+    require("host.proc").export(process.VARIABLE, outer_id)
     state.current = outer
     return r
 end

@@ -80,4 +80,13 @@ function child:close_stdin() end
 ---@return integer
 function child:pid() end
 
+---This process; its pid means something only within its namespace.
+---@return {pid: integer, namespace: integer}
+function proc.self() end
+
+---Sets a variable of the environment that children inherit; nil removes it.
+---@param name string
+---@param value? string
+function proc.export(name, value) end
+
 return proc

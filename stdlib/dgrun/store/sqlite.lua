@@ -1,0 +1,102 @@
+-- A store in one file, .dgrun/state.db: in WAL mode, every statement durable before it returns.
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+local schema = require "dgrun.store.schema"
+
+local M = {}
+
+---@class dgrun.store.sqlite: dgrun.store.backend
+local Sqlite = {}
+Sqlite.__index = Sqlite
+
+local words = {
+    now = "((julianday('now') - 2440587.5) * 86400.0)",
+    serial = "INTEGER PRIMARY KEY AUTOINCREMENT",
+}
+
+local translated = setmetatable({}, { __index = function(known, sql)
+    known[sql] = sql:gsub("@(%l+)", function(name) return words[name] or name end)
+    return known[sql]
+end })
+
+---@param sql string with `?` for its values, `@name` for a table, `@now` for the store's clock
+---@param values? any[]
+---@return table<string, any>[] rows NULL is absent
+function Sqlite:query(sql, values)
+    if not self.db then
+        return {}
+    end
+    local rows, e = self.db:query(translated[sql], values or {})
+    if not rows and not err.is(e, "cancelled") then
+        e.hint = e.hint or err.is(e, "sqlite.busy")
+            and "Another process has been writing to it for 10 s." or nil
+    end
+    return check(rows, e)
+end
+
+function Sqlite:close()
+    if self.db then
+        self.db:close()
+        self.db = nil
+    end
+end
+
+local function version_of(self)
+    return tonumber(self:query("PRAGMA user_version")[1].user_version)
+end
+
+---A file that was only begun has no tables yet, one of an earlier dgrun lacks columns: for a plan,
+---which changes nothing, both read as empty.
+local function look_into(self)
+    local version = version_of(self)
+    schema.refuse_newer(version, self.place)
+    if version < schema.version then
+        self:close()
+    end
+end
+
+local function prepare(self)
+    for _, pragma in ipairs { "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON" } do
+        self:query("PRAGMA " .. pragma)
+    end
+    schema.refuse_newer(version_of(self), self.place)
+    if version_of(self) == schema.version then
+        return
+    end
+    -- Another process may have come first: asked again inside of the transaction.
+    self:query "BEGIN IMMEDIATE"
+    for version = version_of(self) + 1, schema.version do
+        for _, statement in ipairs(schema.versions[version]) do
+            self:query(statement)
+        end
+        self:query("PRAGMA user_version = " .. version)
+    end
+    self:query "COMMIT"
+end
+
+---@param path string
+---@param opts {read_only: boolean} read only: nothing is created
+---@return dgrun.store.sqlite
+function M.open(path, opts)
+    local fs = require "host.fs"
+    local self = setmetatable({ place = path, read_only = opts.read_only }, Sqlite)
+    if opts.read_only then
+        if not fs.exists(path) then
+            return self
+        end
+    else
+        -- Made here and empty, so that it is private from its first moment.
+        check(fs.append(path, ""))
+    end
+    self.db = check(require("host.sqlite").open(path, {
+        read_only = opts.read_only, create = not opts.read_only,
+    }))
+    local ok, e = pcall(opts.read_only and look_into or prepare, self)
+    if not ok then
+        self:close()
+        error(e, 0)
+    end
+    return self
+end
+
+return M

@@ -1,0 +1,150 @@
+-- Who holds a group and who waits for it. A ticket is a row; the holder of a group is the one whose
+-- row says so, and a unique index lets there be one. Taken and renewed by compare-and-set in single
+-- statements, by the clock of the store; who does not renew is removed by whoever waits.
+local err = require "dgrun.err"
+local process = require "dgrun.process"
+local rows = require "dgrun.store.rows"
+
+local M = {}
+
+local UNIQUE_VIOLATION = "23505"
+
+---Seconds for which a ticket counts after its run was heard of last.
+M.ttl = 30
+
+---@class dgrun.store.ticket
+---@field ticket integer
+---@field name string of the group
+---@field run string
+---@field state "waiting"|"holding"
+---@field who? string
+---@field host? string
+---@field machine? string
+---@field pid? integer
+---@field process? string
+---@field reason? string what the run is
+---@field queued number
+---@field since? number when it began to hold
+---@field left number seconds until it expires
+---@field superseded_by? string a run
+---@field script? string
+---@field step? string the one it is at
+
+---Draws the number of a run in the queue of a group. A run has one.
+---@param store dgrun.store
+---@param of {name: string, run: string, reason: string}
+---@return integer ticket
+function M.draw(store, of)
+    local own = process.own()
+    rows.insert(store, "@tickets", {
+        name = of.name, run = of.run, state = "waiting", who = own.who, host = own.host,
+        machine = own.machine, pid = own.pid, process = own.process, reason = of.reason,
+        queued = 0, expires = 0,
+    }, { tail = "ON CONFLICT (run) DO NOTHING" })
+    -- By the store's clock, like all that is compared with it.
+    return store:query([[UPDATE @tickets SET queued = @now, expires = @now + ?
+        WHERE run = ? RETURNING ticket]], { M.ttl, of.run })[1].ticket
+end
+
+---Everybody with a ticket for a group, the holder first, then those who wait, in their order.
+---@param name? string of the group; all groups when absent
+---@return dgrun.store.ticket[]
+function M.list(store, name)
+    return store:query(([[SELECT t.ticket, t.name, t.run, t.state, t.who, t.host, t.machine,
+            t.pid, t.process, t.reason, t.queued, t.since, t.superseded_by,
+            t.expires - @now AS "left", r.name AS script,
+            (SELECT s.name FROM @steps s WHERE s.run = t.run AND s.status = 'running'
+                ORDER BY s.seq DESC LIMIT 1) AS step
+        FROM @tickets t LEFT JOIN @runs r ON r.id = t.run %s
+        ORDER BY t.name, t.state, t.ticket]]):format(name and "WHERE t.name = ?" or ""),
+        name and { name } or {})
+end
+
+---@return {name: string, who?: string, host?: string, reason: string, since: number}?
+function M.hold_of(store, name)
+    return store:query("SELECT * FROM @holds WHERE name = ?", { name })[1]
+end
+
+---Takes the group, if nobody has it, nobody came before and nobody froze it.
+---@param ticket integer
+---@param name string
+---@return boolean
+function M.take(store, ticket, name)
+    local ok, taken = pcall(store.query, store, [[UPDATE @tickets SET state = 'holding', since = @now,
+            expires = @now + ?
+        WHERE ticket = ? AND (state = 'holding' OR superseded_by IS NULL
+            AND NOT EXISTS (SELECT 1 FROM @tickets h WHERE h.name = ?
+                AND (h.state = 'holding' OR h.ticket < ?))
+            AND NOT EXISTS (SELECT 1 FROM @holds f WHERE f.name = ?))
+        RETURNING ticket]], { M.ttl, ticket, name, ticket, name })
+    if not ok and (err.is(taken, "sqlite.constraint") or taken.sqlstate == UNIQUE_VIOLATION) then
+        return false -- another one took it in the same moment
+    elseif not ok then
+        err.raise(taken)
+    end
+    return taken[1] ~= nil
+end
+
+---Says that the run of a ticket still lives.
+---@param ticket integer
+---@return {superseded_by?: string}? # nil: the ticket is gone
+function M.renew(store, ticket)
+    return store:query([[UPDATE @tickets SET expires = @now + ? WHERE ticket = ?
+        RETURNING superseded_by]], { M.ttl, ticket })[1]
+end
+
+---Tells all who came before that they are not wanted any more.
+---@param ticket integer
+---@param name string
+---@param run string the one that says so
+function M.supersede(store, ticket, name, run)
+    store:query([[UPDATE @tickets SET superseded_by = ?
+        WHERE name = ? AND ticket < ? AND superseded_by IS NULL]], { run, name, ticket })
+end
+
+---Removes a ticket whose time is over, or that was of a process which has ended: unless it was
+---renewed since it was seen.
+---@param seen dgrun.store.ticket
+---@param ended boolean the process is known to have ended
+---@return boolean
+function M.remove_dead(store, seen, ended)
+    local removed = store:query([[DELETE FROM @tickets WHERE ticket = ?
+        AND (expires <= @now OR ? = 1) RETURNING ticket]], { seen.ticket, ended and 1 or 0 })
+    return removed[1] ~= nil
+end
+
+---@param ticket integer
+function M.give_back(store, ticket)
+    store:query("DELETE FROM @tickets WHERE ticket = ?", { ticket })
+end
+
+---@param run string
+function M.forget_run(store, run)
+    store:query("DELETE FROM @tickets WHERE run = ?", { run })
+end
+
+---Freezes a group: nobody takes it until the hold is released. One that is there stays as it is.
+---@param name string
+---@param reason string
+---@return boolean # it was not there
+function M.hold(store, name, reason)
+    local own = process.own()
+    local made = rows.insert(store, "@holds", {
+        name = name, who = own.who, host = own.host, reason = reason,
+        since = require("host.time").wall(),
+    }, { tail = "ON CONFLICT (name) DO NOTHING RETURNING name" })
+    return made[1] ~= nil
+end
+
+---@param name string
+---@return boolean # there was one
+function M.release_hold(store, name)
+    return store:query("DELETE FROM @holds WHERE name = ? RETURNING name", { name })[1] ~= nil
+end
+
+---@return {name: string, who?: string, host?: string, reason: string, since: number}[]
+function M.holds(store)
+    return store:query "SELECT * FROM @holds ORDER BY name"
+end
+
+return M
