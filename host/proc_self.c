@@ -5,21 +5,28 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "err.h"
 #include "proc_lua.h"
 
-/* self() → {pid, namespace}: a pid means something only within its namespace, which the
-   number of its inode tells. pid_namespaces(7) */
+/* self() → {pid, namespace, user}: a pid means something only within its namespace, which
+   the number of its inode tells. pid_namespaces(7) */
 int proc_l_self(lua_State *L)
 {
     struct stat info = {0};
     (void)stat("/proc/self/ns/pid", &info); /* where it cannot be asked, all are one */
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushinteger(L, getpid());
     lua_setfield(L, -2, "pid");
     lua_pushnumber(L, (lua_Number)info.st_ino);
     lua_setfield(L, -2, "namespace");
+    uv_passwd_t user;
+    if (uv_os_get_passwd(&user) == 0) {
+        lua_pushstring(L, user.username);
+        lua_setfield(L, -2, "user");
+        uv_os_free_passwd(&user);
+    }
     return 1;
 }
 

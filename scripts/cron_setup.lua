@@ -10,6 +10,10 @@ return dg.pipeline {
         },
         ref = { default = "main", help = "git ref that holds their fly.cron*.toml" },
     },
+    -- Not while a deploy of the same app goes on.
+    concurrency = {
+        group = function(input) return environments[input.environment].app end,
+    },
 
     run = function(input)
         local env = environments[input.environment]

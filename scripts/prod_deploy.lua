@@ -11,6 +11,7 @@ return dg.pipeline {
             help = "deploy even if production runs a newer commit",
         },
     },
+    concurrency = { group = env.app, when_busy = "wait" },
 
     run = function(input)
         local source = dg.step("Checkout", function()

@@ -17,6 +17,7 @@ return dg.pipeline {
             help = "deploy even if staging runs a newer commit",
         },
     },
+    concurrency = { group = env.app, when_busy = "supersede" },
 
     run = function(input)
         local source = dg.step("Checkout", function()

@@ -101,6 +101,9 @@ local function sync_one(opts, cron, all)
             end,
         }
     elseif changes_of.is_current(machine, wanted) then
+        if machine.state == "stopped" and not machines.was_started(machine) then
+            return cron_machine.arm(opts.app, machine)
+        end
         effect.note(("%s is as declared"):format(cron.name))
         return { id = machine.id }
     end

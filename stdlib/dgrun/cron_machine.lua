@@ -40,6 +40,25 @@ local function wait_for_tick(app, machine, when)
     return when["then"] == "interrupt"
 end
 
+---Starts a machine that was updated and then left stopped, as by a deploy that was killed: without
+---that its schedule does not go on.
+---@param app string
+---@param machine table as the API showed it
+---@return {id: string}
+function M.arm(app, machine)
+    return effect.write {
+        kind = "fly.machine.start", target = app .. "/" .. machine.name, name = "machine",
+        summary = ("start the cron machine %s, which was not since its update"):format(
+            machine.name),
+        apply = function()
+            leases.with(app, { machine.id }, function(nonces)
+                machines.start(app, machine.id, nonces[machine.id])
+            end)
+            return { id = machine.id }
+        end,
+    }
+end
+
 ---@param app string
 ---@param machine table as the API showed it
 ---@param to {config: table, version?: integer, when_running?: dgrun.cron.when_running}

@@ -15,6 +15,8 @@ local M = {}
 ---@field before? any the state it finds, nil when it creates; sealed values are shown by name
 ---@field after? any the state it leaves, nil when it destroys
 ---@field name? string what the result is called in messages of a plan
+---@field once? string for a change that cannot be seen afterwards: when this run has made it for
+---  this key already, in an earlier attempt, it is not made again
 ---@field apply fun(): any makes the change
 
 ---@class dgrun.effect.record
@@ -26,12 +28,12 @@ local M = {}
 ---@field seq integer
 ---@field step? dgrun.step
 ---@field action "create"|"update"|"destroy"|"run"
----@field status "planned"|"intent"|"done"|"failed"
+---@field status "planned"|"intent"|"done"|"failed"|"interrupted"
 ---@field error? dgrun.err
 
 local spec = {
     kind = "string", target = "string", summary = "string", before = "any?", after = "any?",
-    name = "string?", apply = "function",
+    name = "string?", once = "string?", apply = "function",
 }
 
 local destroying = { destroy = true, delete = true, remove = true, unset = true }
@@ -76,11 +78,11 @@ local function new_record(e)
     local r = run.current()
     local record = {
         kind = e.kind, target = e.target, summary = e.summary, before = e.before, after = e.after,
-        action = M.action(e), step = run.current_step(),
+        action = M.action(e), step = run.current_step(), once = e.once,
     }
     if r then
-        record.seq = #r.effects + 1
-        r.effects[record.seq] = record
+        r.effects[#r.effects + 1] = record
+        record.seq = (r.past and r.past.effect_seq or 0) + #r.effects
     end
     return record
 end
@@ -98,7 +100,8 @@ local function apply(record, fn)
         return fn()
     end)
     record.finished = require("host.time").now()
-    record.status = ok and "done" or "failed"
+    record.status = ok and "done"
+        or (record.began and err.is(result, "cancelled") and "interrupted" or "failed")
     if ok then
         record.result = require("dgrun.snapshot").lenient(result)
     else
@@ -118,12 +121,18 @@ end
 function M.write(e)
     check.options(e, spec, "effect.write")
     run.refuse_declaring(e.summary)
+    local current = run.current()
+    local earlier = e.once and current and require("dgrun.replay").done(current, e)
+    if earlier then
+        M.note(("%s: done before"):format(e.summary))
+        return earlier.result
+    end
     local record = new_record(e)
     if M.planning() then
         record.status = "planned"
         run.emit("effect_planned", record)
         return unknown.new(e.name or e.kind)
-    elseif not run.current() then
+    elseif not current then
         return e.apply()
     end
     return apply(record, e.apply)

@@ -92,6 +92,17 @@ local function export(git_dir, commit)
     return dest
 end
 
+---Puts a commit's files where an earlier attempt of the run had them.
+---@param of {git_dir: string, commit: string}
+---@return string # the folder
+function M.restore(of)
+    local git_dir = of.git_dir
+    if not require("host.fs").exists(git_dir) then
+        git_dir = check(host.info { dir = "." }).git_dir -- on another computer
+    end
+    return export(git_dir, of.commit)
+end
+
 ---Finds the commit that a ref names and puts its files into a clean folder of the run. The
 ---repository's own index and working tree are not touched.
 ---@param opts {ref: string, dir: string?, remote: string?} dir: the repository, default "."
@@ -103,9 +114,12 @@ function M.checkout(opts)
     local info = check(host.info { dir = dir })
     local commit = check(host.log { dir = dir, to = found.commit, limit = 1 })[1]
     note_difference(dir, opts.ref, found, remote)
+    local folder = export(info.git_dir, found.commit)
+    require("dgrun.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,
+        commit = found.commit }
     return {
         commit = found.commit, ref = opts.ref, kind = found.kind, subject = commit.subject,
-        author = commit.author, time = commit.time, dir = export(info.git_dir, found.commit),
+        author = commit.author, time = commit.time, dir = folder,
     }
 end
 

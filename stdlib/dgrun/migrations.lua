@@ -239,7 +239,7 @@ function M.upgrade(opts)
         before = { revision = #current > 0 and table.concat(current, ", ") or "none" },
         apply = function()
             -- Never stopped in the middle: a cancel waits until the migrations are through.
-            return require("dgrun.task").shield(function()
+            return run.finish("the migrations, which are never stopped in the middle", function()
                 local exit, lines = run_alembic(opts, target)
                 return judge(opts, pending, exit, lines)
             end)

@@ -12,14 +12,22 @@ local M = {}
 ---@field required? boolean
 ---@field help? string one line
 
+---@class dgrun.pipeline.concurrency
+---@field group string|fun(input: table): string of all runs of a group only one goes on at a time:
+---  the app, mostly
+---@field when_busy? "wait"|"supersede"|"fail" wait in turn (the default); stop those before at
+---  their next safe point and take over; or fail at once
+
 ---@class dgrun.pipeline.declaration
 ---@field description string one line
 ---@field inputs? table<string, dgrun.pipeline.input>
+---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
 
 ---@class dgrun.pipeline
 ---@field description string
 ---@field inputs dgrun.pipeline.input[] by name, each with its `name` and `type`
+---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
 local Pipeline = { __name = "dgrun.pipeline" }
 Pipeline.__index = Pipeline
@@ -106,12 +114,47 @@ local function checked_input(name, declared)
     return input
 end
 
+local ways = { wait = true, supersede = true, fail = true }
+
+local function check_group(group)
+    if type(group) ~= "string" or group == "" or #group > 200 or group:find("%c") then
+        refuse("the group of concurrency is 1 to 200 printable characters, such as env.app")
+    end
+end
+
+local function checked_concurrency(declared)
+    if not declared then
+        return nil
+    end
+    local op = "dg.pipeline: concurrency"
+    check.options(declared, { group = "any", when_busy = "string?" }, op)
+    local when_busy = declared.when_busy or "wait"
+    check.known(when_busy, ways, op .. " has no way", "pipeline.invalid")
+    if type(declared.group) ~= "function" then
+        check_group(declared.group)
+    end
+    return { group = declared.group, when_busy = when_busy }
+end
+
+---The group of a run with these inputs.
+---@param p dgrun.pipeline
+---@param input table
+---@return string
+function M.group(p, input)
+    local group = p.concurrency.group
+    if type(group) == "function" then
+        group = group(input)
+        check_group(group)
+    end
+    return group
+end
+
 ---Declares a pipeline; a pipeline file returns the result.
 ---@param declaration dgrun.pipeline.declaration
 ---@return dgrun.pipeline
 function M.new(declaration)
-    check.options(declaration, { description = "string", inputs = "table?", run = "function" },
-        "dg.pipeline")
+    check.options(declaration, { description = "string", inputs = "table?", run = "function",
+        concurrency = "table?" }, "dg.pipeline")
     local inputs = {}
     for name, declared in pairs(declaration.inputs or {}) do
         inputs[#inputs + 1] = checked_input(name, declared)
@@ -125,6 +168,7 @@ function M.new(declaration)
     end)
     return setmetatable({
         description = declaration.description, inputs = inputs, run = declaration.run,
+        concurrency = checked_concurrency(declaration.concurrency),
     }, Pipeline)
 end
 

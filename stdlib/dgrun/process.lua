@@ -33,12 +33,13 @@ local function stat_of(pid)
 end
 
 local function who()
-    for _, name in ipairs { "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "SUDO_USER", "USER", "LOGNAME" } do
+    for _, name in ipairs { "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "SUDO_USER" } do
         local value = os.getenv(name)
         if value and value ~= "" then
             return value
         end
     end
+    return proc.self().user
 end
 
 local own

@@ -32,7 +32,6 @@ local M = {}
 ---@field script? string
 ---@field source? string text of the script
 ---@field arguments? string[] of the command line
----@field commit? string what the project's repository is at
 ---@field past? dgrun.past
 ---@field input? table
 ---@field plan? boolean
@@ -329,7 +328,7 @@ local function new_run(opts)
     local past = opts.past
     return setmetatable({
         id = past and past.run.id or new_id(), name = opts.name, script = opts.script,
-        root = opts.root, source = opts.source, arguments = opts.arguments, commit = opts.commit,
+        root = opts.root, source = opts.source, arguments = opts.arguments,
         input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
         journal = opts.journal, observer = opts.observer, past = past,
         attempt = past and past.run.attempt + 1 or 1,

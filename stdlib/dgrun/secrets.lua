@@ -39,12 +39,8 @@ function M.version(app)
 end
 
 local function fingerprint_key()
-    local key = store.kv_get "secrets.key"
-    if not key then
-        key = check(require("host.digest").random_key())
-        store.kv_put("secrets.key", key)
-    end
-    return key
+    return store.kv_get "secrets.key"
+        or store.kv_add("secrets.key", check(require("host.digest").random_key()))
 end
 
 local function known_as(app, name)

@@ -33,6 +33,34 @@ local function check_step(r, name, fn)
     end
 end
 
+---What an earlier attempt of this run returned from the step; false where it has to run (again).
+local function replayed(r, name)
+    local row = r.past and r.past.steps[name]
+    if not row or row.status ~= "done" then
+        return false
+    end
+    local replay = require "dgrun.replay"
+    local ok, value = replay.result(r, row)
+    if not ok then
+        require("dgrun.effect").note(("step %s runs again: %s"):format(name, value.msg or value))
+        return false
+    end
+    local step = { name = name, seq = row.seq, status = "done", started = 0, finished = 0, run = r,
+        result = value, replayed = true }
+    r.steps[#r.steps + 1], r.names[name] = step, step
+    run.emit("step_replayed", step)
+    return true, value
+end
+
+local function next_seq(r, name)
+    local row = r.past and r.past.steps[name]
+    if row then
+        return row.seq
+    end
+    r.step_seq = (r.step_seq or (r.past and r.past.step_seq) or 0) + 1
+    return r.step_seq
+end
+
 local function step_result(step, value)
     if value == nil then
         return nil
@@ -50,7 +78,7 @@ local function step_result(step, value)
             hint = "Return plain data: strings, numbers, booleans, lists and tables of these.",
         }
     end
-    return copy
+    return require("dgrun.replay").portable(step.run, copy)
 end
 
 local function end_step(step, status, e)
@@ -72,16 +100,21 @@ function M.run(name, fn)
         return (fn())
     end
     task.checkpoint()
+    local done, value = replayed(r, name)
+    if done then
+        return value
+    end
     local now = require("host.time").now()
-    local step = { name = name, seq = #r.steps + 1, status = "running", started = now, run = r }
-    r.steps[step.seq], r.names[name] = step, step
+    local step = { name = name, seq = next_seq(r, name), status = "running", started = now,
+        run = r }
+    r.steps[#r.steps + 1], r.names[name] = step, step
     local outer = run.enter_step(step)
     run.journal("step_start", step)
     run.emit("step_started", step)
     local ok, result = xpcall(function()
-        local value = fn()
-        step.result = step_result(step, value)
-        return value
+        local returned = fn()
+        step.result = step_result(step, returned)
+        return returned
     end, run.explained)
     run.enter_step(outer)
     if ok then

@@ -143,12 +143,17 @@ function M.opened(r)
     return of_run[r] ~= nil and of_run[r].store ~= nil
 end
 
+---@return boolean # is this run in the journal?
+function M.known(r)
+    return of_run[r] ~= nil and not r.plan and r.journal ~= false
+end
+
 ---Closes the store of a run that has ended.
 function M.release(r)
     if M.opened(r) then
         of_run[r].store:close()
+        of_run[r].store = nil
     end
-    of_run[r] = nil
 end
 
 ---A value kept from an earlier run; nil when there is none.

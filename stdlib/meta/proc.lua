@@ -81,7 +81,7 @@ function child:close_stdin() end
 function child:pid() end
 
 ---This process; its pid means something only within its namespace.
----@return {pid: integer, namespace: integer}
+---@return {pid: integer, namespace: integer, user?: string}
 function proc.self() end
 
 ---Sets a variable of the environment that children inherit; nil removes it.

@@ -19,11 +19,21 @@ describe("the declaration of a pipeline", function()
         assert.equal("Did you mean 'description'?", e.hint)
     end)
 
-    it("does not accept concurrency before there is any", function()
-        local e = caught(pipeline.new, {
-            description = "x", run = print, concurrency = { group = "a" },
-        })
-        assert.equal("input.unknown_option", e.code)
+    it("has a group of which one run goes on at a time", function()
+        local function concurrency(value)
+            return pipeline.new { description = "x", run = print, concurrency = value,
+                inputs = { env = {} } }
+        end
+        local p = concurrency { group = "a" }
+        assert.same({ group = "a", when_busy = "wait" }, p.concurrency)
+        assert.equal("a", pipeline.group(p, {}))
+        p = concurrency { group = function(input) return "app-" .. input.env end,
+            when_busy = "fail" }
+        assert.equal("app-prod", pipeline.group(p, { env = "prod" }))
+        assert.equal("Did you mean 'supersede'?",
+            caught(concurrency, { group = "a", when_busy = "superseed" }).hint)
+        assert.equal("pipeline.invalid", caught(concurrency, { group = "" }).code)
+        assert.equal("input.unknown_option", caught(concurrency, { grp = "a" }).code)
     end)
 
     it("refuses an unknown key or type of an input", function()

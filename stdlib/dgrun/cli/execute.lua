@@ -94,6 +94,31 @@ local function again(arguments, plan)
     return table.concat(parts, " ")
 end
 
+---What a run is, for those who wait for it.
+local function reason_of(r)
+    local inputs = require("dgrun.ui.plain").inputs(r.input)
+    local text = inputs == "" and r.name or ("%s %s"):format(r.name, inputs)
+    local server, repository, id = os.getenv "GITHUB_SERVER_URL", os.getenv "GITHUB_REPOSITORY",
+        os.getenv "GITHUB_RUN_ID"
+    if server and repository and id then
+        text = ("%s, %s/%s/actions/runs/%s"):format(text, server, repository, id)
+    end
+    return text
+end
+
+---The local Fly of a project is another world than the real one.
+local function take_group(r, pipeline)
+    local concurrency = pipeline.concurrency
+    if not concurrency or r.plan then
+        return
+    end
+    local group = require("dgrun.pipeline").group(pipeline, r.input)
+    require("dgrun.lease").take(r, {
+        name = r.sandbox and "sandbox/" .. group or group,
+        when_busy = concurrency.when_busy, reason = reason_of(r),
+    })
+end
+
 local function report(r, arguments, quiet)
     local ui = require "dgrun.ui.plain"
     if r.status == "done" then
@@ -108,7 +133,10 @@ local function report(r, arguments, quiet)
     facts(r)
     ui.failure(r, {
         signal = require("host.task").signal(), trace = arguments.trace,
-        again = again(arguments, r.plan),
+        again = r.status == "cancelled" and require("dgrun.store").known(r)
+            and "Go on where it stopped: dgrun resume " .. r.id
+            or (r.plan and "" or "Run it again (what is done is not done twice): ")
+                .. again(arguments, r.plan),
     })
     return require("dgrun.cli").status(r.error)
 end
@@ -143,7 +171,7 @@ local function run_returned(value, r, arguments)
 end
 
 ---@param arguments dgrun.cli.arguments
----@param opts? {plan?: boolean}
+---@param opts? {plan?: boolean, past?: dgrun.past}
 ---@return integer # exit status
 function M.run(arguments, opts)
     local plan = opts and opts.plan or false
@@ -156,20 +184,24 @@ function M.run(arguments, opts)
     local quiet = pipeline == nil
     local r = require("dgrun.run").execute({
         name = script.name, script = script.path, root = script.root, input = input, plan = plan,
-        sandbox = arguments.sandbox,
+        sandbox = arguments.sandbox, source = script.text, arguments = arguments.rest,
+        past = opts and opts.past,
         observer = plan and ui.quiet() or ui.observer(),
     }, function(r)
         if pipeline then
             require("dgrun.environment").resolve_all()
+        end
+        if pipeline and not plan then
+            ui.title(r)
+        end
+        if pipeline then
+            take_group(r, pipeline)
         end
         if arguments.sandbox then
             use_sandbox(script, r)
         end
         if not pipeline then
             return run_returned(script.chunk(unpack(arguments.rest)), r, arguments)
-        end
-        if not plan then
-            ui.title(r)
         end
         return pipeline.run(input)
     end)

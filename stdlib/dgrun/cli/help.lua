@@ -10,6 +10,10 @@ dgrun runs deploy pipelines written in Lua.
   dgrun plan NAME|FILE [--input …]    what would it do? Nothing is changed
   dgrun list                          the scripts here, with their inputs
   dgrun help [NAME]                   this text; or a script and its inputs
+  dgrun history                       the runs so far
+  dgrun show [RUN]                    one run, step by step; the last one
+  dgrun resume [RUN]                  go on with a run that was interrupted; the last one
+  dgrun lock list|hold|release        who holds which group; freeze one, with a reason
   dgrun sandbox [--port N]            serve a local Fly until interrupted
   dgrun -e 'CODE' [argument …]        run a line of Lua
   dgrun version
@@ -20,7 +24,10 @@ Options, before or after the word:
   -C DIR      work in this directory
   -h, --help  this text; behind a name, that script's
 
+Runs are kept in .dgrun/state.db, or in the PostgreSQL that DGRUN_STORE names.
+
 Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a check,
+4 the group is busy, frozen or lost, 5 superseded by a newer run,
 130 or 143 cancelled by SIGINT or SIGTERM.
 ]]
 
@@ -42,6 +49,39 @@ dgrun plan NAME|FILE [--input value …]
 
 Runs a script with every change blocked and lists the changes it would make: + create,
 ~ update, - destroy, ! run.
+]],
+    history = [[
+dgrun history [--limit N] [--script NAME] [--status STATUS] [--since 2d] [--here] [--json]
+
+The runs that the store knows, newest first: 20 unless --limit says otherwise.
+--status is one of running, waiting, done, failed, cancelled, killed, superseded.
+--here leaves out runs of other folders; --json prints one object a line.
+]],
+    show = [[
+dgrun show [RUN] [--json]
+
+What a run did: its steps with their times, its changes with before and after, its error.
+RUN is an id, or the beginning or the end of one. Without it: the last run.
+]],
+    resume = [[
+dgrun resume [RUN] [--force]
+
+Goes on with a run that was killed, cancelled or failed. Steps that were finished return what
+they returned; the one that was interrupted runs again: what is done already is found and left
+alone. Without RUN: the last interrupted one of this directory.
+
+It is refused when the repository or the script is not what the run began with; --force goes on
+all the same, and says which steps differ.
+]],
+    lock = [[
+dgrun lock list [--json]
+dgrun lock hold GROUP --reason TEXT
+dgrun lock release GROUP [--force]
+
+Runs of one group, such as those that deploy one app, go on one at a time. list tells who holds
+a group and who waits. hold freezes a group: no run begins until it is released. release ends
+that; with --force it takes the group away from the run that holds it, which then stops before
+its next change.
 ]],
     version = "dgrun version\n\nThe version of dgrun.\n",
 }

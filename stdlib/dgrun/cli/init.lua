@@ -5,7 +5,8 @@ local err = require "dgrun.err"
 local M = {}
 
 ---Command words, each a module dgrun.cli.WORD. They win over scripts of the same name.
-M.commands = { help = true, list = true, plan = true, sandbox = true, version = true }
+M.commands = { help = true, history = true, list = true, lock = true, plan = true, resume = true,
+    sandbox = true, show = true, version = true }
 
 -- What the person gave could not be right: a command line, a ref, a file that was written by hand.
 local bad_input = {
@@ -31,6 +32,10 @@ function M.status(e)
         return 2
     elseif err.is(e, "refused") or (e.code or ""):match("%.refused$") then
         return 3
+    elseif err.is(e, "lock") then
+        return 4
+    elseif err.is(e, "run.superseded") then
+        return 5
     elseif err.is(e, "cancelled") then
         local signal = require("host.task").signal()
         return signal and 128 + signal or 1

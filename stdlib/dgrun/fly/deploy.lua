@@ -9,6 +9,7 @@ local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
+local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run"
 local strategies = require "dgrun.fly.strategies"
@@ -145,7 +146,7 @@ local function release_command(deploy)
         return
     end
     effect.write {
-        kind = "fly.release_command.run", target = deploy.app,
+        kind = "fly.release_command.run", target = deploy.app, once = deploy.release.id,
         summary = ("run the release command: %s"):format(command),
         apply = function() return require("dgrun.fly.release_command").run(deploy) end,
     }
@@ -191,62 +192,6 @@ local function heads_of(opts, config)
     end
     local ok, heads = pcall(require("dgrun.migrations").heads, { dir = config.dir })
     return ok and heads or nil
-end
-
----What a rollback needs to know later stands with the release, under a key that flyctl ignores.
-local function definition_of(deploy)
-    local definition = config_of.copy(deploy.config.definition)
-    if deploy.commit or deploy.heads then
-        local array = require("dgrun.json").array
-        definition.dgrun = {
-            commit = deploy.commit, heads = deploy.heads and array(deploy.heads) or nil,
-            database = deploy.database_heads and array(deploy.database_heads) or nil,
-        }
-    end
-    return definition
-end
-
----The release record around the work: running, then complete or failed.
-local function as_release(deploy, changes)
-    deploy.release = effect.write {
-        kind = "fly.release.create", target = deploy.app, after = { image = deploy.image,
-            strategy = deploy.strategy_name },
-        summary = ("create a release of %s"):format(deploy.app), name = "release",
-        apply = function()
-            local release = releases.create(deploy.app, { image = image_of.tagged(deploy.image),
-                definition = definition_of(deploy), strategy = deploy.strategy_name })
-            releases.set_status(release.id, "running")
-            return { id = release.id, version = release.version }
-        end,
-    }
-    local ok, e = pcall(carry_out, deploy, changes)
-    if not deploy.plan then
-        local status = ok and "complete" or (err.is(e, "cancelled") and "interrupted" or "failed")
-        -- A final status that cannot be written does not undo what was deployed.
-        local noted = pcall(require("dgrun.task").shield, releases.set_status, deploy.release.id,
-            status, not ok and tostring(err.object(e).msg) or nil)
-        if not noted then
-            effect.note("the release's final status could not be written")
-        end
-    end
-    if not ok then
-        e = err.object(e)
-        e.release = not deploy.plan and deploy.release.version or nil
-        err.raise(e)
-    end
-end
-
----A deploy that was killed behind its last machine left its release running: it is complete now.
-local function settle_release(deploy)
-    local newest = releases.list(deploy.app, 1)[1]
-    if newest and newest.in_progress and newest.image_ref == image_of.tagged(deploy.image) then
-        effect.write {
-            kind = "fly.release.update", target = deploy.app,
-            before = { status = newest.status }, after = { status = "complete" },
-            summary = ("mark release v%d of %s complete"):format(newest.version, deploy.app),
-            apply = function() releases.set_status(newest.id, "complete") end,
-        }
-    end
 end
 
 local function result_of(deploy, changed)
@@ -314,11 +259,11 @@ local function deploy_with(opts)
     if #changes.create + #changes.update + #changes.destroy == 0 then
         effect.note(("%d machine(s) of %s are already on %s"):format(#changes.unchanged, opts.app,
             image_of.tagged(deploy.image)))
-        settle_release(deploy)
+        release_record.settle(deploy)
         return result_of(deploy, false)
     end
     provision(deploy, changes)
-    as_release(deploy, changes)
+    release_record.around(deploy, function() carry_out(deploy, changes) end)
     return result_of(deploy, true)
 end
 

@@ -30,7 +30,6 @@ function M.app(app)
     return body
 end
 
----@param app string
 ---What is null counts as absent, as it does for Fly.
 local function without_nulls(t)
     for name, value in pairs(t) do
@@ -50,6 +49,7 @@ local function plain(machine)
     return machine
 end
 
+---@param app string
 ---@return table[] machines
 function M.list(app)
     local list = api.machines("GET", path(app))
@@ -274,6 +274,20 @@ function M.last_exit(machine)
             }
         end
     end
+end
+
+---Was it started since its configuration was changed last? Of a machine that was not, nobody knows
+---whether its schedule goes on. True where the events do not tell.
+---@return boolean
+function M.was_started(machine)
+    for _, event in ipairs(machine.events or {}) do
+        if event.type == "start" or event.type == "exit" then
+            return true
+        elseif event.type == "update" then
+            return false
+        end
+    end
+    return true
 end
 
 ---Does it end again and again? machines-api.md 5.1, "crash loop".

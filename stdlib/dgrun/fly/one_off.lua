@@ -42,6 +42,15 @@ local function wait_end(opts, id, follower)
     return true
 end
 
+local function follow(opts, id, before)
+    local follower = logs.follower(opts.app, id, opts.on_line)
+    before()
+    local ended = wait_end(opts, id, follower)
+    local exit = ended and exit_of(opts.app, id) or nil
+    follower.drain()
+    return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, id
+end
+
 ---@param opts dgrun.fly.one_off
 ---@return dgrun.fly.exit? # nil: it did not end in time, and was destroyed
 ---@return string id of the machine
@@ -51,13 +60,19 @@ function M.run(opts)
     config.dns = { skip_registration = true }
     local machine = machines.create(opts.app, { region = opts.region, config = config,
         skip_launch = true, min_secrets_version = opts.secrets_version })
-    local follower = logs.follower(opts.app, machine.id, opts.on_line)
-    machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
-    machines.start(opts.app, machine.id)
-    local ended = wait_end(opts, machine.id, follower)
-    local exit = ended and exit_of(opts.app, machine.id) or nil
-    follower.drain()
-    return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, machine.id
+    return follow(opts, machine.id, function()
+        machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
+        machines.start(opts.app, machine.id)
+    end)
+end
+
+---Waits for the end of one that was started already.
+---@param opts {app: string, timeout: number, on_line: fun(line: string)}
+---@param id string
+---@return dgrun.fly.exit? # as of `run`
+---@return string id
+function M.adopt(opts, id)
+    return follow(opts, id, function() end)
 end
 
 return M

@@ -1,6 +1,7 @@
 -- The release command: a machine of its own that runs it once, before any other is touched.
 -- deploy.md section 6.
 local config_of = require "dgrun.fly.config"
+local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
@@ -49,23 +50,37 @@ local function machine_config(deploy)
     }
 end
 
----Destroys what an earlier deploy left behind.
-local function remove_leftovers(deploy)
+local running = { started = true, starting = true, stopping = true }
+
+---What an earlier deploy left behind. One that runs is never cut off: it may be in the middle of a
+---migration. That of this release is this deploy's own, which was killed: its end is the result.
+---@return table? machine of this release, still running
+local function remove_leftovers(deploy, options)
+    local own
     for _, machine in ipairs(deploy.all) do
         if machines.group(machine) == GROUP and machine.state ~= "destroyed" then
-            machines.destroy(deploy.app, machine.id)
+            local runs = running[machine.state] and machine.config.metadata.fly_release_id
+            if runs and runs == deploy.release.id then
+                own = machine
+            else
+                if runs then
+                    effect.note("a release command of an earlier deploy still runs; waiting for it")
+                    one_off.adopt(options, machine.id)
+                end
+                machines.destroy(deploy.app, machine.id)
+            end
         end
     end
+    return own
 end
 
 ---Runs it; raises when it does not exit with 0.
 ---@param deploy table {app, config, image, release, all, secrets_version, wait_timeout, …}
 ---@return {exit_code: integer}
 function M.run(deploy)
-    remove_leftovers(deploy)
     local lines = {}
-    local exit, id = one_off.run {
-        app = deploy.app, region = deploy.config.primary_region, config = machine_config(deploy),
+    local options = {
+        app = deploy.app, region = deploy.config.primary_region,
         secrets_version = deploy.secrets_version, wait_timeout = deploy.wait_timeout,
         timeout = deploy.release_command_timeout,
         on_line = function(line)
@@ -73,6 +88,14 @@ function M.run(deploy)
             run.log(line)
         end,
     }
+    local own = remove_leftovers(deploy, options)
+    local exit, id
+    if own then
+        exit, id = one_off.adopt(options, own.id)
+    else
+        options.config = machine_config(deploy)
+        exit, id = one_off.run(options)
+    end
     if not exit then
         err.raise {
             code = "fly.release_command_timeout", op = "fly.deploy", machine = id,

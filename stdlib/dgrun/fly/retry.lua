@@ -2,6 +2,7 @@
 -- happened already is made again only when twice equals once.
 local err = require "dgrun.err"
 local errors = require "dgrun.fly.errors"
+local run = require "dgrun.run"
 local task = require "dgrun.task"
 
 local M = {}
@@ -39,14 +40,19 @@ local function may_repeat(call, answer, e)
     return e.sent == "no" or repeatable
 end
 
----The answer of a call, made as often as it takes.
----@param call dgrun.fly.retry
----@return table answer
-function M.send(call)
+---A run that is asked to stop does not try again what was certainly not carried out.
+local function give_up_when_stopping()
+    if run.is_stopping() then
+        err.raise { code = "cancelled", op = "fly", msg = "cancelled" }
+    end
+end
+
+local function send(call)
     local waited, tries = 0, 0
     while true do
         local answer, e = call.send()
         if answer and answer.status == 429 and waited < M.patience then
+            give_up_when_stopping()
             -- It was not carried out: always safe.
             local pause = math.min(tonumber(answer.headers["retry-after"]) or 1, PAUSE_LIMIT)
             pause = math.max(pause, 0.1) * (1 + math.random() / 10)
@@ -61,9 +67,24 @@ function M.send(call)
                 end
                 return answer
             end
+            if not answer and e.sent == "no" then
+                give_up_when_stopping()
+            end
             task.sleep(delay * (0.5 + math.random() / 2))
         end
     end
+end
+
+---The answer of a call, made as often as it takes. A change that was begun is brought to its end,
+---whatever asks the run to stop: what became of it has to be known.
+---@param call dgrun.fly.retry
+---@return table answer
+function M.send(call)
+    if call.method == "GET" or call.method == "HEAD" then
+        return send(call)
+    end
+    task.checkpoint()
+    return run.finish("the answer to " .. call.what, send, call)
 end
 
 ---How often a call is made that must happen once.
@@ -77,16 +98,10 @@ function M.is_ambiguous(e)
     return err.is(e, "fly.unreachable") or err.is(e, "fly.timeout") or err.is(e, "fly.server")
 end
 
----Makes a call that must happen once: when its answer is lost, `find` looks whether it happened
----before another try.
----@generic T
----@param send fun(): T the call, made with `once`
----@param find fun(): T? what it did
----@return T
-function M.settled(send, find)
+local function settle(send_once, find)
     local api = require "dgrun.fly.api"
     for attempt = 1, SETTLE_TRIES do
-        local ok, result = pcall(send)
+        local ok, result = pcall(send_once)
         if ok then
             return result
         elseif not M.is_ambiguous(result) or attempt == SETTLE_TRIES then
@@ -100,6 +115,17 @@ function M.settled(send, find)
             end
         end
     end
+end
+
+---Makes a call that must happen once: when its answer is lost, `find` looks whether it happened
+---before another try.
+---@generic T
+---@param send_once fun(): T the call, made with `once`
+---@param find fun(): T? what it did
+---@return T
+function M.settled(send_once, find)
+    task.checkpoint()
+    return run.finish("what became of a change", settle, send_once, find)
 end
 
 return M

@@ -12,18 +12,41 @@ local function wall()
     return require("host.time").wall()
 end
 
+---What the project's repository is at; nil where there is none.
+---@param root string
+---@return string?
+function M.head_of(root)
+    local found = require("host.git").resolve { dir = root, ref = "HEAD", remote = "origin" }
+    return found and found.commit or nil
+end
+
+---A script's path in its project.
+local function below(root, script)
+    local path = script and require("host.fs").absolute(script)
+    return path and path:sub(1, #root + 1) == root .. "/" and path:sub(#root + 2) or path
+end
+
+---Arguments that hold a secret are not kept: masked ones would be others.
+local function arguments_of(r)
+    if not r.arguments then
+        return nil
+    end
+    local text = require("dgrun.json").encode(require("dgrun.json").array(r.arguments))
+    return rows.redacted(text) == text and text or nil
+end
+
 ---@param store dgrun.store
 ---@param r dgrun.run
 function M.run_start(store, r)
     local own = process.own()
     rows.insert(store, "@runs", {
-        id = r.id, name = r.name, script = r.script, input = rows.data(r.input),
+        id = r.id, name = r.name, script = below(r.root, r.script), input = rows.data(r.input),
         sandbox = r.sandbox and 1 or 0, host = own.host, pid = own.pid, machine = own.machine,
         process = own.process, who = own.who, status = "running", started = r.started_at,
         root = r.root, dir = rawget(r, "dir"), attempt = 1,
-        arguments = r.arguments and rows.data(require("dgrun.json").array(r.arguments)),
+        arguments = arguments_of(r),
         source = r.source and #r.source <= SOURCE_LIMIT and r.source or nil,
-        commit_id = r.commit, lease = r.lease and r.lease.name,
+        commit_id = M.head_of(r.root), lease = r.lease and r.lease.name,
     }, { tail = "ON CONFLICT (id) DO NOTHING" })
 end
 
@@ -131,13 +154,12 @@ end
 
 ---Makes this process the one that goes on with a run; false when another one came first.
 ---@param row table the run as it was found
----@param dir string its new folder
 ---@return boolean
-function M.claim(store, row, dir)
+function M.claim(store, row)
     local own = process.own()
     local taken = rows.update(store, "@runs", {
         status = "running", attempt = row.attempt + 1, host = own.host, pid = own.pid,
-        machine = own.machine, process = own.process, who = own.who, dir = dir,
+        machine = own.machine, process = own.process, who = own.who,
     }, "id = ? AND attempt = ? RETURNING id", { row.id, row.attempt })
     if not taken[1] then
         local now = M.run(store, row.id)
@@ -145,7 +167,8 @@ function M.claim(store, row, dir)
             return false
         end
     end
-    store:query("UPDATE @runs SET finished = NULL, error = NULL WHERE id = ?", { row.id })
+    store:query("UPDATE @runs SET finished = NULL, error = NULL, dir = NULL WHERE id = ?",
+        { row.id })
     store:query([[UPDATE @effects SET status = 'unknown'
         WHERE run = ? AND status IN ('intent', 'interrupted')]], { row.id })
     return true

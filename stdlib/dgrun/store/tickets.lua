@@ -70,19 +70,19 @@ end
 ---@param name string
 ---@return boolean
 function M.take(store, ticket, name)
-    local ok, taken = pcall(store.query, store, [[UPDATE @tickets SET state = 'holding', since = @now,
-            expires = @now + ?
+    local ok, taken = pcall(store.query, store, [[UPDATE @tickets
+        SET state = 'holding', since = @now, expires = @now + ?
         WHERE ticket = ? AND (state = 'holding' OR superseded_by IS NULL
             AND NOT EXISTS (SELECT 1 FROM @tickets h WHERE h.name = ?
                 AND (h.state = 'holding' OR h.ticket < ?))
             AND NOT EXISTS (SELECT 1 FROM @holds f WHERE f.name = ?))
         RETURNING ticket]], { M.ttl, ticket, name, ticket, name })
-    if not ok and (err.is(taken, "sqlite.constraint") or taken.sqlstate == UNIQUE_VIOLATION) then
+    if ok then
+        return taken[1] ~= nil
+    elseif err.is(taken, "sqlite.constraint") or taken.sqlstate == UNIQUE_VIOLATION then
         return false -- another one took it in the same moment
-    elseif not ok then
-        err.raise(taken)
     end
-    return taken[1] ~= nil
+    return err.raise(taken)
 end
 
 ---Says that the run of a ticket still lives.
@@ -102,8 +102,7 @@ function M.supersede(store, ticket, name, run)
         WHERE name = ? AND ticket < ? AND superseded_by IS NULL]], { run, name, ticket })
 end
 
----Removes a ticket whose time is over, or that was of a process which has ended: unless it was
----renewed since it was seen.
+---Removes a ticket whose time is over, or that was of a process which has ended.
 ---@param seen dgrun.store.ticket
 ---@param ended boolean the process is known to have ended
 ---@return boolean

@@ -53,6 +53,22 @@ function Plain:step_ended(step)
     self.open = self.open - 1
 end
 
+---A step that an earlier attempt of the run has finished.
+function Plain.step_replayed(_, step)
+    tell(("%s  %s"):format(styled("bold", step.name), styled("dim", "done before")))
+end
+
+---What the run waits for before it can begin.
+function Plain.waiting(_, text)
+    tell(styled("yellow", text:sub(1, 1):upper() .. text:sub(2)))
+end
+
+---What a run that was asked to stop still waits for.
+function Plain.stopping(_, text)
+    tell(styled("yellow", "Stopping; it waits for " .. text
+        .. ". A second signal ends it at once."))
+end
+
 function Plain:note(step, text)
     self:line(step, "· " .. text)
 end
@@ -101,7 +117,8 @@ end
 function M.title(r)
     local inputs = M.inputs(r.input)
     tell(styled("bold", r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
-        .. (r.sandbox and "  (sandbox)" or ""))
+        .. (r.sandbox and "  (sandbox)" or "")
+        .. (r.attempt > 1 and ("  (attempt %d of %s)"):format(r.attempt, r.id) or ""))
     tell("")
 end
 
@@ -184,6 +201,9 @@ local function state_lines(r)
         return { "nothing was changed: this was a plan" }
     end
     local done, failed = with_status(r, "done"), with_status(r, "failed")
+    for _, e in ipairs(with_status(r, "interrupted")) do
+        failed[#failed + 1] = e
+    end
     local lines = {}
     if #done == 0 and #failed == 0 then
         return { "nothing was changed" }
@@ -224,6 +244,8 @@ local function headline(r, signal)
     if r.status == "cancelled" then
         local names = { [2] = "SIGINT", [15] = "SIGTERM" }
         return ("Cancelled%s%s"):format(signal and " by " .. (names[signal] or signal) or "", step)
+    elseif r.status == "superseded" then
+        return "Superseded" .. step
     end
     return ("%s failed%s"):format(r.plan and "The plan" or "The run", step)
 end
@@ -260,7 +282,7 @@ end
 ---@param opts {signal?: integer, again: string, trace?: boolean}
 function M.failure(r, opts)
     local e = r.error
-    if r.status == "cancelled" or #r.steps > 0 then
+    if r.status ~= "failed" or #r.steps > 0 then
         tell("")
     end
     local first, rest = log.clean(e.msg or e.code):match("^([^\n]*)\n?(.*)$")
@@ -284,9 +306,7 @@ function M.failure(r, opts)
     end
     paragraph("state", state_lines(r))
     local advice = {}
-    local again = r.plan and opts.again
-        or "Run it again (what is done is not done twice): " .. opts.again
-    for line in ((e.hint or again) .. "\n"):gmatch("(.-)\n") do
+    for line in ((e.hint or opts.again) .. "\n"):gmatch("(.-)\n") do
         advice[#advice + 1] = line
     end
     paragraph("next", advice)

@@ -1,0 +1,37 @@
+-- dgrun history: the runs that the store knows, newest first.
+local history = require "dgrun.history"
+local log = require "host.log"
+
+local M = {}
+
+local LIMIT = 20
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local options = require("dgrun.cli.options").parse("history", arguments.rest, {
+        limit = "number", script = "text", status = "text", since = "seconds", here = "flag",
+        json = "flag",
+    })
+    local time = require "host.time"
+    local rows = history.with(arguments, nil, function(store, root)
+        return history.list(store, {
+            limit = options.limit or LIMIT, name = options.script, status = options.status,
+            since = options.since and time.wall() - options.since,
+            root = options.here and root or nil,
+        })
+    end)
+    local face = require "dgrun.ui.history"
+    if options.json then
+        for _, row in ipairs(rows) do
+            log.out(require("dgrun.json").encode(face.run_data(row)) .. "\n")
+        end
+    elseif #rows == 0 then
+        log.err("No run fits.\n")
+    else
+        log.out(log.clean(face.table(rows)))
+    end
+    return 0
+end
+
+return M

@@ -1,0 +1,97 @@
+-- dgrun lock list|hold|release: who holds which group, and freezing one.
+local err = require "dgrun.err"
+local history = require "dgrun.history"
+local lease = require "dgrun.lease"
+local log = require "host.log"
+local tickets = require "dgrun.store.tickets"
+
+local M = {}
+
+local function list(arguments, rest)
+    local options = require("dgrun.cli.options").parse("lock list", rest, { json = "flag" })
+    local rows, holds = history.with(arguments, nil, function(store)
+        return tickets.list(store), tickets.holds(store)
+    end)
+    local face = require "dgrun.ui.locks"
+    if options.json then
+        log.out(require("dgrun.json").encode(face.data(rows, holds)) .. "\n")
+    else
+        log.out(log.clean(face.text(rows, holds)))
+    end
+    return 0
+end
+
+local function group_of(words, command, hint)
+    return words[1] or err.raise { code = "input.missing",
+        msg = ("dgrun lock %s needs the name of a group, the app mostly"):format(command),
+        hint = hint }
+end
+
+local function hold(arguments, rest)
+    local options, words = require("dgrun.cli.options").parse("lock hold", rest,
+        { reason = "text" }, 1)
+    local usage = "dgrun lock hold GROUP --reason 'why'"
+    local group = group_of(words, "hold", usage)
+    if not options.reason then
+        err.raise { code = "input.missing", hint = usage,
+            msg = "dgrun lock hold needs --reason: those who wait want to know why" }
+    end
+    local made, now = history.with(arguments, { write = true }, function(store)
+        local ok = tickets.hold(store, group, options.reason)
+        return ok, tickets.hold_of(store, group)
+    end)
+    if not made and now then
+        err.raise { code = "lock.held", msg = lease.describe_hold(now),
+            hint = ("First release that: dgrun lock release %s"):format(group) }
+    end
+    log.out(log.clean(("%s is frozen: no run begins until dgrun lock release %s\n"):format(group,
+        group)))
+    return 0
+end
+
+---Takes the group away from a run that holds it: it stops before its next effect.
+local function take_away(store, group, force)
+    local holder = tickets.list(store, group)[1]
+    if not holder or holder.state ~= "holding" then
+        err.raise { code = "input.nothing_to_release", msg = ("nobody holds %s"):format(group),
+            hint = "dgrun lock list tells who holds what." }
+    elseif not force then
+        err.raise { code = "refused.holder", msg = ("%s is held by %s"):format(group,
+            lease.describe(holder)),
+            hint = "It stops before its next change if you take it away: --force" }
+    end
+    tickets.give_back(store, holder.ticket)
+    return ("%s was taken away from %s; that run stops before its next change\n"):format(group,
+        holder.run)
+end
+
+local function release(arguments, rest)
+    local options, words = require("dgrun.cli.options").parse("lock release", rest,
+        { force = "flag" }, 1)
+    local group = group_of(words, "release", "dgrun lock list tells who holds what.")
+    local text = history.with(arguments, { write = true }, function(store)
+        if tickets.release_hold(store, group) then
+            return ("%s is free again\n"):format(group)
+        end
+        return take_away(store, group, options.force)
+    end)
+    log.out(log.clean(text))
+    return 0
+end
+
+local actions = { list = list, hold = hold, release = release }
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local action = table.remove(arguments.rest, 1)
+    if not action then
+        err.raise { code = "input.missing", msg = "dgrun lock needs list, hold or release",
+            hint = "dgrun help lock" }
+    end
+    require("dgrun.check").known(action, actions, "dgrun lock has no action",
+        "input.unknown")
+    return actions[action](arguments, arguments.rest)
+end
+
+return M

@@ -1,0 +1,136 @@
+-- dgrun resume [RUN]: goes on with a run that was interrupted.
+local err = require "dgrun.err"
+local fs = require "host.fs"
+local history = require "dgrun.history"
+local journal = require "dgrun.store.journal"
+local lease = require "dgrun.lease"
+local log = require "host.log"
+local replay = require "dgrun.replay"
+local tickets = require "dgrun.store.tickets"
+
+local M = {}
+
+local function nothing()
+    err.raise { code = "input.nothing_to_resume",
+        msg = "there is no interrupted run in this directory",
+        hint = "dgrun history lists the runs; dgrun resume RUN goes on with one of them." }
+end
+
+---Refuses a run that needs nobody to go on with it.
+local function check_status(row, force)
+    local status = row.status
+    if status == "done" then
+        err.raise { code = "input.finished_run", msg = ("%s is done"):format(row.id),
+            hint = ("dgrun show %s tells what it did."):format(row.id) }
+    elseif status == "superseded" and not force then
+        err.raise { code = "refused.superseded",
+            msg = ("%s was superseded by a newer run"):format(row.id),
+            hint = "Going on with it would bring back what is older. If that is meant: --force" }
+    elseif status ~= "running" and status ~= "waiting" then
+        return
+    elseif row.sure then
+        err.raise { code = "lock.running",
+            msg = ("%s still runs: %s"):format(row.id, lease.whose(row)),
+            hint = "Wait for its end." }
+    elseif not force then
+        err.raise { code = "lock.running",
+            msg = ("%s may still run: %s, which cannot be seen from here"):format(row.id,
+                lease.whose(row)),
+            hint = ("If it is gone for certain: dgrun resume %s --force"):format(row.id) }
+    end
+end
+
+local function check_children(row)
+    local child = require("dgrun.process").children(row.id)[1]
+    if child then
+        err.raise { code = "lock.running",
+            msg = ("%s was killed, but its child %d still runs: %s"):format(row.id, child.pid,
+                child.command),
+            hint = "Wait for its end; then go on with the run." }
+    end
+end
+
+---What is different now from when the run began; nil when nothing is.
+local function changes(row, script, root)
+    local head, lines = journal.head_of(root), {}
+    if head ~= row.commit_id then
+        lines[1] = ("the repository is at %s, it was at %s"):format(
+            head and head:sub(1, 12) or "nothing", row.commit_id and row.commit_id:sub(1, 12)
+                or "nothing")
+    end
+    if row.source ~= require("dgrun.store.rows").redacted(script.text) then
+        for _, line in ipairs(replay.differences(row.source, script.text)) do
+            lines[#lines + 1] = ("%s: %s"):format(script.path, line)
+        end
+    end
+    return lines[1] and lines
+end
+
+local function check_changes(row, script, root, force)
+    local lines = changes(row, script, root)
+    if not lines then
+        return
+    end
+    local text = "  " .. table.concat(lines, "\n  ")
+    if not force then
+        err.raise { code = "refused.changed",
+            msg = ("%s began with something else than what is here now\n%s"):format(row.id, text),
+            hint = ("Run the script anew, or go on all the same: dgrun resume %s --force"):format(
+                row.id) }
+    end
+    log.err(log.clean("Different from when it began:\n" .. text .. "\n"))
+end
+
+local function script_of(row, root)
+    if row.script == "-e" or not row.script then
+        err.raise { code = "input.not_resumable",
+            msg = ("%s ran a line of code (-e), which is not kept"):format(row.id) }
+    elseif not row.arguments then
+        err.raise { code = "input.not_resumable",
+            msg = ("an argument of %s held a secret, which is not kept"):format(row.id),
+            hint = "Run the script anew: what is done is not done twice." }
+    end
+    local scripts = require "dgrun.cli.scripts"
+    local path = row.script:sub(1, 1) == "/" and row.script or (row.root or root) / row.script
+    if not fs.exists(path) then
+        path = root / row.script -- the same project in another place
+    end
+    local script = scripts.find(path)
+    scripts.load(script)
+    return script
+end
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local options, words = require("dgrun.cli.options").parse("resume", arguments.rest,
+        { force = "flag" }, 1)
+    local store, root = history.open(arguments, { write = true })
+    local ok, past, script = pcall(function()
+        local row = words[1] and history.find(store, words[1])
+            or history.interrupted(store, root) or nothing()
+        check_status(row, options.force)
+        check_children(row)
+        local script = script_of(row, root)
+        check_changes(row, script, script.root, options.force)
+        if not journal.claim(store, row) then
+            err.raise { code = "lock.running",
+                msg = ("somebody else has just gone on with %s"):format(row.id) }
+        end
+        tickets.forget_run(store, row.id)
+        if row.dir and row.machine == require("dgrun.process").own().machine then
+            fs.remove(row.dir, { recursive = true })
+        end
+        return replay.load(store, row), script
+    end)
+    if not ok then
+        store:close()
+        error(past, 0)
+    end
+    return require("dgrun.cli.execute").run({
+        word = script.path, rest = past.run.arguments, sandbox = past.run.sandbox == 1,
+        trace = arguments.trace, name = past.run.name,
+    }, { past = past })
+end
+
+return M

@@ -1,0 +1,114 @@
+-- The record of a release around a deploy: made, running, then complete or failed.
+local config_of = require "dgrun.fly.config"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local image_of = require "dgrun.fly.image"
+local releases = require "dgrun.fly.releases"
+local run = require "dgrun.run"
+local task = require "dgrun.task"
+
+local M = {}
+
+---What a rollback needs to know later stands with the release, under a key that flyctl ignores.
+local function definition_of(deploy)
+    local definition = config_of.copy(deploy.config.definition)
+    local current = run.current()
+    if current or deploy.commit or deploy.heads then
+        local array = require("dgrun.json").array
+        definition.dgrun = {
+            run = current and current.id, commit = deploy.commit,
+            heads = deploy.heads and array(deploy.heads) or nil,
+            database = deploy.database_heads and array(deploy.database_heads) or nil,
+        }
+    end
+    return definition
+end
+
+---Has the run ended that began a release, without telling its end?
+local function is_abandoned(id)
+    local store = run.current() and require("dgrun.store").current()
+    local row = store and require("dgrun.store.journal").run(store, id)
+    return row ~= nil and require("dgrun.process").ended(row) == true
+end
+
+---A release that was begun and not ended. One of this very run, by an attempt that was killed, goes
+---on; that of another run that is gone is told to be interrupted.
+---@return {id: string, version: integer}?
+local function begun_release(deploy)
+    local newest = not deploy.plan and releases.list(deploy.app, 1)[1]
+    if not newest or not newest.in_progress then
+        return nil
+    end
+    local definition = releases.history(deploy.app, 1)[1].configDefinition or {}
+    local id = type(definition.dgrun) == "table" and definition.dgrun.run
+    local current = run.current()
+    if id and current and id == current.id and newest.image_ref == image_of.tagged(deploy.image)
+    then
+        effect.note(("release v%d was begun by this run; it goes on"):format(newest.version))
+        return { id = newest.id, version = newest.version }
+    elseif id and (id == (current and current.id) or is_abandoned(id)) then
+        releases.set_status(newest.id, "interrupted")
+    end
+end
+
+local function new_release(deploy)
+    return effect.write {
+        kind = "fly.release.create", target = deploy.app, after = { image = deploy.image,
+            strategy = deploy.strategy_name },
+        summary = ("create a release of %s"):format(deploy.app), name = "release",
+        apply = function()
+            local release = releases.create(deploy.app, { image = image_of.tagged(deploy.image),
+                definition = definition_of(deploy), strategy = deploy.strategy_name })
+            releases.set_status(release.id, "running")
+            return { id = release.id, version = release.version }
+        end,
+    }
+end
+
+---The answer to a change of the status may have been lost.
+local function has_status(deploy, status)
+    local ok, newest = pcall(task.shield, releases.list, deploy.app, 1)
+    return ok and newest[1] and newest[1].id == deploy.release.id and newest[1].status == status
+end
+
+---The release record around the work: running, then complete or failed.
+---@param deploy table of deploy.lua; gets `release`
+---@param carry_out fun()
+function M.around(deploy, carry_out)
+    deploy.release = begun_release(deploy)
+    if deploy.release then
+        releases.set_status(deploy.release.id, "running")
+    else
+        deploy.release = new_release(deploy)
+    end
+    local ok, e = pcall(carry_out)
+    if not deploy.plan then
+        local status = ok and "complete" or (err.is(e, "cancelled") and "interrupted" or "failed")
+        -- A final status that cannot be written does not undo what was deployed.
+        local noted = pcall(task.shield, releases.set_status, deploy.release.id,
+            status, not ok and tostring(err.object(e).msg) or nil)
+        if not noted and not has_status(deploy, status) then
+            effect.note("the release's final status could not be written")
+        end
+    end
+    if not ok then
+        e = err.object(e)
+        e.release = not deploy.plan and deploy.release.version or nil
+        err.raise(e)
+    end
+end
+
+---A deploy that was killed behind its last machine left its release running: it is complete now.
+function M.settle(deploy)
+    local newest = releases.list(deploy.app, 1)[1]
+    if newest and newest.in_progress and newest.image_ref == image_of.tagged(deploy.image) then
+        effect.write {
+            kind = "fly.release.update", target = deploy.app,
+            before = { status = newest.status }, after = { status = "complete" },
+            summary = ("mark release v%d of %s complete"):format(newest.version, deploy.app),
+            apply = function() releases.set_status(newest.id, "complete") end,
+        }
+    end
+end
+
+return M

@@ -1,0 +1,175 @@
+-- Runs of the journal as people and programs read them.
+local format = require "dgrun.format"
+local lease = require "dgrun.lease"
+local plan = require "dgrun.plan"
+local plain = require "dgrun.ui.plain"
+
+local M = {}
+
+local function when(seconds)
+    return (require("host.time").iso(seconds):sub(1, 16):gsub("T", " "))
+end
+
+local function took(row)
+    return row.finished and row.finished >= row.started
+        and format.duration(row.finished - row.started) or ""
+end
+
+local function inputs_of(row)
+    if next(row.input or {}) then
+        return plain.inputs(row.input)
+    end
+    return row.arguments and table.concat(row.arguments, " ") or ""
+end
+
+---@param rows table[] of dgrun.history
+---@return string # a line for each run
+function M.table(rows)
+    local cells = { { "RUN", "SCRIPT", "STATUS", "BEGAN (UTC)", "TOOK", "INPUTS" } }
+    for _, row in ipairs(rows) do
+        local inputs = inputs_of(row)
+        cells[#cells + 1] = { row.id, row.name .. (row.sandbox == 1 and " (sandbox)" or ""),
+            row.status .. (row.sure and "" or "?"), when(row.started), took(row),
+            #inputs > 60 and inputs:sub(1, 57) .. "..." or inputs }
+    end
+    return table.concat(format.columns(cells), "\n") .. "\n"
+end
+
+---@return table
+function M.run_data(row)
+    return {
+        id = row.id, script = row.script, name = row.name, status = row.status,
+        started = row.started, finished = row.finished, inputs = row.input,
+        sandbox = row.sandbox == 1, who = row.who, host = row.host, pid = row.pid,
+        attempt = row.attempt, group = row.lease, commit = row.commit_id, error = row.error,
+    }
+end
+
+---@return table
+function M.whole_data(row, steps, effects)
+    local json = require "dgrun.json"
+    local data = M.run_data(row)
+    data.steps, data.effects = json.array {}, json.array {}
+    local names = {}
+    for i, step in ipairs(steps) do
+        names[step.seq] = step.name
+        data.steps[i] = { name = step.name, status = step.status, attempt = step.attempt,
+            started = step.started, finished = step.finished, result = step.result,
+            error = step.error }
+    end
+    for i, e in ipairs(effects) do
+        data.effects[i] = { step = e.step and names[e.step], kind = e.kind, target = e.target,
+            summary = e.summary, status = e.status, attempt = e.attempt, started = e.started,
+            finished = e.finished, before = e.before, after = e.after, result = e.result,
+            error = e.error }
+    end
+    return data
+end
+
+-- What became of an effect, where it is not simply done.
+local outcomes = {
+    intent = "begun, not known to be done", unknown = "begun, not known to be done",
+    interrupted = "begun, not known to be done", failed = "failed",
+    settled = "begun; what it left was found and settled by a later attempt",
+}
+
+local function show_effect(lines, e)
+    e.action = require("dgrun.effect").action(e)
+    local text = ("  %s %s"):format(plan.signs[e.action], e.summary)
+    local notes = {}
+    if e.finished and e.finished - e.started >= 0.05 then
+        notes[1] = format.duration(e.finished - e.started)
+    end
+    notes[#notes + 1] = outcomes[e.status]
+    if #notes > 0 then
+        text = ("%s  (%s)"):format(text, table.concat(notes, "; "))
+    end
+    lines[#lines + 1] = text
+    for _, line in ipairs(plan.details(e, "      ")) do
+        lines[#lines + 1] = line
+    end
+    if e.error and e.status == "failed" then
+        lines[#lines + 1] = "      " .. (e.error.msg or e.error.code):gsub("\n", "\n      ")
+    end
+end
+
+local function show_step(lines, name, status, step, effects)
+    local head = ("%s: %s"):format(name, status)
+    local time = step and took(step) or ""
+    lines[#lines + 1] = ""
+    lines[#lines + 1] = time ~= "" and ("%s in %s"):format(head, time) or head
+    for _, e in ipairs(effects) do
+        show_effect(lines, e)
+    end
+    if step and step.error and status ~= "done" then
+        lines[#lines + 1] = "  " .. (step.error.msg or step.error.code):gsub("\n", "\n  ")
+    end
+end
+
+---What to do about a run that did not come to its end.
+local function advice(row)
+    if row.status == "killed" or row.status == "cancelled" then
+        return "Go on where it stopped: dgrun resume " .. row.id
+    elseif row.status == "failed" then
+        return row.error and row.error.hint or "Go on where it failed: dgrun resume " .. row.id
+    end
+end
+
+---One run, step by step.
+---@param row table of dgrun.history
+---@param steps table[]
+---@param effects table[]
+---@return string
+function M.whole(row, steps, effects)
+    local inputs = inputs_of(row)
+    local lines = { ("%s%s%s"):format(row.name, inputs ~= "" and "  " .. inputs or "",
+        row.sandbox == 1 and "  (sandbox)" or ""), "" }
+    local facts = {
+        { "run", row.id .. (row.attempt > 1 and (", %d attempts"):format(row.attempt) or "") },
+        { "status", row.status .. (row.sure and "" or ", as far as can be seen from here") },
+        { "began", when(row.started) .. " UTC" .. (took(row) ~= "" and ", took " .. took(row)
+            or "") },
+        { "by", lease.whose(row) },
+    }
+    if row.commit_id then
+        facts[#facts + 1] = { "at", row.commit_id:sub(1, 12) }
+    end
+    if row.lease then
+        facts[#facts + 1] = { "group", row.lease }
+    end
+    for _, line in ipairs(format.columns(facts, "  ")) do
+        lines[#lines + 1] = line
+    end
+    local by_step, outside, killed = {}, {}, row.status == "killed"
+    for _, e in ipairs(effects) do
+        local list = e.step and (by_step[e.step] or {}) or outside
+        if e.step then
+            by_step[e.step] = list
+        end
+        list[#list + 1] = e
+    end
+    for _, step in ipairs(steps) do
+        local status = step.status == "running" and killed and "killed" or step.status
+        show_step(lines, step.name, status, step, by_step[step.seq] or {})
+    end
+    if #outside > 0 then
+        show_step(lines, "Outside of steps", "", nil, outside)
+    end
+    local e = row.error
+    if e then
+        lines[#lines + 1] = ""
+        lines[#lines + 1] = ("%s%s: %s"):format(row.status, e.step and " at step " .. e.step or "",
+            (e.msg or e.code):gsub("\n", "\n  "))
+        if e.where then
+            lines[#lines + 1] = "  where  " .. e.where
+        end
+    end
+    local next_one = advice(row)
+    if next_one then
+        lines[#lines + 1] = ""
+        lines[#lines + 1] = "next   " .. next_one
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,50 @@
+-- Who holds which group, who waits for it and what is frozen, as text or data.
+local lease = require "dgrun.lease"
+
+local M = {}
+
+---@param rows dgrun.store.ticket[] by group, the holder first
+---@param holds table[]
+---@return string
+function M.text(rows, holds)
+    local lines = {}
+    for _, hold in ipairs(holds) do
+        lines[#lines + 1] = lease.describe_hold(hold)
+        lines[#lines + 1] = ("  Ask %s. When it may go on: dgrun lock release %s"):format(
+            hold.who or "them", hold.name)
+    end
+    for _, row in ipairs(rows) do
+        if row.state == "holding" then
+            lines[#lines + 1] = ("%s is held by %s"):format(row.name, lease.describe(row))
+        else
+            lines[#lines + 1] = ("%s is waited for by %s"):format(row.name, lease.describe(row))
+        end
+        if row.left <= 0 then
+            lines[#lines + 1] = "  It gives no sign of life; the next one takes its place."
+        end
+    end
+    if #lines == 0 then
+        return "Nothing is held, and nobody waits.\n"
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---@return table
+function M.data(rows, holds)
+    local json = require "dgrun.json"
+    local tickets = json.array {}
+    for i, row in ipairs(rows) do
+        tickets[i] = { group = row.name, state = row.state, run = row.run, who = row.who,
+            host = row.host, pid = row.pid, reason = row.reason, step = row.step,
+            since = row.since or row.queued, expires_in = row.left,
+            superseded_by = row.superseded_by }
+    end
+    local frozen = json.array {}
+    for i, hold in ipairs(holds) do
+        frozen[i] = { group = hold.name, who = hold.who, host = hold.host, reason = hold.reason,
+            since = hold.since }
+    end
+    return { tickets = tickets, holds = frozen }
+end
+
+return M
