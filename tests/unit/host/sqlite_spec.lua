@@ -1,5 +1,4 @@
 local fs = require "host.fs"
-local postgres = require "host.postgres"
 local sqlite = require "host.sqlite"
 local task = require "dgrun.task"
 
@@ -67,38 +66,5 @@ describe("host.sqlite", function()
             assert.equal("timeout", e.code)
             assert.equal(1, db:query("SELECT 1 AS one")[1].one)
         end)
-    end)
-end)
-
-describe("host.postgres", function()
-    it("queries, binds, tells errors, and is cancelled", function()
-        local server = require("support.postgres").start()
-        local connection = assert(postgres.connect { url = server.url })
-        assert.same({ { a = "1", b = "x'y" } },
-            connection:query("SELECT $1::int AS a, $2::text AS b, NULL AS c", { "1", "x'y" }))
-        local _, e = connection:query("SELECT nosuch")
-        assert.equal("postgres.query", e.code)
-        assert.equal("42703", e.sqlstate)
-        assert.same({}, connection:query("SELECT 1 WHERE false"))
-        local ok, failure = pcall(task.timeout, 0.05, function()
-            return connection:query("SELECT pg_sleep(60)")
-        end)
-        assert.is_false(ok)
-        assert.equal("timeout", failure.code)
-        connection:close()
-
-        local reader = assert(postgres.connect { url = server.url, read_only = true })
-        _, e = reader:query("CREATE TABLE t(a int)")
-        assert.equal("25006", e.sqlstate)
-        reader:close()
-    end)
-
-    it("says why it cannot connect", function()
-        local connection, e = postgres.connect {
-            url = require("host.secret").new("URL", "postgresql://u:pw-canary@127.0.0.1:1/x"),
-        }
-        assert.is_nil(connection)
-        assert.equal("postgres.connect", e.code)
-        assert.is_nil(e.msg:find("pw-canary", 1, true))
     end)
 end)
