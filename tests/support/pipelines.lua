@@ -1,0 +1,208 @@
+-- The pipelines of the sample before a deploy, for matrices: templates of the project and its local
+-- Fly, and what both must look like when all is done.
+local field_of = require "support.field"
+local fs = require "host.fs"
+local proc = require "host.proc"
+local task = require "dgrun.task"
+
+local M = {}
+
+local root = fs.cwd()
+
+local function image(app)
+    return ("registry.fly.io/%s:two"):format(app)
+end
+
+---The pipelines, with what they are called with, and the app they are about; `from` is the template
+---they begin with: nothing was ever deployed, or v1.1.0 was.
+M.list = {
+    { name = "a first prod_deploy", from = "new", app = "draft-app-prod", database = "prod.db",
+        argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
+    { name = "prod_deploy", from = "old", app = "draft-app-prod", database = "prod.db",
+        argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
+    { name = "stage_deploy", from = "old", app = "draft-app", database = "stage.db",
+        argv = { "stage_deploy", "--ref", "v1.2.0", "--image", image "draft-app" } },
+    { name = "cron_setup", from = "old", app = "draft-app-prod",
+        argv = { "cron_setup", "--environment", "prod", "--ref", "v1.2.0" } },
+}
+
+---Every change of the database's revision leaves a row: what was applied twice is seen.
+local WATCH = [[CREATE TABLE applied (revision TEXT);
+    CREATE TRIGGER watch AFTER UPDATE ON alembic_version
+    BEGIN INSERT INTO applied VALUES (new.version_num); END]]
+
+local function point_databases_at(dir)
+    for _, name in ipairs { "stage", "prod" } do
+        local file = dir / (".env." .. name)
+        local text = assert(fs.read(file))
+        assert(fs.write(file, (text:gsub("aiosqlite:///[^\n]*/(%l+%.db)", function(database)
+            return "aiosqlite:///" .. dir .. "/" .. database
+        end)), { mode = "0600" }))
+    end
+end
+
+local function change_cron(dir)
+    -- Its declaration differs from what was deployed, so that there is something to do.
+    local path = dir / "scripts/environments.yaml"
+    local text = assert(fs.read(path))
+    assert(fs.write(path, (text:gsub("schedule: hourly", "schedule: daily"))))
+end
+
+local function register(field, label)
+    for _, app in ipairs(field_of.apps) do
+        local status = field:call("POST", "/sandbox/v1/images",
+            { ref = ("registry.fly.io/%s:%s"):format(app, label) })
+        assert(status == 201)
+    end
+end
+
+local function closed_copy(field, to)
+    field.fly.close()
+    field.fly = nil
+    assert(proc.run({ argv = { "cp", "-a", field.dir, to } }).status == 0)
+end
+
+---The databases at v1.0.0, where nothing was deployed yet: so far a person has migrated them.
+local function prepare_databases(dir, ref)
+    local source = dir / "../source"
+    assert(proc.run({ argv = { "git", "-C", dir, "worktree", "add", "-q", source, ref } })
+        .status == 0)
+    for _, name in ipairs { "stage.db", "prod.db" } do
+        local result = assert(proc.run { argv = { "alembic", "upgrade", "head" }, cwd = source,
+            env = { DATABASE_URL = "sqlite+aiosqlite:///" .. dir .. "/" .. name } })
+        assert(result.status == 0, result.stderr)
+        local db = assert(require("host.sqlite").open(dir / name))
+        assert(db:exec(WATCH))
+        db:close()
+    end
+    assert(proc.run({ argv = { "git", "-C", dir, "worktree", "remove", "--force", source } })
+        .status == 0)
+end
+
+---Folders to begin with, by name: "new", "old". Gone at the end of the scope.
+---@return table<string, string>
+function M.templates()
+    local dir = fs.real(assert(fs.temp_dir "template"))
+    task.defer(function() fs.remove(dir, { recursive = true }) end)
+    local made = assert(proc.run {
+        argv = { root / "tests/fixtures/make-project.sh", dir / "made" } })
+    assert(made.status == 0, made.stderr)
+    prepare_databases(dir / "made", "v1.1.0")
+    task.scope(function()
+        local field = field_of.new(dir / "made")
+        point_databases_at(field.dir)
+        register(field, "one")
+        register(field, "two")
+        closed_copy(field, dir / "new")
+        field:open()
+        for _, app in ipairs(field_of.apps) do
+            local name = app == "draft-app" and "stage_deploy" or "prod_deploy"
+            local run = field:run { name, "--ref", "v1.1.0", "--image",
+                ("registry.fly.io/%s:one"):format(app) }
+            assert(run.status == 0, run.text)
+        end
+        change_cron(field.dir)
+        closed_copy(field, dir / "old")
+    end)
+    return { new = dir / "new", old = dir / "old" }
+end
+
+---@param template string
+---@return support.field
+function M.field(template)
+    local field = field_of.new(template)
+    point_databases_at(field.dir)
+    return field
+end
+
+local function sorted_keys(t)
+    local names = {}
+    for name in pairs(t or {}) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    return table.concat(names, " ")
+end
+
+---A machine with a schedule comes and goes; what counts is that its schedule goes on.
+local function state_of(machine)
+    if not machine.config.schedule then
+        return machine.state
+    end
+    return require("dgrun.fly.machines").was_started(machine) and "armed" or "left stopped"
+end
+
+local function machine_text(machine)
+    local config = machine.config
+    local metadata = config.metadata or {}
+    return ("%s %s %s %s commit=%s schedule=%s init=%s env=%s"):format(
+        metadata.dgrun_cron or metadata.fly_process_group or machine.name, state_of(machine),
+        config.image:match("[^:/]+:%w+") or config.image,
+        machine.cordoned and "cordoned" or "open", tostring(metadata.dgrun_commit),
+        tostring(config.schedule), require("dgrun.json").encode(config.init or {}),
+        sorted_keys(config.env))
+end
+
+---What the world is like, as text that is the same for the same state.
+---@param field support.field
+---@param app string
+---@return string
+function M.state(field, app)
+    local lines = {}
+    local _, machines = field:call("GET", ("/v1/apps/%s/machines"):format(app))
+    for _, machine in ipairs(machines) do
+        if machine.state ~= "destroyed" and machine.state ~= "destroying" then
+            lines[#lines + 1] = machine_text(machine)
+        end
+        local status = field:call("GET", ("/v1/apps/%s/machines/%s/lease"):format(app, machine.id))
+        if status == 200 then
+            lines[#lines + 1] = "a lease is held of " .. machine.id
+        end
+    end
+    local _, secrets = field:call("GET", ("/v1/apps/%s/secrets"):format(app))
+    for _, secret in ipairs(secrets.secrets) do
+        lines[#lines + 1] = "secret " .. secret.name
+    end
+    local _, releases = field:call("GET", ("/api/v1/apps/%s/releases"):format(app))
+    for _, release in ipairs(releases.releases) do
+        if release.status == "complete" or release.in_progress then
+            lines[#lines + 1] = ("release of %s: %s"):format(release.image_ref, release.status)
+        end
+    end
+    table.sort(lines)
+    return table.concat(lines, "\n")
+end
+
+---The database and what was applied to it, and how often.
+---@return string
+function M.database(field, name)
+    local version = field:query(name, "SELECT version_num FROM alembic_version")[1].version_num
+    local lines = { "at " .. version }
+    for _, row in ipairs(field:query(name,
+        "SELECT revision, count(*) AS n FROM applied GROUP BY revision ORDER BY revision")) do
+        lines[#lines + 1] = ("%s applied %d time(s)"):format(row.revision, row.n)
+    end
+    return table.concat(lines, "\n")
+end
+
+---Nobody has a ticket, no run is left unfinished.
+---@return string
+function M.journal(field)
+    local tickets = field:query(".dgrun/state.db", "SELECT count(*) AS n FROM tickets")[1].n
+    local open = field:query(".dgrun/state.db",
+        "SELECT count(*) AS n FROM runs WHERE status <> 'done'")[1].n
+    local effects = field:query(".dgrun/state.db", [[SELECT count(*) AS n FROM effects
+        WHERE status NOT IN ('done', 'settled')]])[1].n
+    return ("%d tickets, %d open runs, %d open effects"):format(tickets, open, effects)
+end
+
+---All that counts after a pipeline.
+---@param field support.field
+---@param pipeline table of `list`
+---@return string
+function M.whole(field, pipeline)
+    return table.concat({ M.state(field, pipeline.app),
+        pipeline.database and M.database(field, pipeline.database) or "", M.journal(field) }, "\n")
+end
+
+return M
