@@ -50,7 +50,11 @@ struct transfer {
     struct wait *wait;
     struct transfer **slot;
     CURLcode result;
+    long redirects;
     bool running, finished, cancelled, streaming, paused, has_headers, too_large;
+    bool once;     /* a write: libcurl must not send it twice */
+    bool begun;    /* it was sent, or about to be */
+    bool repeated; /* libcurl was about to send it again */
 };
 
 static const char key = 0;
@@ -69,6 +73,25 @@ static void fire(struct transfer *t)
 }
 
 /* Callbacks of libcurl */
+
+/* Before each time that the request is sent. On a kept connection that dies without an
+   answer libcurl sends it again by itself, POST too; what the first one did is unknown.
+   https://curl.se/libcurl/c/CURLOPT_PREREQFUNCTION.html */
+static int on_request(void *user, char *remote_ip, char *local_ip, int remote_port,
+                      int local_port)
+{
+    (void)remote_ip;
+    (void)local_ip;
+    (void)remote_port;
+    (void)local_port;
+    struct transfer *t = user;
+    long redirects = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    t->repeated = t->once && t->begun && redirects == t->redirects;
+    t->redirects = redirects;
+    t->begun = true;
+    return t->repeated ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
 
 static size_t on_header(char *data, size_t size, size_t count, void *user)
 {
@@ -200,6 +223,8 @@ static void configure(struct transfer *t, const struct http_spec *spec)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)(spec->connect_timeout * 1000));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(spec->timeout * 1000));
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -229,6 +254,7 @@ struct transfer *http_start(struct http *h, const struct http_spec *spec,
     t->body_fd = -1;
     t->limit = spec->limit;
     t->streaming = spec->streaming;
+    t->once = writes(spec);
     t->next = h->transfers;
     if (t->next)
         t->next->prev = t;
@@ -339,6 +365,8 @@ static const char *code_of(const struct transfer *t)
 {
     if (t->too_large)
         return "http.too_large";
+    if (t->repeated)
+        return "http.reset";
     switch (t->result) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -372,18 +400,23 @@ struct err *http_error(const struct transfer *t)
         return err_cancelled(t->op);
     if (!t->finished || (t->result == CURLE_OK && !t->too_large))
         return NULL;
+    /* What curl says when the socket reports an error; it means nothing to people. */
+    static const char poll_error[] = "select/poll returned error";
     const char *reason = curl_easy_strerror(t->result);
     if (t->too_large)
         reason = "the answer is larger than allowed";
+    else if (t->repeated)
+        reason = "the connection was closed before an answer came";
+    else if (strcmp(t->reason, poll_error) == 0)
+        reason = "the connection was reset";
     else if (t->reason[0])
         reason = t->reason;
     struct err *e = err_new(code_of(t), t->op, "%s: %s", t->target, reason);
     if (t->too_large)
         err_field_int(e, "limit", t->limit);
     /* A request that was never sent can be repeated without a second thought. */
-    curl_off_t sent = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
-    err_field(e, "sent", sent > 0 ? "maybe" : "no");
+    err_field(e, "sent", t->begun ? "maybe" : "no");
+    err_field(e, "reason", reason);
     return e;
 }
 

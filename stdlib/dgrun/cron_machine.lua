@@ -52,7 +52,7 @@ function M.arm(app, machine)
             machine.name),
         apply = function()
             leases.with(app, { machine.id }, function(nonces)
-                machines.start(app, machine.id, nonces[machine.id])
+                machines.start(app, machine.id, nonces[machine.id], { fresh = true })
             end)
             return { id = machine.id }
         end,
@@ -77,7 +77,7 @@ function M.update(app, machine, to)
         }, nonce)
         machines.wait(app, machine.id, { state = "stopped", seconds = SETTLE_SECONDS,
             instance_id = updated.instance_id })
-        machines.start(app, machine.id, nonce)
+        machines.start(app, machine.id, nonce, { fresh = true })
     end)
     return { id = machine.id }
 end

@@ -59,6 +59,9 @@ end
 require("dgrun.run").leave()
 require("dgrun.fly.health").smoke_seconds = 0.01
 local tickets, lease = require "dgrun.store.tickets", require "dgrun.lease"
+for i, delay in ipairs(retry.delays) do
+    retry.delays[i] = delay * 0.05
+end
 tickets.ttl = settings.ttl or tickets.ttl
 lease.heartbeat = settings.heartbeat or lease.heartbeat
 lease.poll = settings.poll or lease.poll

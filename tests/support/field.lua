@@ -35,8 +35,23 @@ end
 local match, apply = faults.match, faults.apply
 local by_dir = {}
 
+local PRIME = 2 ^ 31 - 1
+local STALL = 0.1
+
+---By chance an answer takes long: for the local Fly's clock, by which leases run out.
+local function stall(world, weather)
+    weather.state = (weather.state or weather.seed * 48271) * 16807 % PRIME
+    if weather.state / PRIME < weather.rate then
+        require("host.time").sleep(STALL)
+        require("sandbox.clock").advance(world, nil, { advance = weather.stall })
+    end
+end
+
 function faults.match(world, request)
     local field = by_dir[world.dir]
+    if field and field.weather then
+        stall(world, field.weather)
+    end
     local trap = field and field.trap
     if trap and not request.path:find("^/sandbox/v1/") then
         trap.seen = trap.seen + 1

@@ -143,14 +143,31 @@ local function machine_text(machine)
         sorted_keys(config.env))
 end
 
+local on_its_way = { created = true, starting = true, replacing = true, stopping = true }
+
+local function settled_machines(field, app)
+    local _, machines
+    task.timeout(10, function()
+        local moving
+        repeat
+            _, machines = field:call("GET", ("/v1/apps/%s/machines"):format(app))
+            moving = false
+            for _, machine in ipairs(machines) do
+                moving = moving or on_its_way[machine.state]
+            end
+            task.sleep(moving and 0.01 or 0)
+        until not moving
+    end)
+    return machines
+end
+
 ---What the world is like, as text that is the same for the same state.
 ---@param field support.field
 ---@param app string
 ---@return string
 function M.state(field, app)
     local lines = {}
-    local _, machines = field:call("GET", ("/v1/apps/%s/machines"):format(app))
-    for _, machine in ipairs(machines) do
+    for _, machine in ipairs(settled_machines(field, app)) do
         if machine.state ~= "destroyed" and machine.state ~= "destroying" then
             lines[#lines + 1] = machine_text(machine)
         end
@@ -192,7 +209,7 @@ function M.journal(field)
     local open = field:query(".dgrun/state.db",
         "SELECT count(*) AS n FROM runs WHERE status <> 'done'")[1].n
     local effects = field:query(".dgrun/state.db", [[SELECT count(*) AS n FROM effects
-        WHERE status NOT IN ('done', 'settled')]])[1].n
+        WHERE status NOT IN ('done', 'settled', 'failed')]])[1].n
     return ("%d tickets, %d open runs, %d open effects"):format(tickets, open, effects)
 end
 

@@ -128,15 +128,19 @@ local call_options = {
 
 ---An answer whose text was cut off or garbled on its way is none.
 local function readable(what, answer, e)
-    if not answer or answer.text == "" or answer.status < 200 or answer.status >= 300 then
+    if not answer or answer.text == "" then
         return answer, e
+    end
+    local good = answer.status >= 200 and answer.status < 300
+    if not good and answer.text:sub(1, 1) ~= "{" then
+        return answer -- gateways answer with pages; their status says enough
     end
     local ok, body = pcall(json.decode, answer.text, what)
     if not ok then
         return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly",
             msg = "the answer is no JSON" .. errors.request_note(answer.request_id) }
     end
-    answer.body = body
+    answer.body = good and body or nil
     return answer
 end
 

@@ -11,6 +11,7 @@ local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
+local retry = require "dgrun.fly.retry"
 local run = require "dgrun.run"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
@@ -129,12 +130,18 @@ local function provision(deploy, changes)
     end
     local kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
         or { "v4", "v6" }
-    for _, kind in ipairs(kinds) do
+    for i, kind in ipairs(kinds) do
         effect.write {
             kind = "fly.ip.create", target = deploy.app, after = { type = kind },
             summary = ("allocate a %s address for %s"):format(kind, deploy.app),
             apply = function()
-                return api.machines("POST", path, { json = { type = kind } }).ip
+                return retry.settled(function()
+                    return api.machines("POST", path, { json = { type = kind }, once = true }).ip
+                end, function()
+                    -- There was none at all before.
+                    local ips = api.machines("GET", path).ips
+                    return ips[i] and ips[i].ip
+                end)
             end,
         }
     end

@@ -91,7 +91,7 @@ function M.unreachable(e, what)
     local code = err.is(e, "http.timeout") and "fly.timeout" or "fly.unreachable"
     return err.new {
         code = code, op = "fly", cause = e, sent = e.sent,
-        msg = ("%s: %s"):format(what, e.msg),
+        msg = ("%s: %s"):format(what, e.reason or e.msg),
         hint = "Nobody answered. Is the network up? What was asked for may have happened; "
             .. "running again looks first.",
     }

@@ -144,15 +144,32 @@ function M.update(app, id, body, nonce)
     end)
 end
 
+---Was it started since it was made or changed last? Of a machine that was not, nobody knows
+---whether its schedule goes on. True where the events do not tell.
+---@return boolean
+function M.was_started(machine)
+    for _, event in ipairs(machine.events or {}) do
+        if event.type == "start" or event.type == "exit" then
+            return true
+        elseif event.type == "update" or event.type == "launch" then
+            return false
+        end
+    end
+    return true
+end
+
 local up = { started = true, starting = true }
 
 ---@param nonce? string
-function M.start(app, id, nonce)
+---@param how? {fresh?: boolean} fresh: it was not started since it was made or changed last, so that
+---  one that ended already was started by this call
+function M.start(app, id, nonce, how)
     local answer = retry.settled(function()
         return api.machines("POST", path(app, id, "/start"), { nonce = nonce, once = true })
     end, function()
         local machine = M.get(app, id)
-        return machine and up[machine.state] and {}
+        return machine and (up[machine.state] or how and how.fresh and M.was_started(machine))
+            and {}
     end)
     if answer and answer.status == "error" then
         err.raise { code = "fly.start_failed", op = "fly.machines.start",
@@ -274,20 +291,6 @@ function M.last_exit(machine)
             }
         end
     end
-end
-
----Was it started since its configuration was changed last? Of a machine that was not, nobody knows
----whether its schedule goes on. True where the events do not tell.
----@return boolean
-function M.was_started(machine)
-    for _, event in ipairs(machine.events or {}) do
-        if event.type == "start" or event.type == "exit" then
-            return true
-        elseif event.type == "update" then
-            return false
-        end
-    end
-    return true
 end
 
 ---Does it end again and again? machines-api.md 5.1, "crash loop".

@@ -62,7 +62,7 @@ function M.run(opts)
         skip_launch = true, min_secrets_version = opts.secrets_version })
     return follow(opts, machine.id, function()
         machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
-        machines.start(opts.app, machine.id)
+        machines.start(opts.app, machine.id, nil, { fresh = true })
     end)
 end
 

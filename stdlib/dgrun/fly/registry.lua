@@ -30,6 +30,15 @@ local function url_of(registry)
     return (M.is_loopback(registry) and "http://" or "https://") .. registry
 end
 
+---An answer about an image that does not say which was garbled on its way.
+local function with_digest(answer, e)
+    if answer and answer.status == 200 and not answer.headers["docker-content-digest"] then
+        return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly.registry",
+            msg = "the registry's answer has no digest" }
+    end
+    return answer, e
+end
+
 local function ask(method, image)
     local reference = image.tag or image.digest or "latest"
     local what = ("%s %s/%s:%s"):format(method, image.registry, image.repository, reference)
@@ -37,11 +46,11 @@ local function ask(method, image)
     return retry.send {
         method = method, what = what,
         send = function()
-            return require("host.http").request {
+            return with_digest(require("host.http").request {
                 url = ("%s/v2/%s/manifests/%s"):format(url_of(image.registry), image.repository,
                     reference),
                 method = method, headers = { Authorization = "Basic " .. token, Accept = ACCEPT },
-            }
+            })
         end,
     }, what
 end
