@@ -1,6 +1,7 @@
 /* host.postgres: libpq on the loop. Looking up the host may block, so a connection begins
    on a thread of the pool; from there on its socket is polled. A wait that is cancelled
-   closes the connection. https://www.postgresql.org/docs/15/libpq-async.html */
+   closes the connection, and does not wait for a thread.
+   https://www.postgresql.org/docs/15/libpq-async.html */
 #include <lauxlib.h>
 #include <libpq-fe.h>
 #include <string.h>
@@ -26,16 +27,21 @@ struct connection {
     bool busy;
 };
 
+/* What a thread does to begin a connection. It may outlive who waits for it. */
+struct start {
+    uv_work_t work;
+    struct pg_wait *wait; /* NULL when it is no longer wanted */
+    struct secret *url;
+    bool read_only;
+    PGconn *handle;
+};
+
 struct pg_wait {
     struct op op;
     uv_loop_t *loop;
     struct connection *connection;
     struct watch *watch;
-    /* connecting */
-    uv_work_t work;
-    struct secret *url;
-    bool read_only;
-    /* a query */
+    struct start *start; /* NULL once the thread is done, and for a query */
     PGresult *result;
     struct err *error;
     int box; /* registry reference of the connection while this wait needs it */
@@ -144,23 +150,29 @@ static void on_connect_poll(uv_poll_t *poll, int status, int events)
 
 static void on_work(uv_work_t *work)
 {
-    struct pg_wait *w = work->data;
-    const char *names[] = {"dbname", w->read_only ? "options" : NULL, NULL};
-    const char *values[] = {secret_open(w->url, NULL),
+    struct start *s = work->data;
+    const char *names[] = {"dbname", s->read_only ? "options" : NULL, NULL};
+    const char *values[] = {secret_open(s->url, NULL),
                             "-c default_transaction_read_only=on", NULL};
-    w->connection->handle = PQconnectStartParams(names, values, 1);
+    s->handle = PQconnectStartParams(names, values, 1);
 }
 
 static void on_started(uv_work_t *work, int status)
 {
-    struct pg_wait *w = work->data;
-    const PGconn *handle = w->connection->handle;
-    if (w->op.cancelled || status < 0) {
-        done(w);
-    } else if (!handle || PQstatus(handle) == CONNECTION_BAD) {
-        w->error = connect_error(handle);
-        done(w);
-    } else if (!watch(w, UV_WRITABLE, on_connect_poll)) {
+    (void)status;
+    struct start *s = work->data;
+    struct pg_wait *w = s->wait;
+    PGconn *handle = s->handle;
+    secret_unref(s->url);
+    mem_free(s);
+    if (!w) {
+        PQfinish(handle);
+        return;
+    }
+    w->start = NULL;
+    w->connection->handle = handle;
+    if (!handle || PQstatus(handle) == CONNECTION_BAD ||
+        !watch(w, UV_WRITABLE, on_connect_poll)) {
         w->error = connect_error(handle);
         done(w);
     }
@@ -169,10 +181,11 @@ static void on_started(uv_work_t *work, int status)
 static void connect_cancel(struct op *op)
 {
     struct pg_wait *w = (struct pg_wait *)op;
-    if (w->watch)
-        done(w);
-    else
-        uv_cancel((uv_req_t *)&w->work);
+    if (w->start) {
+        w->start->wait = NULL;
+        uv_cancel((uv_req_t *)&w->start->work);
+    }
+    done(w);
 }
 
 static int connect_push(struct op *op, lua_State *L)
@@ -193,7 +206,6 @@ static void wait_destroy(struct op *op)
 {
     struct pg_wait *w = (struct pg_wait *)op;
     luaL_unref(w->L, LUA_REGISTRYINDEX, w->box);
-    secret_unref(w->url);
     PQclear(w->result);
     err_free(w->error);
     mem_free(w);
@@ -206,7 +218,6 @@ static struct pg_wait *new_wait(lua_State *L, struct connection *c)
     w->loop = task_loop(L);
     w->connection = c;
     w->L = L;
-    w->work.data = w;
     c->busy = true;
     return w;
 }
@@ -231,12 +242,15 @@ static int l_connect(lua_State *L)
     w->op.cancel = connect_cancel;
     w->op.push = connect_push;
     w->box = luaL_ref(L, LUA_REGISTRYINDEX);
-    w->read_only = gate_closed() || opt_boolean(L, 1, "read_only", false);
     opt_push(L, 1, "url");
     size_t len = 0;
     const char *url = secret_bytes(L, -1, &len);
-    w->url = secret_derive("url", url, len);
-    uv_queue_work(w->loop, &w->work, on_work, on_started);
+    struct start *s = w->start = mem_alloc(sizeof *s);
+    s->work.data = s;
+    s->wait = w;
+    s->url = secret_derive("url", url, len);
+    s->read_only = gate_closed() || opt_boolean(L, 1, "read_only", false);
+    uv_queue_work(w->loop, &s->work, on_work, on_started);
     return op_wait(L, &w->op);
 }
 
@@ -294,7 +308,39 @@ static void on_query_poll(uv_poll_t *poll, int status, int events)
         query_step(watch->wait);
 }
 
-static void query_cancel(struct op *op) { done((struct pg_wait *)op); }
+/* The server works on, and holds its locks, until it is told: over a connection that is
+   made for it, so on a thread. */
+struct telling {
+    uv_work_t work;
+    PGcancel *cancel;
+};
+
+static void on_tell(uv_work_t *work)
+{
+    char reason[256];
+    PQcancel(((struct telling *)work->data)->cancel, reason, sizeof reason);
+}
+
+static void on_told(uv_work_t *work, int status)
+{
+    (void)status;
+    struct telling *t = work->data;
+    PQfreeCancel(t->cancel);
+    mem_free(t);
+}
+
+static void query_cancel(struct op *op)
+{
+    struct pg_wait *w = (struct pg_wait *)op;
+    PGcancel *cancel = PQgetCancel(w->connection->handle);
+    if (cancel) {
+        struct telling *t = mem_alloc(sizeof *t);
+        t->work.data = t;
+        t->cancel = cancel;
+        uv_queue_work(w->loop, &t->work, on_tell, on_told);
+    }
+    done(w);
+}
 
 static int query_push(struct op *op, lua_State *L)
 {
@@ -360,6 +406,8 @@ static int l_query(lua_State *L)
         return luaL_error(L, "another task waits for this connection");
     int count = 0;
     const char **values = read_parameters(L, 3, &count);
+    if (op_cancelled(L))
+        return err_return(L, err_cancelled("postgres.query"));
     struct pg_wait *w = new_wait(L, c);
     w->op.cancel = query_cancel;
     w->op.push = query_push;

@@ -15,4 +15,5 @@ extern const unsigned vm_stdlib_count;
 
 /* `program` is argv[0], to find the loadable modules beside the binary. Never NULL. */
 lua_State *vm_open(const char *program);
-void vm_close(lua_State *L);
+/* Returns how many handles somebody left open; the debug log names them. */
+unsigned vm_close(lua_State *L);
