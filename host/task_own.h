@@ -24,7 +24,7 @@ struct task {
     unsigned shields;
     unsigned cancelled_waits;
     int results;
-    bool daemon, cancelled, finished, failed;
+    bool daemon, cancelled, finished, failed, abandoned;
 };
 
 struct hook {
@@ -43,6 +43,7 @@ struct sched {
     unsigned live, daemons;
     struct hook *hooks;
     int signal;
+    bool polling; /* inside uv_run */
 };
 
 struct sched *task_sched(lua_State *L);
@@ -50,6 +51,10 @@ struct sched *task_sched(lua_State *L);
 /* Takes a function and its arguments from the top of L; leaves the box. */
 struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon);
 void task_cancel(struct task *t);
+
+/* Takes the function from the top of L that an abandoned task goes on with: it gets the
+   error, and raises it in the end. */
+void task_on_abandoned(lua_State *L);
 
 /* The box of a task, and with it its results, stays while somebody has it pinned. */
 void task_pin(lua_State *L, int index); /* a box at `index` */

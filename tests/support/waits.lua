@@ -116,6 +116,7 @@ local function shell(script, wait)
             wait = function()
                 return wait { argv = { "sh", "-c", script, "sh", file }, grace = 0.2 }
             end,
+            file = file,
             begun = pids,
             gone = function()
                 for pid in (pids() or ""):gmatch "%d+" do
@@ -129,6 +130,8 @@ local function shell(script, wait)
     end
 end
 
+local leaver = [[
+    setsid sh -c 'echo $$ > "$0.left"; echo $PPID > "$0"; exec sleep 600' "$1" & wait]]
 local deaf = "trap '' TERM; echo $$ > \"$1\"; while :; do sleep 0.05; done"
 
 ---A call of dgrun, which raises, in the way of the host.
@@ -210,17 +213,29 @@ M.kinds = {
     end) },
     { "HTTP: the next bytes of a stream", on_peer(half, "http", function(url)
         local stream, e = http.stream { url = url }
-        while stream and not e do
-            _, e = stream:read()
+        if not stream then
+            return nil, e
         end
+        local bytes
+        repeat
+            bytes, e = stream:read()
+        until not bytes
         return nil, e
     end) },
     { "HTTP: the handshake of TLS", on_peer("", "https", request) },
 
     { "a child", shell("echo $$ > \"$1\"; exec sleep 600", proc.run) },
     { "a child that ignores SIGTERM", shell(deaf, proc.run) },
-    { "a child with a grandchild that keeps the pipe",
-        shell("(trap '' TERM; sleep 600) & echo $$ $! > \"$1\"; exit", proc.run) },
+    { "a child whose grandchild left the group and keeps the pipe", function()
+        local wait = shell(leaver, proc.run)()
+        task.defer(function()
+            local left = (fs.read(wait.file .. ".left") or ""):match "%d+"
+            if left then
+                proc.run { argv = { "kill", left } }
+            end
+        end)
+        return wait
+    end },
     { "a child whose grandchild ignores SIGTERM",
         shell("(trap '' TERM; sleep 600) & echo $$ $! > \"$1\"; wait", proc.run) },
     { "the lines of a child", shell(deaf, function(opts)
@@ -234,7 +249,24 @@ M.kinds = {
         return caught(function() return dgrun_proc.run(opts) end)
     end) },
     { "a line", on_child("echo ready; sleep 600", function(child) return child:read() end) },
-    { "a child's exit", on_child("echo ready; sleep 600", function(child) return child:wait() end) },
+    { "a child's exit", on_child("echo ready; sleep 600", function(child)
+        return child:wait()
+    end) },
+    { "a child's end, when it ignores SIGTERM", function()
+        local child = assert(proc.spawn {
+            argv = { "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done" },
+            grace = 600,
+        })
+        task.defer(function()
+            child:kill "KILL"
+            child:stop()
+        end)
+        assert(child:read().line == "ready")
+        return { wait = function() return child:stop() end }
+    end },
+    { "a child that does not read its input", on_child("echo ready; sleep 600", function(child)
+        return child:write(("x"):rep(2 ^ 20))
+    end) },
 
     { "a statement of SQLite", function()
         local db = database()

@@ -4,8 +4,8 @@ local host_task = require "host.task"
 local task = require "dgrun.task"
 local waits = require "support.waits"
 
----No wait may need more of its own time than this to end.
-local deadline = 20
+---No wait may need longer than this to end. SQLite by itself gives a lock up after ten seconds.
+local deadline = 8
 
 ---The results of the task that was cancelled.
 local function ended(waiter)
