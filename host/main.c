@@ -21,10 +21,9 @@ enum { EXIT_CANCELLED = 128, EXIT_LEAK = 70 };
 /* Signals are caught here, not by the loop: the second one ends a script that computes
    for ever, too. */
 static struct {
-    uv_async_t wakeup;
-    lua_State *L;
+    struct sched *volatile sched; /* NULL when there is nothing to cancel any more */
     pthread_t thread;
-    volatile sig_atomic_t seen, open;
+    volatile sig_atomic_t seen;
 } watch;
 
 /* The first signal asks, the second ends, with no child left behind. Nothing that was
@@ -39,33 +38,16 @@ static void on_signal(int signal)
         _exit(EXIT_CANCELLED + signal);
     } else {
         watch.seen = signal;
-        if (watch.open)
-            uv_async_send(&watch.wakeup);
+        if (watch.sched)
+            task_interrupt(watch.sched, signal);
     }
     errno = error;
 }
 
-static void on_wakeup(uv_async_t *handle)
+static void watch_signals(lua_State *L)
 {
-    (void)handle;
-    task_interrupt(watch.L, watch.seen);
-}
-
-static void watch_close(void *data)
-{
-    (void)data;
-    watch.open = false;
-    uv_close((uv_handle_t *)&watch.wakeup, NULL);
-}
-
-static void watch_open(lua_State *L)
-{
-    watch.L = L;
+    watch.sched = task_sched(L);
     watch.thread = pthread_self();
-    uv_async_init(task_loop(L), &watch.wakeup, on_wakeup);
-    uv_unref((uv_handle_t *)&watch.wakeup);
-    watch.open = true;
-    task_at_exit(L, watch_close, NULL);
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -146,7 +128,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     argv = uv_setup_args(argc, argv);
     lua_State *L = vm_open(argv[0]);
-    watch_open(L);
+    watch_signals(L);
 
     int status = EXIT_FAILURE;
     lua_pushcfunction(L, l_load_main);
@@ -161,8 +143,12 @@ int main(int argc, char **argv)
         else
             report(L);
     }
-    if (leaked(vm_close(L)))
+    watch.sched = NULL;
+    struct task_left left = vm_close(L);
+    if (leaked(left.handles))
         status = EXIT_LEAK;
-    log_flush();
+    log_close();
+    if (left.work)
+        _exit(status); /* libuv joins its threads at exit */
     return status;
 }

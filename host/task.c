@@ -355,14 +355,13 @@ bool task_run(lua_State *L, int nargs)
 {
     struct sched *s = task_sched(L);
     struct task *root = task_spawn(L, nargs, "main", false);
-    s->root = root;
     root->pins++;
     lua_pop(L, 1);
     bool stuck = false;
     bool ended = false;
-    if (s->signal)
-        task_cancel(root);
     for (;;) {
+        if (s->signal)
+            task_cancel(root);
         drain(s);
         if (root->finished && !ended) {
             ended = true;
@@ -379,7 +378,6 @@ bool task_run(lua_State *L, int nargs)
             break;
         }
     }
-    s->root = NULL;
     if (stuck && !root->finished) {
         err_push(L, deadlock(s));
         return false;
@@ -397,21 +395,23 @@ bool task_run(lua_State *L, int nargs)
     return good;
 }
 
-void task_interrupt(lua_State *L, int signal)
+void task_interrupt(struct sched *s, int signal)
 {
-    struct sched *s = task_sched(L);
     s->signal = signal;
-    if (s->root)
-        task_cancel(s->root);
+    uv_async_send(&s->wakeup);
 }
+
+static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
 
 void task_open(lua_State *L)
 {
     struct sched *s = mem_alloc(sizeof *s);
     s->L = L;
     s->ready_end = &s->ready;
-    if (uv_loop_init(&s->loop) != 0)
+    if (uv_loop_init(&s->loop) != 0 ||
+        uv_async_init(&s->loop, &s->wakeup, on_wakeup) != 0)
         luaL_error(L, "cannot create the event loop");
+    uv_unref((uv_handle_t *)&s->wakeup);
     lua_pushlightuserdata(L, (void *)&sched_key);
     lua_pushlightuserdata(L, s);
     lua_rawset(L, LUA_REGISTRYINDEX);
@@ -426,7 +426,7 @@ static void on_open_handle(uv_handle_t *handle, void *count)
     log_debug("event=open_handle type=%s", uv_handle_type_name(handle->type));
 }
 
-void *task_close_hooks(lua_State *L)
+struct sched *task_close_hooks(lua_State *L)
 {
     struct sched *s = task_sched(L);
     while (s->hooks) {
@@ -435,6 +435,7 @@ void *task_close_hooks(lua_State *L)
         h->close(h->data);
         mem_free(h);
     }
+    uv_close((uv_handle_t *)&s->wakeup, NULL);
     return s;
 }
 
@@ -451,15 +452,31 @@ unsigned task_busy_handles(lua_State *L)
     return count;
 }
 
-unsigned task_close_loop(void *sched)
+static void on_impatience(uv_timer_t *timer) { uv_stop(timer->loop); }
+
+/* Work on threads may hold the loop. */
+static bool loop_closes(uv_loop_t *loop)
 {
-    struct sched *s = sched;
-    unsigned leaked = 0;
-    uv_walk(&s->loop, on_open_handle, &leaked);
-    if (leaked)
-        return leaked;
-    while (uv_loop_close(&s->loop) == UV_EBUSY)
-        uv_run(&s->loop, UV_RUN_DEFAULT);
-    mem_free(s);
-    return 0;
+    if (uv_loop_close(loop) == 0)
+        return true;
+    uv_timer_t patience;
+    uv_timer_init(loop, &patience);
+    uv_timer_start(&patience, on_impatience, LAST_WORK_MS, 0);
+    uv_unref((uv_handle_t *)&patience);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&patience, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+    return uv_loop_close(loop) == 0;
+}
+
+struct task_left task_close_loop(struct sched *s)
+{
+    struct task_left left = {0};
+    uv_walk(&s->loop, on_open_handle, &left.handles);
+    if (left.handles)
+        return left;
+    left.work = !loop_closes(&s->loop);
+    if (!left.work)
+        mem_free(s);
+    return left;
 }

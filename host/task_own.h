@@ -1,5 +1,7 @@
 #pragma once
 /* What the scheduler (task.c) and its Lua face (task_lua.c) share. */
+#include <signal.h>
+
 #include "task.h"
 
 #define TASK_BOX "dgrun.task"
@@ -37,16 +39,14 @@ struct sched {
     lua_State *L;
     uv_loop_t loop;
     struct task *current;
-    struct task *root;
     struct task *ready, **ready_end;
     struct task *tasks;
     unsigned live, daemons;
     struct hook *hooks;
-    int signal;
+    uv_async_t wakeup; /* a signal came */
+    volatile sig_atomic_t signal;
     bool polling; /* inside uv_run */
 };
-
-struct sched *task_sched(lua_State *L);
 
 /* Takes a function and its arguments from the top of L; leaves the box. */
 struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon);

@@ -4,6 +4,8 @@
 #include <lua.h>
 #include <stddef.h>
 
+#include "task.h"
+
 /* One file of the stdlib as bytecode; the table is made at build time by embed.lua. */
 struct vm_chunk {
     const char *name; /* "dgrun.git" */
@@ -15,5 +17,4 @@ extern const unsigned vm_stdlib_count;
 
 /* `program` is argv[0], to find the loadable modules beside the binary. Never NULL. */
 lua_State *vm_open(const char *program);
-/* Returns how many handles somebody left open; the debug log names them. */
-unsigned vm_close(lua_State *L);
+struct task_left vm_close(lua_State *L);

@@ -37,7 +37,7 @@ local function temp_dir()
     return dir
 end
 
----Writes its words beside its port: full takes no connection, the others send what they were
+---A Python script that prints its port: full takes no connection, the others send what they were
 ---given, "met" when they have read a request, "gone" when the client has hung up.
 local peer = [[
 import socket, sys, time
@@ -67,10 +67,10 @@ while True:
     print("gone", flush=True)
 ]]
 
----@param says string
+---@param says string "full", or what it answers to all
 ---@return integer port
----@return table<string, integer> # how often it wrote each word
-local function listener(says)
+---@return table<string, integer> # how often it said "met" and "gone"
+function M.listener(says)
     local child = assert(proc.spawn { argv = { "python3", "-c", peer, says } })
     local port = tonumber(child:read().line)
     local seen = { met = 0, gone = 0 }
@@ -90,7 +90,7 @@ end
 ---@param wait fun(url: string): any, dgrun.err?
 local function on_peer(says, scheme, wait)
     return function()
-        local port, seen = listener(says)
+        local port, seen = M.listener(says)
         return {
             wait = function() return wait(("%s://127.0.0.1:%d/"):format(scheme, port)) end,
             begun = says ~= "full" and function() return seen.met > 0 end or nil,
@@ -103,7 +103,7 @@ local function request(url)
     return http.request { url = url, timeout = 600, connect_timeout = 600 }
 end
 
-local half = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789"
+M.half = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n0123456789"
 
 ---A shell that writes ids of processes into "$1", each of which has to end.
 local function shell(script, wait)
@@ -160,7 +160,7 @@ local function on_child(script, wait)
     end
 end
 
-local endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+M.endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
     .. "SELECT count(*) FROM n"
 
 local function database()
@@ -207,11 +207,11 @@ M.kinds = {
 
     { "HTTP: connecting", on_peer("full", "http", request) },
     { "HTTP: the headers", on_peer("", "http", request) },
-    { "HTTP: the rest of the body", on_peer(half, "http", request) },
+    { "HTTP: the rest of the body", on_peer(M.half, "http", request) },
     { "HTTP: the headers of a stream", on_peer("", "http", function(url)
         return http.stream { url = url }
     end) },
-    { "HTTP: the next bytes of a stream", on_peer(half, "http", function(url)
+    { "HTTP: the next bytes of a stream", on_peer(M.half, "http", function(url)
         local stream, e = http.stream { url = url }
         if not stream then
             return nil, e
@@ -270,11 +270,11 @@ M.kinds = {
 
     { "a statement of SQLite", function()
         local db = database()
-        return { wait = function() return db:query(endless) end, gone = answers(db) }
+        return { wait = function() return db:query(M.endless) end, gone = answers(db) }
     end },
     { "a statement of SQLite behind another", function()
         local db = database()
-        local first = host_task.spawn(function() return db:query(endless) end)
+        local first = host_task.spawn(function() return db:query(M.endless) end)
         task.defer(function()
             first:cancel()
             first:join()
