@@ -112,16 +112,17 @@ static int l_request(lua_State *L)
 
 static int push_headers(struct transfer *t, lua_State *L)
 {
-    struct err *e = http_error(t);
-    if (e)
-        return err_return(L, e);
     /* The box was made before the wait; it is fetched by the transfer's address. */
     lua_pushlightuserdata(L, t);
     lua_rawget(L, LUA_REGISTRYINDEX);
     lua_pushlightuserdata(L, t);
     lua_pushnil(L);
     lua_rawset(L, LUA_REGISTRYINDEX);
-    return 1;
+    struct err *e = http_error(t);
+    if (!e)
+        return 1;
+    http_free(t);
+    return err_return(L, e);
 }
 
 /* stream{url=, …} → stream | nil, err: after the headers came */

@@ -65,7 +65,7 @@ static void on_redacted(void *data, const char *bytes, size_t len)
 }
 
 /* Only at the very end nothing can follow that would complete a secret. */
-static void on_exit_release(void)
+void log_close(void)
 {
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
         if (!streams[i].redactor)
@@ -82,7 +82,7 @@ static struct redactor *redactor_of(struct stream *s)
 {
     static bool registered;
     if (!registered)
-        registered = atexit(on_exit_release) == 0;
+        registered = atexit(log_close) == 0;
     if (!s->redactor)
         s->redactor = redactor_new(on_redacted, s);
     return s->redactor;

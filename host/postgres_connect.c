@@ -23,10 +23,17 @@ struct deadline {
     int seconds;
 };
 
+/* What a thread does to begin a connection. It may outlive who waits for it. */
+struct start {
+    uv_work_t work;
+    struct connecting *owner; /* NULL when it is no longer wanted */
+    struct secret *url;
+    PGconn *handle;
+};
+
 struct connecting {
     struct pg_wait wait;
-    uv_work_t work;
-    struct secret *url;
+    struct start *start; /* NULL once the thread is done */
     struct deadline *deadline;
 };
 
@@ -130,26 +137,32 @@ static void step(struct pg_wait *w)
    refuses them. */
 static void on_work(uv_work_t *work)
 {
-    struct connecting *c = work->data;
+    struct start *s = work->data;
     static const char *const names[] = {
         "keepalives_idle",  "keepalives_interval",
         "keepalives_count", "tcp_user_timeout",
         "dbname",           NULL,
     };
     const char *values[] = {
-        "30", "10", "3", "60000", secret_open(c->url, NULL), NULL,
+        "30", "10", "3", "60000", secret_open(s->url, NULL), NULL,
     };
-    c->wait.connection->handle = PQconnectStartParams(names, values, 1);
+    s->handle = PQconnectStartParams(names, values, 1);
 }
 
 static void on_started(uv_work_t *work, int status)
 {
-    struct connecting *c = work->data;
-    PGconn *handle = c->wait.connection->handle;
-    if (c->wait.op.cancelled || status < 0) {
-        done(c);
+    (void)status;
+    struct start *s = work->data;
+    struct connecting *c = s->owner;
+    PGconn *handle = s->handle;
+    secret_unref(s->url);
+    mem_free(s);
+    if (!c) {
+        PQfinish(handle);
         return;
     }
+    c->start = NULL;
+    c->wait.connection->handle = handle;
     if (!handle || PQstatus(handle) == CONNECTION_BAD) {
         fail(c, handle ? PQerrorMessage(handle) : "no memory");
         return;
@@ -160,13 +173,15 @@ static void on_started(uv_work_t *work, int status)
         fail(c, PQerrorMessage(handle));
 }
 
+/* A lookup cannot be stopped: its thread is left alone, and nobody waits for it. */
 static void cancel(struct op *op)
 {
     struct connecting *c = (struct connecting *)op;
-    if (c->wait.watch)
-        done(c);
-    else
-        uv_cancel((uv_req_t *)&c->work);
+    if (c->start) {
+        c->start->owner = NULL;
+        uv_cancel((uv_req_t *)&c->start->work);
+    }
+    done(c);
 }
 
 static int push(struct op *op, lua_State *L)
@@ -184,7 +199,6 @@ static void destroy(struct op *op)
 {
     struct connecting *c = (struct connecting *)op;
     postgres_wait_fini(&c->wait);
-    secret_unref(c->url);
     mem_free(c);
 }
 
@@ -210,11 +224,13 @@ int postgres_connect(lua_State *L)
     c->wait.op.push = push;
     c->wait.op.destroy = destroy;
     c->wait.step = step;
-    c->work.data = c;
     opt_push(L, 1, "url");
     size_t len = 0;
     const char *url = secret_bytes(L, -1, &len);
-    c->url = secret_derive("url", url, len);
-    uv_queue_work(c->wait.loop, &c->work, on_work, on_started);
+    struct start *s = c->start = mem_alloc(sizeof *s);
+    s->work.data = s;
+    s->owner = c;
+    s->url = secret_derive("url", url, len);
+    uv_queue_work(c->wait.loop, &s->work, on_work, on_started);
     return op_wait(L, &c->wait.op);
 }

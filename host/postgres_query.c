@@ -172,7 +172,39 @@ static void start_phase(struct querying *q)
     }
 }
 
-static void cancel(struct op *op) { postgres_done((struct pg_wait *)op); }
+/* The server works on, and holds its locks, until it is told: over a connection that is
+   made for it, so on a thread. */
+struct telling {
+    uv_work_t work;
+    PGcancel *cancel;
+};
+
+static void on_tell(uv_work_t *work)
+{
+    char reason[256];
+    PQcancel(((struct telling *)work->data)->cancel, reason, sizeof reason);
+}
+
+static void on_told(uv_work_t *work, int status)
+{
+    (void)status;
+    struct telling *t = work->data;
+    PQfreeCancel(t->cancel);
+    mem_free(t);
+}
+
+static void cancel(struct op *op)
+{
+    struct pg_wait *w = (struct pg_wait *)op;
+    PGcancel *cancel = PQgetCancel(w->connection->handle);
+    if (cancel) {
+        struct telling *t = mem_alloc(sizeof *t);
+        t->work.data = t;
+        t->cancel = cancel;
+        uv_queue_work(w->loop, &t->work, on_tell, on_told);
+    }
+    postgres_done(w);
+}
 
 static int push(struct op *op, lua_State *L)
 {

@@ -277,6 +277,14 @@ void proc_stop(struct proc *p, enum proc_stop reason)
     settle(p);
 }
 
+void proc_kill_all(void)
+{
+    const struct family *f = proc_family;
+    for (const struct proc *p = f ? f->first : NULL; p; p = p->next)
+        if (p->pid > 0)
+            kill(-p->pid, SIGKILL);
+}
+
 int proc_signal(struct proc *p, int signal)
 {
     if (p->exited)

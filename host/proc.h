@@ -99,6 +99,10 @@ void proc_write(struct proc *p, const char *bytes, size_t len, proc_written done
 int proc_write_wait(lua_State *L, struct proc *p, const char *bytes, size_t len);
 void proc_close_input(struct proc *p);
 
+/* For a signal handler on the loop's thread that ends the program at once: kills the
+   groups of all children. */
+void proc_kill_all(void);
+
 /* The error that a stop means, for results: NULL when the child ended by itself. */
 struct err *proc_stop_error(const struct proc *p);
 

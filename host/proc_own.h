@@ -39,6 +39,9 @@ struct proc {
     char chunk[65536]; /* what is being read */
 };
 
+/* The process's one family, for signal handlers; NULL before the first child. */
+extern struct family *volatile proc_family;
+
 /* proc.c, for proc_start.c */
 void proc_handle_close(void *handle);
 void proc_live(struct proc *p); /* it runs: read, feed, watch the clock */

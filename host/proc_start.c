@@ -4,6 +4,8 @@
    name. */
 #include <errno.h>
 #include <lauxlib.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +19,8 @@
 /* At the end of the program nobody waits longer than this for a polite end. */
 #define LAST_GRACE 2
 
+struct family *volatile proc_family;
+
 /* At the end of the program: no child outlives it. */
 static void family_end(void *data)
 {
@@ -29,6 +33,7 @@ static void family_end(void *data)
     }
     while (f->first)
         uv_run(f->loop, UV_RUN_ONCE);
+    proc_family = NULL;
     mem_free(f);
 }
 
@@ -47,6 +52,7 @@ static struct family *family_of(lua_State *L)
     lua_pushlightuserdata(L, f);
     lua_rawset(L, LUA_REGISTRYINDEX);
     task_at_exit(L, family_end, f);
+    proc_family = f;
     return f;
 }
 
@@ -156,6 +162,17 @@ static int spawn(struct proc *p, char **environment)
     return rc;
 }
 
+/* A signal waits until the child is one that proc_kill_all finds. The child itself starts
+   with an empty mask. */
+static void signals_hold(sigset_t *before)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &held, before);
+}
+
 struct err *proc_start(lua_State *L, struct proc_setup *setup,
                        const struct proc_events *events, void *owner, struct proc **out)
 {
@@ -164,11 +181,16 @@ struct err *proc_start(lua_State *L, struct proc_setup *setup,
         proc_setup_free(setup);
         return e;
     }
-    struct proc *p = proc_new(family_of(L), setup);
+    struct family *f = family_of(L);
     log_flush(); /* what was said before the child comes before what it says */
-    p->started = uv_hrtime();
     char **environment = proc_environment(setup);
+    sigset_t mask;
+    signals_hold(&mask);
+    struct proc *p = proc_new(f, setup);
+    p->started = uv_hrtime();
     int rc = spawn(p, environment);
+    p->pid = rc < 0 ? 0 : p->process.pid;
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (rc < 0)
         e = start_error(setup, environment, rc);
     proc_environment_free(environment);
@@ -180,7 +202,6 @@ struct err *proc_start(lua_State *L, struct proc_setup *setup,
         proc_handle_close(&p->timer);
         return e;
     }
-    p->pid = p->process.pid;
     p->events = events;
     p->owner = owner;
     proc_live(p);

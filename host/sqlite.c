@@ -1,6 +1,7 @@
 /* host.sqlite: statements run on libuv's threads, one at a time on a connection. */
 #include <lauxlib.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,12 @@
 
 #define DB "dgrun.sqlite"
 
-enum { BUSY_MILLISECONDS = 10000, ROWS_LIMIT = 1000 * 1000 };
+enum {
+    BUSY_MILLISECONDS = 10000,
+    BUSY_NAP_MILLISECONDS = 25,
+    STEPS_BETWEEN_LOOKS = 1000,
+    ROWS_LIMIT = 1000 * 1000,
+};
 
 struct cell {
     int type; /* SQLITE_NULL, … */
@@ -47,6 +53,8 @@ struct work {
     long long changes, last_id;
     int status;
     char *message;
+    int waited; /* milliseconds, for a lock */
+    atomic_bool stop;
     bool rows, too_many;
 };
 
@@ -132,11 +140,33 @@ static int run_statement(struct work *w, sqlite3_stmt *statement)
     return status;
 }
 
+/* sqlite3_interrupt does nothing before the statement has begun, nor while it waits for a
+   lock; a flag of the work's own is seen at any time. */
+static int on_progress(void *data)
+{
+    struct work *w = data;
+    return atomic_load(&w->stop);
+}
+
+static int on_busy(void *data, int count)
+{
+    (void)count;
+    struct work *w = data;
+    if (atomic_load(&w->stop) || w->waited >= BUSY_MILLISECONDS)
+        return 0;
+    int nap = w->waited < BUSY_NAP_MILLISECONDS ? 1 : BUSY_NAP_MILLISECONDS;
+    w->waited += nap;
+    sqlite3_sleep(nap);
+    return 1;
+}
+
 static void on_work(uv_work_t *request)
 {
     struct work *w = request->data;
     sqlite3 *handle = w->database->handle;
     const char *sql = w->sql;
+    sqlite3_progress_handler(handle, STEPS_BETWEEN_LOOKS, on_progress, w);
+    sqlite3_busy_handler(handle, on_busy, w);
     w->status = SQLITE_DONE;
     while (*sql && w->status == SQLITE_DONE && !w->too_many) {
         sqlite3_stmt *statement = NULL;
@@ -149,6 +179,8 @@ static void on_work(uv_work_t *request)
     }
     w->changes = sqlite3_changes(handle);
     w->last_id = sqlite3_last_insert_rowid(handle);
+    sqlite3_progress_handler(handle, 0, NULL, NULL);
+    sqlite3_busy_handler(handle, NULL, NULL);
 }
 
 /* On the loop */
@@ -182,8 +214,8 @@ static void work_cancel(struct op *op)
     struct work *w = (struct work *)op;
     struct database *d = w->database;
     if (d->first == w) {
-        if (uv_cancel((uv_req_t *)&w->request) != 0)
-            sqlite3_interrupt(d->handle);
+        atomic_store(&w->stop, true);
+        uv_cancel((uv_req_t *)&w->request);
         return;
     }
     struct work **link = &d->first;
@@ -329,6 +361,8 @@ static int run(lua_State *L, bool rows)
     struct database *d = check_database(L);
     const char *sql = luaL_checkstring(L, 2);
     check_parameters(L, 3);
+    if (op_cancelled(L))
+        return err_return(L, err_cancelled("sqlite.query"));
     struct work *w = mem_alloc(sizeof *w);
     w->op =
         (struct op){.cancel = work_cancel, .push = work_push, .destroy = work_destroy};
@@ -441,7 +475,6 @@ static int l_open(lua_State *L)
         sqlite3_close_v2(handle);
         return err_return(L, e);
     }
-    sqlite3_busy_timeout(handle, BUSY_MILLISECONDS);
     struct database *d = mem_alloc(sizeof *d);
     d->handle = handle;
     d->path = mem_string(path);

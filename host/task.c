@@ -15,10 +15,15 @@
 #include "mem.h"
 #include "task_own.h"
 
-/* A cancelled task whose waits all fail may loop for ever on one; this many end it. */
+/* A cancelled task whose waits all fail may loop for ever on one. After so many of them
+   they raise; who catches that too, so many times more, is abandoned. */
 enum { CANCELLED_WAITS_LIMIT = 1000 };
 
+/* How long work on a thread may hold up the end: a lookup of a name cannot be stopped. */
+enum { LAST_WORK_MS = 2000 };
+
 static const char sched_key = 0;
+static const char abandoned_key = 0;
 
 struct sched *task_sched(lua_State *L)
 {
@@ -49,6 +54,26 @@ static void make_ready(struct task *t)
 
 /* Operations */
 
+/* An error can be caught, this cannot: the coroutine yields and is never resumed. Where C
+   is on its stack the next instruction tries again. */
+static void on_abandon(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct task *t = task_sched(L)->current;
+    if (t && t->co == L && lua_isyieldable(L))
+        lua_yield(L, 0);
+}
+
+static void refuse_to_go_on(lua_State *L, struct task *t)
+{
+    if (t->cancelled_waits > 2 * CANCELLED_WAITS_LIMIT) {
+        t->abandoned = true;
+        lua_sethook(L, on_abandon, LUA_MASKCOUNT, 1);
+    }
+    err_raise(L, err_new("cancelled", "task",
+                         "task '%s' went on waiting after it was cancelled", t->name));
+}
+
 void op_check(lua_State *L)
 {
     struct sched *s = task_sched(L);
@@ -61,9 +86,7 @@ void op_check(lua_State *L)
         luaL_error(
             L, "cannot wait inside a callback of string.gsub, table.sort and the like");
     else if (t->cancelled && !t->shields && ++t->cancelled_waits > CANCELLED_WAITS_LIMIT)
-        err_raise(L,
-                  err_new("cancelled", "task",
-                          "task '%s' went on waiting after it was cancelled", t->name));
+        refuse_to_go_on(L, t);
 }
 
 bool op_cancelled(lua_State *L)
@@ -100,7 +123,8 @@ void op_done(struct op *op)
     if (!op->task)
         return;
     make_ready(op->task);
-    uv_stop(&op->task->sched->loop);
+    if (op->task->sched->polling)
+        uv_stop(&op->task->sched->loop);
 }
 
 /* Tasks */
@@ -212,6 +236,36 @@ static void finish(struct task *t, int status)
     task_unpin(t);
 }
 
+void task_on_abandoned(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&abandoned_key);
+    lua_insert(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* Its children and its deferred cleanup are there still: the task begins anew, shielded,
+   with the function that sees to them. */
+static void abandon(struct task *t)
+{
+    lua_State *L = t->sched->L;
+    log_debug("event=abandon task=%s", t->name);
+    t->abandoned = false;
+    t->shields = 1;
+    t->cancelled_waits = 0;
+    task_push_box(L, t);
+    lua_getfenv(L, -1);
+    t->co = lua_newthread(L);
+    lua_rawseti(L, -2, 1);
+    lua_pop(L, 2);
+    lua_pushlightuserdata(L, (void *)&abandoned_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    err_push(L, err_new("cancelled", "task",
+                        "task '%s' went on waiting after it was cancelled", t->name));
+    lua_xmove(L, t->co, 2);
+    t->results = 1;
+    make_ready(t);
+}
+
 static void resume(struct task *t)
 {
     struct sched *s = t->sched;
@@ -227,8 +281,14 @@ static void resume(struct task *t)
     s->current = t;
     int status = lua_resume(t->co, nargs);
     s->current = NULL;
+    if (t->abandoned)
+        lua_sethook(s->L, NULL, 0, 0);
     if (status == LUA_YIELD && t->op)
         return;
+    if (status == LUA_YIELD && t->abandoned) {
+        abandon(t);
+        return;
+    }
     if (status == LUA_YIELD) {
         lua_settop(t->co, 0);
         lua_pushliteral(t->co,
@@ -237,15 +297,27 @@ static void resume(struct task *t)
     finish(t, status);
 }
 
+/* Runs what is ready now. What gets ready by it has to wait for a turn of the loop: tasks
+   whose waits all end at once would keep the others out, and signals. */
 static void drain(struct sched *s)
 {
-    while (s->ready) {
-        struct task *t = s->ready;
-        s->ready = t->next_ready;
-        if (!s->ready)
-            s->ready_end = &s->ready;
+    struct task *t = s->ready;
+    s->ready = NULL;
+    s->ready_end = &s->ready;
+    while (t) {
+        struct task *next = t->next_ready;
         resume(t);
+        t = next;
     }
+}
+
+/* False when nothing is left that could happen. */
+static bool poll_loop(struct sched *s, uv_run_mode mode)
+{
+    s->polling = true;
+    bool alive = uv_run(&s->loop, mode) != 0;
+    s->polling = false;
+    return alive || s->ready;
 }
 
 void task_cancel(struct task *t)
@@ -283,35 +355,29 @@ bool task_run(lua_State *L, int nargs)
 {
     struct sched *s = task_sched(L);
     struct task *root = task_spawn(L, nargs, "main", false);
-    s->root = root;
     root->pins++;
     lua_pop(L, 1);
     bool stuck = false;
     bool ended = false;
-    if (s->signal)
-        task_cancel(root);
     for (;;) {
+        if (s->signal)
+            task_cancel(root);
         drain(s);
         if (root->finished && !ended) {
             ended = true;
             if (root->failed)
                 cancel_others(s, false);
         }
-        if (s->ready)
-            continue;
-        if (s->live == s->daemons) {
+        if (!s->ready && s->live == s->daemons) {
             if (s->live == 0)
                 break;
             cancel_others(s, true);
-            if (s->ready)
-                continue;
         }
-        if (uv_run(&s->loop, UV_RUN_ONCE) == 0 && !s->ready) {
+        if (!poll_loop(s, s->ready ? UV_RUN_NOWAIT : UV_RUN_ONCE)) {
             stuck = true;
             break;
         }
     }
-    s->root = NULL;
     if (stuck && !root->finished) {
         err_push(L, deadlock(s));
         return false;
@@ -329,21 +395,23 @@ bool task_run(lua_State *L, int nargs)
     return good;
 }
 
-void task_interrupt(lua_State *L, int signal)
+void task_interrupt(struct sched *s, int signal)
 {
-    struct sched *s = task_sched(L);
     s->signal = signal;
-    if (s->root)
-        task_cancel(s->root);
+    uv_async_send(&s->wakeup);
 }
+
+static void on_wakeup(uv_async_t *wakeup) { (void)wakeup; }
 
 void task_open(lua_State *L)
 {
     struct sched *s = mem_alloc(sizeof *s);
     s->L = L;
     s->ready_end = &s->ready;
-    if (uv_loop_init(&s->loop) != 0)
+    if (uv_loop_init(&s->loop) != 0 ||
+        uv_async_init(&s->loop, &s->wakeup, on_wakeup) != 0)
         luaL_error(L, "cannot create the event loop");
+    uv_unref((uv_handle_t *)&s->wakeup);
     lua_pushlightuserdata(L, (void *)&sched_key);
     lua_pushlightuserdata(L, s);
     lua_rawset(L, LUA_REGISTRYINDEX);
@@ -358,7 +426,7 @@ static void on_open_handle(uv_handle_t *handle, void *count)
     log_debug("event=open_handle type=%s", uv_handle_type_name(handle->type));
 }
 
-void *task_close_hooks(lua_State *L)
+struct sched *task_close_hooks(lua_State *L)
 {
     struct sched *s = task_sched(L);
     while (s->hooks) {
@@ -367,6 +435,7 @@ void *task_close_hooks(lua_State *L)
         h->close(h->data);
         mem_free(h);
     }
+    uv_close((uv_handle_t *)&s->wakeup, NULL);
     return s;
 }
 
@@ -383,15 +452,31 @@ unsigned task_busy_handles(lua_State *L)
     return count;
 }
 
-unsigned task_close_loop(void *sched)
+static void on_impatience(uv_timer_t *timer) { uv_stop(timer->loop); }
+
+/* Work on threads may hold the loop. */
+static bool loop_closes(uv_loop_t *loop)
 {
-    struct sched *s = sched;
-    unsigned leaked = 0;
-    uv_walk(&s->loop, on_open_handle, &leaked);
-    if (leaked)
-        return leaked;
-    while (uv_loop_close(&s->loop) == UV_EBUSY)
-        uv_run(&s->loop, UV_RUN_DEFAULT);
-    mem_free(s);
-    return 0;
+    if (uv_loop_close(loop) == 0)
+        return true;
+    uv_timer_t patience;
+    uv_timer_init(loop, &patience);
+    uv_timer_start(&patience, on_impatience, LAST_WORK_MS, 0);
+    uv_unref((uv_handle_t *)&patience);
+    uv_run(loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&patience, NULL);
+    uv_run(loop, UV_RUN_NOWAIT);
+    return uv_loop_close(loop) == 0;
+}
+
+struct task_left task_close_loop(struct sched *s)
+{
+    struct task_left left = {0};
+    uv_walk(&s->loop, on_open_handle, &left.handles);
+    if (left.handles)
+        return left;
+    left.work = !loop_closes(&s->loop);
+    if (!left.work)
+        mem_free(s);
+    return left;
 }

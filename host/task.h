@@ -19,6 +19,7 @@
 #include <uv.h>
 
 struct task;
+struct sched;
 
 struct op {
     struct task *task;             /* who waits; set by op_wait */
@@ -43,10 +44,14 @@ uv_loop_t *task_loop(lua_State *L);
 void task_at_exit(lua_State *L, void (*close)(void *data), void *data);
 
 /* For vm.c: create and end the scheduler of a state. Hooks run before lua_close, the loop
-   is closed after it; the number of handles that somebody left open is returned. */
+   is closed after it, and what somebody left is returned. */
+struct task_left {
+    unsigned handles; /* open; the debug log names them */
+    bool work;        /* a thread works on, and would hold up exit() */
+};
 void task_open(lua_State *L);
-void *task_close_hooks(lua_State *L);
-unsigned task_close_loop(void *scheduler);
+struct sched *task_close_hooks(lua_State *L);
+struct task_left task_close_loop(struct sched *s);
 
 /* Runs the function on top of the stack (with `nargs` arguments above it) as the root
    task until no task but daemons lives, then cancels those. Returns true and leaves the
@@ -54,8 +59,9 @@ unsigned task_close_loop(void *scheduler);
    field `trace`. */
 bool task_run(lua_State *L, int nargs);
 
-/* From a signal callback: cancel the root task; host.task.signal() then tells the signal.
- */
-void task_interrupt(lua_State *L, int signal);
+/* From a signal handler on the thread of the loop: cancels the root task at the next
+   turn; host.task.signal() then tells the signal. Not after task_close_hooks. */
+struct sched *task_sched(lua_State *L);
+void task_interrupt(struct sched *s, int signal);
 
 int luaopen_host_task(lua_State *L);

@@ -169,6 +169,18 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+/* on_abandoned(function(err)): what a task goes on with that would not end */
+static int l_on_abandoned(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    task_on_abandoned(L);
+    return 0;
+}
+
+/* Where nobody sees to what it leaves, it just ends. */
+static int l_end(lua_State *L) { return lua_error(L); }
+
 void task_create_type(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -182,13 +194,20 @@ void task_create_type(lua_State *L)
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
+    lua_pushcfunction(L, l_end);
+    task_on_abandoned(L);
 }
 
 int luaopen_host_task(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"spawn", l_spawn}, {"current", l_current}, {"shield", l_shield},
-        {"check", l_check}, {"signal", l_signal},   {"stats", l_stats},
+        {"spawn", l_spawn},
+        {"current", l_current},
+        {"shield", l_shield},
+        {"check", l_check},
+        {"signal", l_signal},
+        {"stats", l_stats},
+        {"on_abandoned", l_on_abandoned},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -1,5 +1,7 @@
 #pragma once
 /* What the scheduler (task.c) and its Lua face (task_lua.c) share. */
+#include <signal.h>
+
 #include "task.h"
 
 #define TASK_BOX "dgrun.task"
@@ -24,7 +26,7 @@ struct task {
     unsigned shields;
     unsigned cancelled_waits;
     int results;
-    bool daemon, cancelled, finished, failed;
+    bool daemon, cancelled, finished, failed, abandoned;
 };
 
 struct hook {
@@ -37,19 +39,22 @@ struct sched {
     lua_State *L;
     uv_loop_t loop;
     struct task *current;
-    struct task *root;
     struct task *ready, **ready_end;
     struct task *tasks;
     unsigned live, daemons;
     struct hook *hooks;
-    int signal;
+    uv_async_t wakeup; /* a signal came */
+    volatile sig_atomic_t signal;
+    bool polling; /* inside uv_run */
 };
-
-struct sched *task_sched(lua_State *L);
 
 /* Takes a function and its arguments from the top of L; leaves the box. */
 struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon);
 void task_cancel(struct task *t);
+
+/* Takes the function from the top of L that an abandoned task goes on with: it gets the
+   error, and raises it in the end. */
+void task_on_abandoned(lua_State *L);
 
 /* The box of a task, and with it its results, stays while somebody has it pinned. */
 void task_pin(lua_State *L, int index); /* a box at `index` */

@@ -222,11 +222,9 @@ lua_State *vm_open(const char *program)
     return L;
 }
 
-void vm_close(lua_State *L)
+struct task_left vm_close(lua_State *L)
 {
-    void *scheduler = task_close_hooks(L);
+    struct sched *scheduler = task_close_hooks(L);
     lua_close(L);
-    unsigned leaked = task_close_loop(scheduler);
-    if (leaked)
-        log_debug("event=leak handles=%u", leaked);
+    return task_close_loop(scheduler);
 }

@@ -4,6 +4,8 @@
 #include <lua.h>
 #include <stddef.h>
 
+#include "task.h"
+
 /* One file of the stdlib as bytecode; the table is made at build time by embed.lua. */
 struct vm_chunk {
     const char *name; /* "dgrun.git" */
@@ -15,4 +17,4 @@ extern const unsigned vm_stdlib_count;
 
 /* `program` is argv[0], to find the loadable modules beside the binary. Never NULL. */
 lua_State *vm_open(const char *program);
-void vm_close(lua_State *L);
+struct task_left vm_close(lua_State *L);

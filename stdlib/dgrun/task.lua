@@ -71,6 +71,20 @@ local function run_deferred(scope)
     return failure
 end
 
+-- A task that goes on waiting whatever happens to its waits is cut off. What its scopes own ends
+-- in order all the same.
+host.on_abandoned(function(e)
+    local stack = scopes[host.current()] or {}
+    while #stack > 0 do
+        local scope = stack[#stack]
+        cancel_children(scope)
+        join_children(scope)
+        run_deferred(scope)
+        stack[#stack] = nil
+    end
+    error(e, 0)
+end)
+
 ---Runs `f`; then its children are awaited and its deferred cleanup runs, in reverse order.
 ---@return any … what `f` returns
 function M.scope(f, ...)
@@ -200,7 +214,7 @@ function M.race(functions)
         local children = {}
         for i, f in ipairs(functions) do
             children[i] = M.spawn(function()
-                local result = pack(pcall(f))
+                local result = pack(xpcall(f, traced))
                 if winner then
                     return
                 end

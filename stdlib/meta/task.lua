@@ -40,6 +40,10 @@ function M.check() end
 ---@return integer? signal the one that asked the run to stop
 function M.signal() end
 
+---What a task goes on with, shielded, that was cut off because it went on waiting after a cancel.
+---@param f fun(e: dgrun.err) raises the error in the end
+function M.on_abandoned(f) end
+
 ---@return {tasks: integer, daemons: integer, handles: integer}
 function M.stats() end
 
