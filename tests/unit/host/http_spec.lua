@@ -217,4 +217,28 @@ describe("host.http", function()
         child:wait()
         fs.remove(dir, { recursive = true })
     end)
+
+    it("sends a write once, also on a kept connection that dies without an answer", function()
+        local seen = {}
+        serving(function(request)
+            seen[#seen + 1] = request.method .. " " .. request.path
+            if request.path == "/dies" then
+                request:abort()
+            else
+                request:reply { status = 200, body = "ok" }
+            end
+        end, function(base)
+            for _, method in ipairs { "POST", "PATCH", "PUT", "DELETE" } do
+                for _, body in ipairs { "", "data" } do
+                    seen = {}
+                    assert.equal(200, http.request({ url = base .. "/lives" }).status)
+                    local code, e = code_of { url = base .. "/dies", method = method,
+                        body = body ~= "" and body or nil }
+                    assert.equal("http.reset", code)
+                    assert.equal("maybe", e.sent)
+                    assert.same({ "GET /lives", method .. " /dies" }, seen)
+                end
+            end
+        end)
+    end)
 end)
