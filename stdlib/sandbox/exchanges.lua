@@ -35,8 +35,10 @@ local function without_secrets(path, text)
 end
 
 ---@param status integer|string "reset" where no answer was sent
-function M.record(world, request, status)
-    local line = ("%s %s %s"):format(request.method, input.clean(request.path), status)
+---@param session? string tells one client from another
+function M.record(world, request, status, session)
+    local line = ("%s %s %s %s"):format(request.method, input.clean(request.path), status,
+        session or "-")
     world.requests[#world.requests + 1] = line
     if #world.requests > LISTED then
         table.remove(world.requests, 1)
@@ -68,8 +70,9 @@ end
 function M.list(world)
     local requests = json.array {}
     for i, line in ipairs(world.requests) do
-        local method, path, status = line:match("^(%S+) (.*) (%S+)$")
-        requests[i] = { method = method, path = path, status = tonumber(status) or status }
+        local method, path, status, session = line:match("^(%S+) (.*) (%S+) (%S+)$")
+        requests[i] = { method = method, path = path, status = tonumber(status) or status,
+            session = session ~= "-" and session or nil }
     end
     return { requests = requests }
 end

@@ -41,6 +41,7 @@ local function dispatch(world, request, headers, session)
 end
 
 ---@return {status: integer, body: string, headers: table<string, string>}
+---@return string session
 local function answer_of(world, request)
     local sent = input.headers(request.headers)
     local session, is_new = session_of(world, sent)
@@ -62,7 +63,8 @@ local function answer_of(world, request)
     if is_new then
         all["Set-Cookie"] = ("%s=%s; Path=/; HttpOnly"):format(SESSION, session)
     end
-    return { status = status or 200, headers = all, body = body and json.encode(body) or "" }
+    return { status = status or 200, headers = all, body = body and json.encode(body) or "" },
+        session
 end
 
 ---Answers one request, whatever it is.
@@ -83,8 +85,8 @@ function M.handle(world, request)
         exchanges.record(world, request, fault.reset and "reset" or fault.status or 500)
         return faults.apply(fault, request)
     end
-    local real = answer_of(world, request)
-    exchanges.record(world, request, real.status)
+    local real, session = answer_of(world, request)
+    exchanges.record(world, request, real.status, session)
     if fault then
         return faults.apply(fault, request, real)
     end

@@ -63,6 +63,13 @@ for i, delay in ipairs(retry.delays) do
     retry.delays[i] = delay * 0.05
 end
 tickets.ttl = settings.ttl or tickets.ttl
+local draw = tickets.draw
+function tickets.draw(store, of)
+    local number = draw(store, of)
+    print(("TICKET %d %s"):format(number, of.run))
+    io.stdout:flush()
+    return number
+end
 lease.heartbeat = settings.heartbeat or lease.heartbeat
 lease.poll = settings.poll or lease.poll
 

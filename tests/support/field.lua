@@ -22,6 +22,8 @@ M.pace = 0.004
 ---@field dir string of the project
 ---@field fly table
 ---@field output string[] of the clients, whole texts
+---@field gate? string pattern of paths; POSTs to them wait until it is gone
+---@field weather? {stall: number, rate: number, seed: integer}
 local Field = {}
 Field.__index = Field
 
@@ -49,6 +51,9 @@ end
 
 function faults.match(world, request)
     local field = by_dir[world.dir]
+    while field and field.gate and request.method == "POST" and request.path:find(field.gate) do
+        require("host.time").sleep(0.01)
+    end
     if field and field.weather then
         stall(world, field.weather)
     end
@@ -110,7 +115,8 @@ end
 ---@param argv string[]
 ---@param settings? table of support/client.lua
 ---@param env? table
-function Field:spawn(argv, settings, env)
+---@param prefix? string[] a command that runs it
+function Field:spawn(argv, settings, env, prefix)
     local all = { url = self.fly.url, token = TOKEN, pace = M.pace, poll = 0.05 }
     for name, value in pairs(settings or {}) do
         all[name] = value
@@ -121,10 +127,14 @@ function Field:spawn(argv, settings, env)
     for name, value in pairs(env or {}) do
         environment[name] = value
     end
-    return assert(proc.spawn {
-        argv = { binary, root / "tests/support/client.lua", unpack(argv) }, cwd = self.dir,
-        clean_env = true, env = environment,
-    })
+    local words = {}
+    for _, list in ipairs { prefix or {}, { binary, root / "tests/support/client.lua" }, argv } do
+        for _, word in ipairs(list) do
+            words[#words + 1] = word
+        end
+    end
+    return assert(proc.spawn { argv = words, cwd = self.dir, clean_env = true,
+        env = environment })
 end
 
 ---Runs a client to its end.

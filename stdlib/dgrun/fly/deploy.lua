@@ -266,7 +266,7 @@ local function deploy_with(opts)
     if #changes.create + #changes.update + #changes.destroy == 0 then
         effect.note(("%d machine(s) of %s are already on %s"):format(#changes.unchanged, opts.app,
             image_of.tagged(deploy.image)))
-        release_record.settle(deploy)
+        release_record.settle(deploy, changes.unchanged)
         return result_of(deploy, false)
     end
     provision(deploy, changes)

@@ -98,16 +98,39 @@ function M.around(deploy, carry_out)
     end
 end
 
----A deploy that was killed behind its last machine left its release running: it is complete now.
-function M.settle(deploy)
+---Waits for the machines of a deploy that nobody saw become good.
+local function check_health(deploy, list)
+    if not deploy.plan and deploy.waits then
+        task.map(list, {}, function(machine)
+            if machine.state == "started" or machine.state == "starting" then
+                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+            end
+        end)
+    end
+end
+
+---All machines are as wanted, but the deploy that made them so did not come to its end: it was
+---killed, or failed on something that is over now. When they are good, their release is complete.
+---@param deploy table of deploy.lua
+---@param list table[] the machines
+function M.settle(deploy, list)
     local newest = releases.list(deploy.app, 1)[1]
-    if newest and newest.in_progress and newest.image_ref == image_of.tagged(deploy.image) then
-        effect.write {
+    if not newest or newest.status == "complete"
+        or newest.image_ref ~= image_of.tagged(deploy.image) then
+        return
+    end
+    check_health(deploy, list)
+    if newest.in_progress then
+        return effect.write {
             kind = "fly.release.update", target = deploy.app,
             before = { status = newest.status }, after = { status = "complete" },
             summary = ("mark release v%d of %s complete"):format(newest.version, deploy.app),
             apply = function() releases.set_status(newest.id, "complete") end,
         }
+    end
+    deploy.release = new_release(deploy)
+    if not deploy.plan then
+        releases.set_status(deploy.release.id, "complete")
     end
 end
 
