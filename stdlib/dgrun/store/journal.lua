@@ -57,9 +57,10 @@ function M.run_note(store, r, row)
 end
 
 function M.run_end(store, r)
+    -- Not of a later attempt: who was given up for dead may come back.
     rows.update(store, "@runs", {
         status = r.status, finished = wall(), error = rows.error_data(r.error),
-    }, "id = ?", { r.id })
+    }, "id = ? AND attempt = ?", { r.id, r.attempt })
     if r.status == "done" then
         store:query("UPDATE @effects SET status = 'settled' WHERE run = ? AND status = 'unknown'",
             { r.id })
@@ -121,7 +122,9 @@ end
 local function decoded(row, names)
     local json = require "dgrun.json"
     for _, name in ipairs(names) do
-        row[name] = row[name] and json.decode(row[name]) or nil
+        if row[name] then
+            row[name] = json.decode(row[name]) -- which may be false
+        end
     end
     return row
 end
@@ -163,7 +166,8 @@ function M.claim(store, row)
     }, "id = ? AND attempt = ? RETURNING id", { row.id, row.attempt })
     if not taken[1] then
         local now = M.run(store, row.id)
-        if now.attempt ~= row.attempt + 1 or now.process ~= own.process or now.pid ~= own.pid then
+        if now.attempt ~= row.attempt + 1 or now.machine ~= own.machine
+            or now.process ~= own.process or now.pid ~= own.pid then
             return false
         end
     end
