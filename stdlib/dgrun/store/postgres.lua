@@ -11,8 +11,8 @@ local M = {}
 
 ---Seconds that a statement waits for a server that cannot be reached.
 M.patience = 30
----Seconds that one statement may take.
-M.timeout = 60
+---Seconds for one try: the connection may have died without a word, so another is made.
+M.timeout = 12
 
 local ADVISORY_LOCK = 0x646772756e -- "dgrun"
 
@@ -120,7 +120,8 @@ local function patient(self, sql, values)
     local time = require "host.time"
     local deadline, delay = time.now() + M.patience, 0.1
     while true do
-        local ok, result = pcall(task.timeout, M.timeout, function()
+        local left = math.max(1, deadline - time.now())
+        local ok, result = pcall(task.timeout, math.min(M.timeout, left), function()
             return once(self, sql, values)
         end)
         if ok then
