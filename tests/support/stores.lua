@@ -13,15 +13,13 @@ M.kinds = { "SQLite", "PostgreSQL", "PostgreSQL behind pgbouncer" }
 local urls = {}
 M.server = nil ---@type support.postgres?
 
----@param kinds? string[] those that are needed; all when absent
-function M.start(kinds)
+---@param pooler boolean is it needed, too?
+function M.start(pooler)
     M.server = postgres.start()
-    urls.PostgreSQL = M.server.url
-    for _, kind in ipairs(kinds or M.kinds) do
-        if kind == M.kinds[3] then
-            M.pooler = pgbouncer.start(M.server)
-            urls[kind] = M.pooler.url
-        end
+    urls[M.kinds[2]] = M.server.url
+    if pooler then
+        M.pooler = pgbouncer.start(M.server)
+        urls[M.kinds[3]] = M.pooler.url
     end
 end
 

@@ -1,5 +1,6 @@
 -- The journal: what a run intends before it does it, and what became of it. Times are those of this
--- computer. Every write may be made twice.
+-- computer. Every write may be made twice. An attempt of a run that was given up for dead and comes
+-- back changes nothing of a later one.
 local err = require "dgrun.err"
 local process = require "dgrun.process"
 local rows = require "dgrun.store.rows"
@@ -57,7 +58,6 @@ function M.run_note(store, r, row)
 end
 
 function M.run_end(store, r)
-    -- Not of a later attempt: who was given up for dead may come back.
     rows.update(store, "@runs", {
         status = r.status, finished = wall(), error = rows.error_data(r.error),
     }, "id = ? AND attempt = ?", { r.id, r.attempt })
@@ -82,7 +82,7 @@ function M.step_end(store, r, step)
     rows.update(store, "@steps", {
         status = step.status, finished = wall(), result = rows.data(step.result),
         error = rows.error_data(step.error), files = step.files and rows.data(step.files),
-    }, "run = ? AND seq = ?", { r.id, step.seq })
+    }, "run = ? AND seq = ? AND attempt = ?", { r.id, step.seq, r.attempt })
     if step.status == "done" then
         store:query([[UPDATE @effects SET status = 'settled'
             WHERE run = ? AND step = ? AND status = 'unknown']], { r.id, step.seq })

@@ -110,6 +110,18 @@ function M.supersede(store, ticket, name, run)
         WHERE name = ? AND ticket < ? AND superseded_by IS NULL]], { run, redacted(name), ticket })
 end
 
+---The last run that wanted a group after this one did.
+---@param name string
+---@param run string
+---@return string? run
+function M.newer(store, name, run)
+    local found = store:query([[SELECT id FROM @runs WHERE lease = ?
+        AND status IN ('waiting', 'running', 'done')
+        AND started > (SELECT started FROM @runs WHERE id = ?)
+        ORDER BY started DESC LIMIT 1]], { redacted(name), run })[1]
+    return found and found.id
+end
+
 ---Removes a ticket whose time is over, or that was of a process which has ended.
 ---@param seen dgrun.store.ticket
 ---@param ended boolean the process is known to have ended

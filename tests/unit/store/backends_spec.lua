@@ -690,7 +690,7 @@ local function suite(kind)
 end
 
 describe("a store in", function()
-    setup(function() stores.start() end)
+    setup(function() stores.start(true) end)
     teardown(function() stores.stop() end)
     for _, kind in ipairs(stores.kinds) do
         suite(kind)

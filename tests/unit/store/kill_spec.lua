@@ -18,8 +18,8 @@ local r = { id = "r" .. first, name = "kill", root = root, input = {}, started_a
 journal.run_start(store, r)
 local number = tonumber(first)
 while true do
-    journal.effect_intent(store, r, { seq = number, kind = "x.put", target = ("x"):rep(number % 900),
-        summary = "put x" })
+    journal.effect_intent(store, r, { seq = number, kind = "x.put", summary = "put x",
+        target = ("x"):rep(number % 900) })
     print("begun " .. number)
     journal.effect_end(store, r, { seq = number, status = "done" })
     print("ended " .. number)
@@ -41,7 +41,7 @@ local function faults(db, said)
         status[row.seq] = row.status
     end
     for number, what in pairs(said) do
-        if what == "begun" and not status[number] or what == "ended" and status[number] ~= "done" then
+        if not status[number] or what == "ended" and status[number] ~= "done" then
             list[#list + 1] = ("%d was %s, but is %s"):format(number, what,
                 status[number] or "not there")
         end
