@@ -151,6 +151,12 @@ local function situation(wanted, ahead, hold, child)
         holder.run .. (holder.step or "") .. more
 end
 
+---Out of reach of a cancel: what was drawn is known, and so given back.
+local function draw(store, lease, wanted)
+    lease.ticket = task.shield(tickets.draw, store,
+        { name = wanted.name, run = lease.run, reason = wanted.reason })
+end
+
 local function wait_turn(store, lease, wanted)
     local time = require "host.time"
     local renewed, told = time.now(), nil
@@ -162,8 +168,12 @@ local function wait_turn(store, lease, wanted)
         end
         if not mine then
             -- This computer slept for longer than a ticket counts: to the end of the queue.
-            lease.ticket = tickets.draw(store, { name = wanted.name, run = lease.run,
-                reason = wanted.reason })
+            local newer = wanted.when_busy == "supersede"
+                and tickets.newer(store, wanted.name, lease.run)
+            if newer then
+                err.raise(superseded(newer))
+            end
+            draw(store, lease, wanted)
         elseif mine.superseded_by then
             err.raise(superseded(mine.superseded_by))
         end
@@ -222,9 +232,12 @@ function M.take(r, wanted)
             lease.keeper:cancel()
             lease.keeper:join()
         end
-        tickets.forget_run(store, r.id)
+        -- Not that of the run: by now another process may go on with it.
+        if lease.ticket then
+            tickets.give_back(store, lease.ticket)
+        end
     end)
-    lease.ticket = tickets.draw(store, { name = wanted.name, run = r.id, reason = wanted.reason })
+    draw(store, lease, wanted)
     if wanted.when_busy == "supersede" then
         tickets.supersede(store, lease.ticket, wanted.name, r.id)
     end

@@ -27,8 +27,10 @@ end
 
 ---@param key string
 function Store:kv_get(key)
-    local found = self:query("SELECT value FROM @kv WHERE key = ?", { key })
-    return found[1] and require("dgrun.json").decode(found[1].value) or nil
+    local found = self:query("SELECT value FROM @kv WHERE key = ?", { rows.redacted(key) })[1]
+    if found then
+        return require("dgrun.json").decode(found.value)
+    end
 end
 
 ---@param key string
@@ -46,7 +48,11 @@ end
 ---@return any # the value that is kept
 function Store:kv_add(key, value)
     if self.read_only then
-        return self:kv_get(key) or value
+        local kept = self:kv_get(key)
+        if kept == nil then
+            return value
+        end
+        return kept
     end
     self:query([[INSERT INTO @kv (key, value, changed) VALUES (?, ?, @now)
         ON CONFLICT (key) DO NOTHING]], { rows.redacted(key), rows.data(value) })
@@ -119,15 +125,19 @@ function M.current()
             read_only = r.plan or r.journal == false, sandbox = r.sandbox,
         })
         if not store.read_only and not r.past then
-            require("dgrun.store.journal").run_start(store, r)
+            local ok, e = pcall(require("dgrun.store.journal").run_start, store, r)
+            if not ok then
+                store:close()
+                error(e, 0)
+            end
         end
+        mine.store = store
         return store
     end, { name = "store.open" })
     local ok, result = mine.opening:join()
     if not ok then
         err.raise(result)
     end
-    mine.store = result
     return result
 end
 
@@ -140,7 +150,12 @@ end
 
 ---@return boolean # did this run use the store so far?
 function M.opened(r)
-    return of_run[r] ~= nil and of_run[r].store ~= nil
+    local mine = of_run[r]
+    if mine and mine.opening and not mine.store then
+        -- Who asked for it may be cancelled; it is opened all the same.
+        require("dgrun.task").shield(mine.opening.join, mine.opening)
+    end
+    return mine ~= nil and mine.store ~= nil
 end
 
 ---@return boolean # is this run in the journal?

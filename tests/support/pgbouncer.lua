@@ -18,6 +18,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = 1
+server_login_retry = 1
 ]]
 
 ---@param server support.postgres

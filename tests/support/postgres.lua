@@ -30,7 +30,9 @@ end
 ---@field url string
 ---@field async_url string
 ---@field port integer
+---@field dir string of its data
 ---@field stop fun(signal?: string) before the end of the test; a fast shutdown by default
+---@field restart fun() what was stopped; waits until somebody can connect
 
 ---@return support.postgres # stopped at the end of the test
 function M.start()
@@ -40,13 +42,17 @@ function M.start()
     local port = free_port()
     daemon.output(as_user { program "initdb", "-D", dir / "data", "-U", "dgrun", "-A", "trust",
         "--no-sync", "--no-instructions" })
-    local stop = daemon.start("postgres", as_user { program "postgres", "-D", dir / "data",
-        "-p", tostring(port), "-k", dir, "-c", "listen_addresses=127.0.0.1",
-        "-c", "fsync=off" }, "SIGINT")
     local url = ("postgresql://dgrun@127.0.0.1:%d/postgres"):format(port)
-    M.await(url)
-    return { url = url, async_url = url:gsub("^postgresql", "postgresql+asyncpg"), port = port,
-        stop = stop }
+    local server = { url = url, async_url = url:gsub("^postgresql", "postgresql+asyncpg"),
+        port = port, dir = dir / "data" }
+    function server.restart()
+        server.stop = daemon.start("postgres", as_user { program "postgres", "-D", server.dir,
+            "-p", tostring(port), "-k", dir, "-c", "listen_addresses=127.0.0.1",
+            "-c", "fsync=off" }, "SIGINT")
+        M.await(url)
+    end
+    server.restart()
+    return server
 end
 
 return M

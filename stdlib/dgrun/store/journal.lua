@@ -1,5 +1,6 @@
 -- The journal: what a run intends before it does it, and what became of it. Times are those of this
--- computer. Every write may be made twice.
+-- computer. Every write may be made twice. An attempt of a run that was given up for dead and comes
+-- back changes nothing of a later one.
 local err = require "dgrun.err"
 local process = require "dgrun.process"
 local rows = require "dgrun.store.rows"
@@ -59,7 +60,7 @@ end
 function M.run_end(store, r)
     rows.update(store, "@runs", {
         status = r.status, finished = wall(), error = rows.error_data(r.error),
-    }, "id = ?", { r.id })
+    }, "id = ? AND attempt = ?", { r.id, r.attempt })
     if r.status == "done" then
         store:query("UPDATE @effects SET status = 'settled' WHERE run = ? AND status = 'unknown'",
             { r.id })
@@ -81,7 +82,7 @@ function M.step_end(store, r, step)
     rows.update(store, "@steps", {
         status = step.status, finished = wall(), result = rows.data(step.result),
         error = rows.error_data(step.error), files = step.files and rows.data(step.files),
-    }, "run = ? AND seq = ?", { r.id, step.seq })
+    }, "run = ? AND seq = ? AND attempt = ?", { r.id, step.seq, r.attempt })
     if step.status == "done" then
         store:query([[UPDATE @effects SET status = 'settled'
             WHERE run = ? AND step = ? AND status = 'unknown']], { r.id, step.seq })
@@ -121,7 +122,9 @@ end
 local function decoded(row, names)
     local json = require "dgrun.json"
     for _, name in ipairs(names) do
-        row[name] = row[name] and json.decode(row[name]) or nil
+        if row[name] then
+            row[name] = json.decode(row[name]) -- which may be false
+        end
     end
     return row
 end
@@ -163,7 +166,8 @@ function M.claim(store, row)
     }, "id = ? AND attempt = ? RETURNING id", { row.id, row.attempt })
     if not taken[1] then
         local now = M.run(store, row.id)
-        if now.attempt ~= row.attempt + 1 or now.process ~= own.process or now.pid ~= own.pid then
+        if now.attempt ~= row.attempt + 1 or now.machine ~= own.machine
+            or now.process ~= own.process or now.pid ~= own.pid then
             return false
         end
     end

@@ -11,8 +11,8 @@ local M = {}
 
 ---Seconds that a statement waits for a server that cannot be reached.
 M.patience = 30
----Seconds that one statement may take.
-M.timeout = 60
+---Seconds for one try: the connection may have died without a word, so another is made.
+M.timeout = 12
 
 local ADVISORY_LOCK = 0x646772756e -- "dgrun"
 
@@ -42,13 +42,39 @@ for name in ([[sandbox pid started finished seq step changed attempt ticket queu
     numbers[name] = true
 end
 
+-- https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf table 3-7
+local characters = {
+    "^[\xc2-\xdf][\x80-\xbf]", "^\xe0[\xa0-\xbf][\x80-\xbf]",
+    "^[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]", "^\xed[\x80-\x9f][\x80-\xbf]",
+    "^\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]", "^[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]",
+    "^\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf]",
+}
+
+local function well_formed(bytes)
+    local parts, at = {}, 1
+    while at <= #bytes do
+        local part
+        for _, pattern in ipairs(characters) do
+            part = part or bytes:match(pattern, at)
+        end
+        parts[#parts + 1] = part or "\u{fffd}"
+        at = at + (part and #part or 1)
+    end
+    return table.concat(parts)
+end
+
+-- What a child or a file says may be of any bytes. PostgreSQL takes UTF-8 without NUL.
+local function sound(text)
+    return (text:gsub("%z", "\u{fffd}"):gsub("[\x80-\xff]+", well_formed))
+end
+
 local function as_text(values)
     local list = {}
     for i, value in ipairs(values or {}) do
         if type(value) == "number" then
             list[i] = value % 1 == 0 and ("%.0f"):format(value) or ("%.17g"):format(value)
         else
-            list[i] = value
+            list[i] = type(value) == "string" and sound(value) or value
         end
     end
     return list
@@ -94,7 +120,8 @@ local function patient(self, sql, values)
     local time = require "host.time"
     local deadline, delay = time.now() + M.patience, 0.1
     while true do
-        local ok, result = pcall(task.timeout, M.timeout, function()
+        local left = math.max(1, deadline - time.now())
+        local ok, result = pcall(task.timeout, math.min(M.timeout, left), function()
             return once(self, sql, values)
         end)
         if ok then

@@ -51,14 +51,20 @@ end
 ---@param store dgrun.store
 ---@param into string "@runs"
 ---@param row table<string, any>
----@param clauses? {where?: string, values?: any[], tail?: string} `where`: only if that holds
+---@param clauses? {where?: string, values?: any[], tail?: string, clock?: table<string, number>}
+---  `where`: only if that holds; `clock`: columns that are so many seconds after the store's now
 ---@return table[] # what `tail` returns
 function M.insert(store, into, row, clauses)
     clauses = clauses or {}
     local names, values = columns(row)
+    local terms = numbered(values)
+    for name, seconds in pairs(clauses.clock or {}) do
+        names[#names + 1], values[#values + 1] = name, seconds
+        terms[#terms + 1] = "@now + CAST(? AS DOUBLE PRECISION)"
+    end
     local source = clauses.where and ("SELECT %s WHERE %s") or "VALUES (%s)"
     local sql = ("INSERT INTO %s (%s) %s %s"):format(into, table.concat(names, ", "),
-        source:format(table.concat(numbered(values), ", "), clauses.where), clauses.tail or "")
+        source:format(table.concat(terms, ", "), clauses.where), clauses.tail or "")
     for _, value in ipairs(clauses.values or {}) do
         values[#values + 1] = value
     end

@@ -8,6 +8,7 @@ local rows = require "dgrun.store.rows"
 local M = {}
 
 local UNIQUE_VIOLATION = "23505"
+local redacted = rows.redacted -- as a name was written, so it is looked for
 
 ---Seconds for which a ticket counts after its run was heard of last.
 M.ttl = 30
@@ -36,33 +37,39 @@ M.ttl = 30
 ---@return integer ticket
 function M.draw(store, of)
     local own = process.own()
-    rows.insert(store, "@tickets", {
+    return rows.insert(store, "@tickets", {
         name = of.name, run = of.run, state = "waiting", who = own.who, host = own.host,
         machine = own.machine, pid = own.pid, process = own.process, reason = of.reason,
-        queued = 0, expires = 0,
-    }, { tail = "ON CONFLICT (run) DO NOTHING" })
-    -- By the store's clock, like all that is compared with it.
-    return store:query([[UPDATE @tickets SET queued = @now, expires = @now + ?
-        WHERE run = ? RETURNING ticket]], { M.ttl, of.run })[1].ticket
+    }, {
+        -- By the store's clock, and with the row: without a time others would remove it.
+        clock = { queued = 0, expires = M.ttl },
+        tail = [[ON CONFLICT (run) DO UPDATE SET expires = excluded.expires,
+            machine = excluded.machine, pid = excluded.pid, process = excluded.process
+            RETURNING ticket]],
+    })[1].ticket
 end
 
 ---Everybody with a ticket for a group, the holder first, then those who wait, in their order.
 ---@param name? string of the group; all groups when absent
 ---@return dgrun.store.ticket[]
 function M.list(store, name)
-    return store:query(([[SELECT t.ticket, t.name, t.run, t.state, t.who, t.host, t.machine,
+    local list = store:query(([[SELECT t.ticket, t.name, t.run, t.state, t.who, t.host, t.machine,
             t.pid, t.process, t.reason, t.queued, t.since, t.superseded_by,
             t.expires - @now AS "left", r.name AS script,
             (SELECT s.name FROM @steps s WHERE s.run = t.run AND s.status = 'running'
-                ORDER BY s.seq DESC LIMIT 1) AS step
+                ORDER BY s.seq DESC LIMIT 1) AS step_name
         FROM @tickets t LEFT JOIN @runs r ON r.id = t.run %s
         ORDER BY t.name, t.state, t.ticket]]):format(name and "WHERE t.name = ?" or ""),
-        name and { name } or {})
+        name and { redacted(name) } or {})
+    for _, row in ipairs(list) do
+        row.step, row.step_name = row.step_name, nil
+    end
+    return list
 end
 
 ---@return {name: string, who?: string, host?: string, reason: string, since: number}?
 function M.hold_of(store, name)
-    return store:query("SELECT * FROM @holds WHERE name = ?", { name })[1]
+    return store:query("SELECT * FROM @holds WHERE name = ?", { redacted(name) })[1]
 end
 
 ---Takes the group, if nobody has it, nobody came before and nobody froze it.
@@ -70,6 +77,7 @@ end
 ---@param name string
 ---@return boolean
 function M.take(store, ticket, name)
+    name = redacted(name)
     local ok, taken = pcall(store.query, store, [[UPDATE @tickets
         SET state = 'holding', since = @now, expires = @now + ?
         WHERE ticket = ? AND (state = 'holding' OR superseded_by IS NULL
@@ -99,7 +107,19 @@ end
 ---@param run string the one that says so
 function M.supersede(store, ticket, name, run)
     store:query([[UPDATE @tickets SET superseded_by = ?
-        WHERE name = ? AND ticket < ? AND superseded_by IS NULL]], { run, name, ticket })
+        WHERE name = ? AND ticket < ? AND superseded_by IS NULL]], { run, redacted(name), ticket })
+end
+
+---The last run that wanted a group after this one did.
+---@param name string
+---@param run string
+---@return string? run
+function M.newer(store, name, run)
+    local found = store:query([[SELECT id FROM @runs WHERE lease = ?
+        AND status IN ('waiting', 'running', 'done')
+        AND started > (SELECT started FROM @runs WHERE id = ?)
+        ORDER BY started DESC LIMIT 1]], { redacted(name), run })[1]
+    return found and found.id
 end
 
 ---Removes a ticket whose time is over, or that was of a process which has ended.
@@ -138,7 +158,8 @@ end
 ---@param name string
 ---@return boolean # there was one
 function M.release_hold(store, name)
-    return store:query("DELETE FROM @holds WHERE name = ? RETURNING name", { name })[1] ~= nil
+    return store:query("DELETE FROM @holds WHERE name = ? RETURNING name",
+        { redacted(name) })[1] ~= nil
 end
 
 ---@return {name: string, who?: string, host?: string, reason: string, since: number}[]
