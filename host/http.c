@@ -407,7 +407,7 @@ struct err *http_error(const struct transfer *t)
     const char *reason = curl_easy_strerror(t->result);
     if (t->too_large)
         reason = "the answer is larger than allowed";
-    else if (t->repeated)
+    else if (t->repeated || t->result == CURLE_GOT_NOTHING)
         reason = "the connection was closed before an answer came";
     else if (strcmp(t->reason, poll_error) == 0)
         reason = "the connection was reset";

@@ -16,10 +16,11 @@ local kinds = {
     { "502", { status = 502, when = "after" }, { "502" } },
     { "503", { status = 503, when = "before" }, { "503" } },
     { "408", { status = 408, when = "after" }, { "408", "did not become", "did not get" } },
-    { "reset before the write", { reset = true, when = "before" }, { "closed", "reset", "empty" } },
-    { "reset behind the write", { reset = true, when = "after" }, { "closed", "reset", "empty" } },
+    { "reset before the write", { reset = true, when = "before" }, { "closed", "reset" } },
+    { "reset behind the write", { reset = true, when = "after" }, { "closed", "reset" } },
     { "stall of 30 s", { stall = 30 }, { "lease", "timeout", "did not become" } },
-    { "truncated body", { cut = true, when = "after" }, { "cut", "JSON", "closed", "transfer", "digest" } },
+    { "truncated body", { cut = true, when = "after" },
+        { "cut", "JSON", "closed", "transfer", "digest" } },
     { "invalid JSON", { invalid = true, when = "after" }, { "JSON", "digest" } },
 }
 

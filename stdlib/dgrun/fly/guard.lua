@@ -25,30 +25,53 @@ local function running_commits(app)
     return commits
 end
 
----Stops a deploy of a commit that is older than what runs.
+---How the commit to ship stands to one that runs.
+---@return "newer"|"older"|"parted"|"unknown"
+local function compare(dir, commit, running)
+    local git = require "dgrun.git"
+    local function is_ancestor(ancestor, descendant)
+        return git.is_ancestor { dir = dir, ancestor = ancestor, descendant = descendant }
+    end
+    local ok, older = pcall(is_ancestor, commit, running)
+    if not ok and err.is(older, "git.unknown_ref") then
+        return "unknown"
+    elseif not ok then
+        err.raise(older)
+    end
+    return older and "older" or is_ancestor(running, commit) and "newer" or "parted"
+end
+
+local words = {
+    older = "%s runs %s, which is newer than %s",
+    parted = "%s runs %s, and %s does not contain it: their histories have parted",
+}
+
+---Stops a deploy of a commit that does not contain what runs: one that is older, or one of another
+---line of history. The same commit is fine. One that is not in the repository is told.
+---Errors: refused.older, refused.unrelated, git.shallow.
 ---@param opts {app: string, commit: string, unless?: boolean, dir?: string}
 ---  `unless` allows it; `dir` is the repository
 function M.refuse_older(opts)
     check.options(opts, { app = "string", commit = "string", unless = "boolean?", dir = "string?" },
         "fly.refuse_older")
-    local git = require "dgrun.git"
     for commit in pairs(running_commits(opts.app)) do
         if not commit then
             effect.note(opts.app .. " runs a machine of unknown commit: not compared")
         elseif commit ~= opts.commit then
-            local ok, older = pcall(git.is_ancestor, { dir = opts.dir or ".",
-                ancestor = opts.commit, descendant = commit })
-            if err.is(older, "cancelled") or err.is(older, "git.shallow") then
-                err.raise(older)
-            elseif not ok then
+            local relation = compare(opts.dir or ".", opts.commit, commit)
+            local text = words[relation] and words[relation]:format(opts.app, commit:sub(1, 12),
+                opts.commit:sub(1, 12))
+            if relation == "unknown" then
                 effect.note(("%s runs %s, which is not in this repository: not compared"):format(
                     opts.app, commit:sub(1, 12)))
-            elseif older and not opts.unless then
+            elseif text and opts.unless then
+                effect.note(text .. "; that is allowed")
+            elseif text then
                 err.raise {
-                    code = "refused.older", op = "fly.refuse_older", running = commit,
-                    msg = ("%s runs %s, which is newer than %s"):format(opts.app,
-                        commit:sub(1, 12), opts.commit:sub(1, 12)),
-                    hint = "Deploy a newer ref, or say --allow-older.",
+                    code = relation == "older" and "refused.older" or "refused.unrelated",
+                    op = "fly.refuse_older", running = commit, msg = text,
+                    hint = relation == "older" and "Deploy a newer ref, or say --allow-older."
+                        or "Deploy a ref that contains it, or say --allow-older.",
                 }
             end
         end

@@ -161,8 +161,8 @@ end
 local up = { started = true, starting = true }
 
 ---@param nonce? string
----@param how? {fresh?: boolean} fresh: it was not started since it was made or changed last, so that
----  one that ended already was started by this call
+---@param how? {fresh?: boolean} fresh: it was not started since it was made or changed last, so
+---  that one that ended already was started by this call
 function M.start(app, id, nonce, how)
     local answer = retry.settled(function()
         return api.machines("POST", path(app, id, "/start"), { nonce = nonce, once = true })
