@@ -41,14 +41,18 @@ local function cancel_children(scope)
     end
 end
 
----Waits for every child, also when this task is cancelled meanwhile.
+---Waits for every child, also when this task is cancelled meanwhile: a wait of a cancelled task
+---may raise, so that one is shielded.
 local function join_children(scope)
     local i = 1
     while scope.children[i] do
         local child = scope.children[i]
-        local ok, e = child:join()
-        if not ok and child:status() == "running" then
-            scope.failure = scope.failure or e
+        if host.check() then
+            child:join()
+        end
+        if child:status() == "running" then
+            local _, cancelled = host.check()
+            scope.failure = scope.failure or cancelled
             cancel_children(scope)
             host.shield(true)
             child:join()
@@ -100,8 +104,10 @@ function M.scope(f, ...)
     join_children(scope)
     local cleanup = #scope.deferred > 0 and run_deferred(scope) or nil
     stack[#stack] = nil
+    -- The first error, but a cancel only where nothing else tells why.
     local failure = scope.failure
-    if not result[1] and not (failure and err.is(result[2], "cancelled")) then
+    if not result[1] and (err.is(failure, "cancelled") or not failure
+        or not err.is(result[2], "cancelled")) then
         failure = result[2]
     end
     failure = failure or cleanup
