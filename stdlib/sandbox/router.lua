@@ -40,9 +40,10 @@ local function dispatch(world, request, headers, session)
     return handler(world, context, input.body(request.body))
 end
 
+---What a request is answered.
 ---@return {status: integer, body: string, headers: table<string, string>}
 ---@return string session
-local function answer_of(world, request)
+function M.answer(world, request)
     local sent = input.headers(request.headers)
     local session, is_new = session_of(world, sent)
     local ok, body, status, headers = pcall(dispatch, world, request, sent, session)
@@ -85,7 +86,7 @@ function M.handle(world, request)
         exchanges.record(world, request, fault.reset and "reset" or fault.status or 500)
         return faults.apply(fault, request)
     end
-    local real, session = answer_of(world, request)
+    local real, session = M.answer(world, request)
     exchanges.record(world, request, real.status, session)
     if fault then
         return faults.apply(fault, request, real)

@@ -80,21 +80,12 @@ local function one(pipeline, template, expected, kind, rate, seed)
     end)
 end
 
-local function undisturbed(pipeline, template)
-    return task.scope(function()
-        local field = pipelines.field(template)
-        local run = field:run(pipeline.argv)
-        assert(run.status == 0, run.text)
-        return pipelines.whole(field, pipeline)
-    end)
-end
-
 describe("a pipeline in bad weather ends right, or says what is wrong and can be resumed:",
     function()
         for p, pipeline in ipairs(pipelines.list) do
             it(pipeline.name, function()
                 local template = pipelines.templates()[pipeline.from]
-                local expected = undisturbed(pipeline, template)
+                local expected = pipelines.undisturbed(pipeline, template)
                 local cases = {}
                 for k, kind in ipairs(kinds) do
                     for r, rate in ipairs(rates) do

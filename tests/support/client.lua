@@ -1,7 +1,7 @@
 -- dgrun as a client of a local Fly that lives in another process, for tests that kill it: this
 -- script is run by a dgrun of its own. DGRUN_TEST_CLIENT holds its settings as JSON:
--- url, token, pace; die = {where = "answer"|"journal"|"spawn", at = n} ends it with SIGKILL at the
--- n-th such point; ttl, heartbeat, poll of leases.
+-- url, token, pace; die = {where = "answer"|"journal"|"spawn", at = n, signal = number} is sent to
+-- it at the n-th such point; ttl, heartbeat, poll of leases.
 local ffi = require "ffi"
 
 local journal = require "dgrun.store.journal"
@@ -18,7 +18,9 @@ local function point(where)
     if where == die.where then
         passed = passed + 1
         if passed == die.at then
-            ffi.C.kill(ffi.C.getpid(), 9)
+            io.stdout:write("AT THE POINT\n")
+            io.stdout:flush()
+            ffi.C.kill(ffi.C.getpid(), die.signal)
         end
     end
 end

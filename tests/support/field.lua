@@ -32,10 +32,11 @@ local function sh(argv)
     assert(result.status == 0, result.stderr)
 end
 
--- The n-th call that reaches a field's Fly, and when its client is killed: "request", before it is
--- carried out; "carried_out", behind that and before the answer.
+-- The n-th call that reaches a field's Fly, and when its client gets a signal: "request", before it
+-- is carried out; "carried_out", behind that and before the answer.
 local match, apply = faults.match, faults.apply
 local by_dir = {}
+local names = { [2] = "INT", [9] = "KILL", [15] = "TERM" }
 
 local PRIME = 2 ^ 31 - 1
 local STALL = 0.1
@@ -62,7 +63,7 @@ function faults.match(world, request)
         trap.seen = trap.seen + 1
         if trap.seen == trap.at then
             return { when = trap.where == "request" and "before" or "after", field = field,
-                reset = true }
+                world = world }
         end
     end
     return match(world, request)
@@ -72,9 +73,14 @@ function faults.apply(fault, request, real)
     if not fault.field then
         return apply(fault, request, real)
     end
+    local trap = fault.field.trap
     fault.field.trap = nil
-    fault.field.client:kill "KILL"
-    request:abort()
+    fault.field.client:kill(names[trap.signal])
+    if trap.signal == 9 then
+        request:abort()
+    else
+        request:reply(real or require("sandbox.router").answer(fault.world, request))
+    end
 end
 
 ---@param template string folder with a project, its .dgrun/sandbox that of the local Fly

@@ -222,4 +222,17 @@ function M.whole(field, pipeline)
         pipeline.database and M.database(field, pipeline.database) or "", M.journal(field) }, "\n")
 end
 
+---What a pipeline leaves when nothing disturbs it.
+---@param pipeline table of `list`
+---@param template string
+---@return string
+function M.undisturbed(pipeline, template)
+    return task.scope(function()
+        local field = M.field(template)
+        local run = field:run(pipeline.argv)
+        assert(run.status == 0, run.text)
+        return M.whole(field, pipeline)
+    end)
+end
+
 return M

@@ -37,8 +37,9 @@ end
 describe("a commit to ship", function()
     it("may be newer than what runs, or the same, or the first", function()
         local repo = history()
-        for _, case in ipairs { { repo.second }, { repo.third }, {}, { repo.second, repo.third } } do
-            local e, notes = ship(repo, case, repo.third)
+        local second, third = repo.second, repo.third
+        for _, running in ipairs { { second }, { third }, {}, { second, third } } do
+            local e, notes = ship(repo, running, third)
             assert.is_nil(e)
             assert.equal("", notes)
         end
