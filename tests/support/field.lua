@@ -83,6 +83,22 @@ function faults.apply(fault, request, real)
     end
 end
 
+---Copies a project, but for its repository, which both share: nothing is written to it.
+function M.copy(from, to)
+    assert(fs.mkdir(to))
+    local words = { "cp", "-a" }
+    for _, name in ipairs(fs.list(from)) do
+        if name ~= ".git" and name ~= "origin.git" then
+            words[#words + 1] = from / name
+        end
+    end
+    words[#words + 1] = to
+    sh(words)
+    local shared = fs.stat(from / ".git").type == "file" and fs.read(from / ".git")
+        or "gitdir: " .. from .. "/.git\n"
+    assert(fs.write(to / ".git", shared))
+end
+
 ---@param template string folder with a project, its .dgrun/sandbox that of the local Fly
 ---@return support.field # gone at the end of the scope
 function M.new(template)
@@ -95,7 +111,7 @@ function M.new(template)
         end
         fs.remove(base, { recursive = true })
     end)
-    sh { "cp", "-a", template, self.dir }
+    M.copy(template, self.dir)
     assert(fs.mkdir(base / "tmp"))
     self.fly_dir = self.dir / "fly"
     self:open()

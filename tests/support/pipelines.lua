@@ -59,7 +59,7 @@ end
 local function closed_copy(field, to)
     field.fly.close()
     field.fly = nil
-    assert(proc.run({ argv = { "cp", "-a", field.dir, to } }).status == 0)
+    field_of.copy(field.dir, to)
 end
 
 ---The databases at v1.0.0, where nothing was deployed yet: so far a person has migrated them.
