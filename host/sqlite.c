@@ -370,17 +370,18 @@ static int l_close(lua_State *L)
    https://www.sqlite.org/uri.html#uriimmutable */
 static bool is_resting(const char *path)
 {
+    char *wal = mem_format("%s-wal", path);
+    bool open = access(wal, F_OK) == 0;
+    mem_free(wal);
+    /* Not read then: closing it would end the locks that this process has on it. */
+    if (open)
+        return false;
     unsigned char header[20] = {0};
     FILE *file = fopen(path, "rbe");
     size_t len = file ? fread(header, 1, sizeof header, file) : 0;
     if (file)
         fclose(file);
-    if (len < sizeof header || header[18] != 2)
-        return false;
-    char *wal = mem_format("%s-wal", path);
-    bool resting = access(wal, F_OK) != 0;
-    mem_free(wal);
-    return resting;
+    return len == sizeof header && header[18] == 2;
 }
 
 static int open_resting(const char *path, sqlite3 **handle)
