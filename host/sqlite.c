@@ -21,6 +21,7 @@ enum {
     BUSY_NAP_MILLISECONDS = 25,
     STEPS_BETWEEN_LOOKS = 1000,
     ROWS_LIMIT = 1000 * 1000,
+    PREPARED_LIMIT = 16,
 };
 
 struct cell {
@@ -30,8 +31,15 @@ struct cell {
     size_t len;
 };
 
+/* A statement that is kept for its next use: preparing it takes as long as running it. */
+struct prepared {
+    char *sql;
+    sqlite3_stmt *statement;
+};
+
 struct database {
     sqlite3 *handle;
+    struct prepared prepared[PREPARED_LIMIT]; /* the one used last comes first */
     char *path;
     struct work *first, **last; /* the first one runs */
     unsigned holds;             /* the box, and each work */
@@ -62,6 +70,10 @@ static void let_go(struct database *d)
 {
     if (--d->holds)
         return;
+    for (int i = 0; i < PREPARED_LIMIT; i++) {
+        sqlite3_finalize(d->prepared[i].statement);
+        mem_free(d->prepared[i].sql);
+    }
     sqlite3_close_v2(d->handle);
     mem_free(d->path);
     mem_free(d);
@@ -127,17 +139,73 @@ static int run_statement(struct work *w, sqlite3_stmt *statement)
     int status = bind_parameters(statement, w);
     if (status != SQLITE_OK)
         return status;
-    if (w->rows && !w->columns)
-        read_names(statement, w);
-    while ((status = sqlite3_step(statement)) == SQLITE_ROW) {
-        if (w->rows)
+    do {
+        status = sqlite3_step(statement);
+        /* Not before: a step prepares anew what the schema has outdated. */
+        if (w->rows && !w->columns)
+            read_names(statement, w);
+        if (w->rows && status == SQLITE_ROW)
             read_row(statement, w);
         if (w->column_count && w->cell_count / (size_t)w->column_count > ROWS_LIMIT) {
             w->too_many = true;
             return SQLITE_DONE;
         }
-    }
+    } while (status == SQLITE_ROW);
     return status;
+}
+
+static bool run_prepared(struct work *w)
+{
+    struct prepared *list = w->database->prepared;
+    int at = 0;
+    while (at < PREPARED_LIMIT && list[at].sql && strcmp(list[at].sql, w->sql) != 0)
+        at++;
+    if (at == PREPARED_LIMIT || !list[at].sql)
+        return false;
+    struct prepared found = list[at];
+    memmove(list + 1, list, (size_t)at * sizeof *list);
+    list[0] = found;
+    w->status = run_statement(w, found.statement);
+    if (w->status != SQLITE_DONE)
+        w->message = mem_string(sqlite3_errmsg(w->database->handle));
+    sqlite3_reset(found.statement);
+    sqlite3_clear_bindings(found.statement);
+    return true;
+}
+
+/* One without parameters does not come again, or is a pragma, which may act when it is
+   prepared. */
+static bool keep_prepared(struct work *w, sqlite3_stmt *statement, const char *rest)
+{
+    if (*rest || !statement || !sqlite3_bind_parameter_count(statement))
+        return false;
+    struct prepared *list = w->database->prepared;
+    struct prepared oldest = list[PREPARED_LIMIT - 1];
+    sqlite3_finalize(oldest.statement);
+    mem_free(oldest.sql);
+    memmove(list + 1, list, (PREPARED_LIMIT - 1) * sizeof *list);
+    list[0] = (struct prepared){.sql = mem_string(w->sql), .statement = statement};
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return true;
+}
+
+static void run_text(struct work *w)
+{
+    sqlite3 *handle = w->database->handle;
+    const char *sql = w->sql;
+    w->status = SQLITE_DONE;
+    while (*sql && w->status == SQLITE_DONE && !w->too_many) {
+        bool is_first = sql == w->sql;
+        sqlite3_stmt *statement = NULL;
+        w->status = sqlite3_prepare_v2(handle, sql, -1, &statement, &sql);
+        if (w->status == SQLITE_OK)
+            w->status = statement ? run_statement(w, statement) : SQLITE_DONE;
+        if (w->status != SQLITE_DONE)
+            w->message = mem_string(sqlite3_errmsg(handle));
+        if (!is_first || !keep_prepared(w, statement, sql))
+            sqlite3_finalize(statement);
+    }
 }
 
 /* sqlite3_interrupt does nothing before the statement has begun, nor while it waits for a
@@ -164,19 +232,10 @@ static void on_work(uv_work_t *request)
 {
     struct work *w = request->data;
     sqlite3 *handle = w->database->handle;
-    const char *sql = w->sql;
     sqlite3_progress_handler(handle, STEPS_BETWEEN_LOOKS, on_progress, w);
     sqlite3_busy_handler(handle, on_busy, w);
-    w->status = SQLITE_DONE;
-    while (*sql && w->status == SQLITE_DONE && !w->too_many) {
-        sqlite3_stmt *statement = NULL;
-        w->status = sqlite3_prepare_v2(handle, sql, -1, &statement, &sql);
-        if (w->status == SQLITE_OK)
-            w->status = statement ? run_statement(w, statement) : SQLITE_DONE;
-        if (w->status != SQLITE_DONE)
-            w->message = mem_string(sqlite3_errmsg(handle));
-        sqlite3_finalize(statement);
-    }
+    if (!run_prepared(w))
+        run_text(w);
     w->changes = sqlite3_changes(handle);
     w->last_id = sqlite3_last_insert_rowid(handle);
     sqlite3_progress_handler(handle, 0, NULL, NULL);
@@ -404,17 +463,18 @@ static int l_close(lua_State *L)
    https://www.sqlite.org/uri.html#uriimmutable */
 static bool is_resting(const char *path)
 {
+    char *wal = mem_format("%s-wal", path);
+    bool open = access(wal, F_OK) == 0;
+    mem_free(wal);
+    /* Not read then: closing it would end the locks that this process has on it. */
+    if (open)
+        return false;
     unsigned char header[20] = {0};
     FILE *file = fopen(path, "rbe");
     size_t len = file ? fread(header, 1, sizeof header, file) : 0;
     if (file)
         fclose(file);
-    if (len < sizeof header || header[18] != 2)
-        return false;
-    char *wal = mem_format("%s-wal", path);
-    bool resting = access(wal, F_OK) != 0;
-    mem_free(wal);
-    return resting;
+    return len == sizeof header && header[18] == 2;
 }
 
 static int open_resting(const char *path, sqlite3 **handle)

@@ -51,15 +51,15 @@ end
 ---@param store dgrun.store
 ---@param into string "@runs"
 ---@param row table<string, any>
----@param clauses? {where?: string, values?: any[], tail?: string, clock?: table<string, number>}
+---@param clauses? {where?: string, values?: any[], tail?: string, clock?: any[][]}
 ---  `where`: only if that holds; `clock`: columns that are so many seconds after the store's now
 ---@return table[] # what `tail` returns
 function M.insert(store, into, row, clauses)
     clauses = clauses or {}
     local names, values = columns(row)
     local terms = numbered(values)
-    for name, seconds in pairs(clauses.clock or {}) do
-        names[#names + 1], values[#values + 1] = name, seconds
+    for _, column in ipairs(clauses.clock or {}) do
+        names[#names + 1], values[#values + 1] = column[1], column[2]
         terms[#terms + 1] = "@now + CAST(? AS DOUBLE PRECISION)"
     end
     local source = clauses.where and ("SELECT %s WHERE %s") or "VALUES (%s)"

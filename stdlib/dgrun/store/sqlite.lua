@@ -5,6 +5,9 @@ local schema = require "dgrun.store.schema"
 
 local M = {}
 
+---Seconds that one waits for others who write.
+M.patience = 10
+
 ---@class dgrun.store.sqlite: dgrun.store.backend
 local Sqlite = {}
 Sqlite.__index = Sqlite
@@ -55,10 +58,25 @@ local function look_into(self)
     end
 end
 
-local function prepare(self)
-    for _, pragma in ipairs { "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON" } do
-        self:query("PRAGMA " .. pragma)
+---Two who change the mode at once both hold what the other one needs, so SQLite lets neither wait.
+local function use_wal(self)
+    local time = require "host.time"
+    local deadline = time.now() + M.patience
+    while true do
+        local ok, e = pcall(self.query, self, "PRAGMA journal_mode = WAL")
+        if ok then
+            return
+        elseif not err.is(e, "sqlite.busy") or time.now() > deadline then
+            err.raise(e)
+        end
+        require("dgrun.task").sleep(0.01 * (0.5 + math.random()))
     end
+end
+
+local function prepare(self)
+    use_wal(self)
+    self:query "PRAGMA synchronous = FULL"
+    self:query "PRAGMA foreign_keys = ON"
     schema.refuse_newer(version_of(self), self.place)
     if version_of(self) == schema.version then
         return
@@ -80,14 +98,11 @@ end
 function M.open(path, opts)
     local fs = require "host.fs"
     local self = setmetatable({ place = path, read_only = opts.read_only }, Sqlite)
-    if opts.read_only then
-        if not fs.exists(path) then
-            return self
-        end
-    else
-        -- Made here and empty, so that it is private from its first moment.
-        check(fs.append(path, ""))
+    if opts.read_only and not fs.exists(path) then
+        return self
     end
+    -- Nobody but SQLite opens the file: closing it would end the locks that this process has on it.
+    -- https://www.sqlite.org/howtocorrupt.html section 2.2
     self.db = check(require("host.sqlite").open(path, {
         read_only = opts.read_only, create = not opts.read_only,
     }))

@@ -42,7 +42,7 @@ function M.draw(store, of)
         machine = own.machine, pid = own.pid, process = own.process, reason = of.reason,
     }, {
         -- By the store's clock, and with the row: without a time others would remove it.
-        clock = { queued = 0, expires = M.ttl },
+        clock = { { "queued", 0 }, { "expires", M.ttl } },
         tail = [[ON CONFLICT (run) DO UPDATE SET expires = excluded.expires,
             machine = excluded.machine, pid = excluded.pid, process = excluded.process
             RETURNING ticket]],

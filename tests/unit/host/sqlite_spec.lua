@@ -56,6 +56,40 @@ describe("host.sqlite", function()
         end)
     end)
 
+    it("keeps statements for their next use", function()
+        with_database(function(db, path)
+            local other = assert(sqlite.open(path))
+            assert(db:exec("CREATE TABLE t(a UNIQUE, b)"))
+            for round = 1, 3 do
+                for i = 1, 20 do
+                    local sql = ("INSERT INTO t VALUES (?, ? || '%d')"):format(i)
+                    assert(db:exec(sql, { round * 100 + i, "x" }))
+                end
+            end
+            local insert = "INSERT INTO t VALUES (?, ?)"
+            local search = "SELECT * FROM t WHERE a >= ? ORDER BY a"
+            for _ = 1, 2 do
+                local _, e = db:exec(insert, { 101, 1 })
+                assert.equal("sqlite.constraint", e.code)
+                assert.matches("UNIQUE", e.msg)
+            end
+            assert(db:exec(insert, { 999, "last" }))
+            assert(db:exec(insert, { 998 })) -- NULL, not what was bound before
+            assert.same({ { a = 999, b = "last" } }, db:query(search, { 999 }))
+            assert.same({ { a = 998 } }, { db:query(search, { 998 })[1] })
+            -- Another one changes the table meanwhile.
+            assert(other:exec("ALTER TABLE t ADD COLUMN c DEFAULT 7"))
+            assert.same({ { a = 999, b = "last", c = 7 } }, db:query(search, { 999 }))
+            assert(other:exec("DROP TABLE t"))
+            local _, e = db:query(search, { 999 })
+            assert.equal("sqlite.failed", e.code)
+            assert(other:exec("CREATE TABLE t(z, a)"))
+            assert(db:exec(insert, { "z", 1000 }))
+            assert.same({ { z = "z", a = 1000 } }, db:query(search, { 999 }))
+            other:close()
+        end)
+    end)
+
     it("is interrupted by a cancel", function()
         with_database(function(db)
             local ok, e = pcall(task.timeout, 0.05, function()

@@ -1,4 +1,4 @@
--- A store in a file, when its process is killed.
+-- A store in a file: what is on the disk, and when.
 local fs = require "host.fs"
 local project = require "support.project"
 local scripts = require "support.scripts"
@@ -102,6 +102,29 @@ describe("a store in a file", function()
             assert.equal(kept or 2, store:kv_add("a", 2))
             store:close()
         end
+    end)
+
+    it("keeps its locks whatever else this process opens", function()
+        local root = project.make { ["scripts/none.lua"] = "" }
+        local store = store_of.open(root)
+        store:kv_put("a", 1)
+        store_of.open(root):close()
+        local reader = store_of.open(root, { read_only = true })
+        assert.equal(1, reader:kv_get "a")
+        reader:close()
+        -- Who believes to be the last one removes the log when it goes.
+        local child = scripts.start({ root = root, env = { DGRUN_STORE = false } }, [[
+            local store = require("dgrun.store").open(...)
+            store:kv_put("a", 2)
+            store:close()]], root)
+        assert.equal(0, child.ended().status, child.text())
+        assert.is_true(fs.exists(root / ".dgrun/state.db-wal"))
+        assert.equal(2, store:kv_get "a")
+        store:kv_put("a", 3)
+        store:close()
+        store = store_of.open(root)
+        assert.equal(3, store:kv_get "a")
+        store:close()
     end)
 
     it("is private, with all that is beside it", function()
