@@ -5,8 +5,8 @@
 local pipelines = require "support.pipelines"
 local task = require "dgrun.task"
 
-local AT_ONCE = 3
-local LONGEST = 90
+local AT_ONCE = 6
+local LONGEST = 240
 local SEED = tonumber(os.getenv "DGRUN_SEED" or "0")
 
 -- What happens, and by which words an error names it.
