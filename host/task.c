@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <lauxlib.h>
+#include <luajit.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,14 +65,24 @@ static void on_abandon(lua_State *L, lua_Debug *ar)
         lua_yield(L, 0);
 }
 
-static void refuse_to_go_on(lua_State *L, struct task *t)
+static struct err *went_on(const struct task *t)
 {
-    if (t->cancelled_waits > 2 * CANCELLED_WAITS_LIMIT) {
+    return err_new("cancelled", "task",
+                   "task '%s' went on waiting after it was cancelled", t->name);
+}
+
+bool task_check(lua_State *L)
+{
+    struct task *t = task_sched(L)->current;
+    if (!t || !t->cancelled || t->shields)
+        return true;
+    if (++t->cancelled_waits > 2 * CANCELLED_WAITS_LIMIT) {
         t->abandoned = true;
         lua_sethook(L, on_abandon, LUA_MASKCOUNT, 1);
+        luaJIT_setmode(L, 0,
+                       LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH); /* traces call none */
     }
-    err_raise(L, err_new("cancelled", "task",
-                         "task '%s' went on waiting after it was cancelled", t->name));
+    return false;
 }
 
 void op_check(lua_State *L)
@@ -85,8 +96,8 @@ void op_check(lua_State *L)
     else if (!lua_isyieldable(L))
         luaL_error(
             L, "cannot wait inside a callback of string.gsub, table.sort and the like");
-    else if (t->cancelled && !t->shields && ++t->cancelled_waits > CANCELLED_WAITS_LIMIT)
-        refuse_to_go_on(L, t);
+    else if (!task_check(L) && t->cancelled_waits > CANCELLED_WAITS_LIMIT)
+        err_raise(L, went_on(t));
 }
 
 bool op_cancelled(lua_State *L)
@@ -259,8 +270,7 @@ static void abandon(struct task *t)
     lua_pop(L, 2);
     lua_pushlightuserdata(L, (void *)&abandoned_key);
     lua_rawget(L, LUA_REGISTRYINDEX);
-    err_push(L, err_new("cancelled", "task",
-                        "task '%s' went on waiting after it was cancelled", t->name));
+    err_push(L, went_on(t));
     lua_xmove(L, t->co, 2);
     t->results = 1;
     make_ready(t);

@@ -139,7 +139,7 @@ static int l_shield(lua_State *L)
 /* check() → true | nil, err: was this task cancelled? */
 static int l_check(lua_State *L)
 {
-    if (op_cancelled(L))
+    if (!task_check(L))
         return err_return(L, err_cancelled("task.check"));
     lua_pushboolean(L, 1);
     return 1;

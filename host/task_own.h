@@ -52,6 +52,9 @@ struct sched {
 struct task *task_spawn(lua_State *L, int nargs, const char *name, bool daemon);
 void task_cancel(struct task *t);
 
+/* False in a task that is cancelled and not shielded; who asks too often is abandoned. */
+bool task_check(lua_State *L);
+
 /* Takes the function from the top of L that an abandoned task goes on with: it gets the
    error, and raises it in the end. */
 void task_on_abandoned(lua_State *L);

@@ -41,17 +41,25 @@ local function cancel_children(scope)
     end
 end
 
----Waits for every child, also when this task is cancelled meanwhile: a wait of a cancelled task
----may raise, so that one is shielded.
+---Waits for a child unless this task is cancelled, before or meanwhile.
+---@return dgrun.err? cancelled
+local function join(child)
+    local _, cancelled = host.check()
+    if not cancelled then
+        child:join()
+        _, cancelled = host.check()
+    end
+    return cancelled
+end
+
+---Waits for every child, also when this task is cancelled meanwhile: it waits shielded then, for a
+---wait of a cancelled task may raise.
 local function join_children(scope)
-    local i = 1
+    local i, cancelled = 1, nil
     while scope.children[i] do
         local child = scope.children[i]
-        if host.check() then
-            child:join()
-        end
+        cancelled = cancelled or join(child)
         if child:status() == "running" then
-            local _, cancelled = host.check()
             scope.failure = scope.failure or cancelled
             cancel_children(scope)
             host.shield(true)

@@ -66,3 +66,31 @@ for _, kind in ipairs(waits.kinds) do
         end)
     end)
 end
+
+local often = {
+    ["a timer"] = true, ["HTTP: the headers"] = true, ["HTTP: the next bytes of a stream"] = true,
+    ["a child"] = true, ["a statement of SQLite"] = true, ["a lock of SQLite"] = true,
+    ["PostgreSQL: the first answer"] = true, ["a task of a task"] = true,
+    ["a request to a server"] = true,
+}
+
+describe("a cancel at any moment", function()
+    for _, kind in ipairs(waits.kinds) do
+        if often[kind[1]] then
+            it("ends the wait for " .. kind[1], function()
+                local wait = kind[2]()
+                for i = 1, 60 do
+                    local waiter = host_task.spawn(wait.wait)
+                    if i % 3 > 0 then
+                        task.sleep(i % 3 == 1 and 0 or i / 10000)
+                    end
+                    waiter:cancel()
+                    local result, e = ended(waiter)
+                    assert.is_nil(result)
+                    assert.equal("cancelled", e.code)
+                end
+                left_nothing(wait)
+            end)
+        end
+    end
+end)

@@ -260,6 +260,10 @@ describe("dgrun.task", function()
                 end)
             end
         end,
+        ["only asks whether it is cancelled"] = function()
+            pcall(task.sleep, 60)
+            while true do pcall(task.checkpoint) end
+        end,
         ["sorts meanwhile"] = function()
             local list = {}
             while true do

@@ -208,6 +208,26 @@ describe("a second signal", function()
 end)
 
 describe("a signal", function()
+    it("ends a script that catches every error, after its cleanup", function()
+        local status, all = ended([[
+            local task = require "dgrun.task"
+            task.scope(function()
+                task.defer(function()
+                    task.sleep(0.01)
+                    print "cleaned"
+                end)
+                task.spawn(function()
+                    task.defer(function() print "child cleaned" end)
+                    task.sleep(600)
+                end)
+                print "ready"
+                require("host.log").flush()
+                while true do pcall(task.sleep, 600) end
+            end)]], "INT")
+        assert.equal(130, status, all)
+        assert.matches("\nchild cleaned\n.*cleaned\n", all)
+    end)
+
     it("is heard while tasks make each other ready without end", function()
         local status, all = ended([[
             local host_task = require "host.task"
