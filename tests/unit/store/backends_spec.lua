@@ -602,6 +602,39 @@ local function suite(kind)
             assert.is_nil(journal.run(before, r.id).arguments)
         end)
 
+        it("a secret that looks like a word of the store's own does not disturb it", function()
+            local place = stores.new(kind)
+            -- In a process of its own: a secret is one until its process ends.
+            local child = scripts.start(place, [[
+                local journal, process = require "dgrun.store.journal", require "dgrun.process"
+                local secret, tickets = require "host.secret", require "dgrun.store.tickets"
+                local store = require("dgrun.store").open(...)
+                local sealed = {}
+                for i, word in ipairs { "2026", "done", "holding", "running",
+                    process.own().process } do
+                    sealed[i] = secret.new("WORD", word)
+                end
+                local r = { id = "20260801-100102-aaaa", name = "deploy", root = "/", input = {},
+                    started_at = 1, attempt = 1, status = "running" }
+                journal.run_start(store, r)
+                local function draw(run)
+                    return tickets.draw(store, { name = "app", run = run, reason = "none" })
+                end
+                assert(tickets.take(store, draw(r.id), "app"))
+                tickets.supersede(store, draw "20260801-b", "app", "20260801-b")
+                local row = tickets.list(store, "app")[1]
+                assert(row.run == r.id and row.state == "holding" and not process.ended(row)
+                    and row.superseded_by == "20260801-b")
+                journal.effect_intent(store, r, { seq = 1, kind = "x.put", target = "x",
+                    summary = "x" })
+                r.status = "done"
+                journal.run_end(store, r)
+                assert(journal.run(store, r.id).status == "done")
+                store:close()]], place.root)
+            assert.equal(0, child.ended().status, child.text())
+            assert.equal("done", journal.run(place.open(), "20260801-100102-aaaa").status)
+        end)
+
         it("keeps text of any bytes", function()
             local place = stores.new(kind)
             local store = place.open()
