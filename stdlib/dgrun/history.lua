@@ -7,6 +7,11 @@ local tickets = require "dgrun.store.tickets"
 
 local M = {}
 
+-- All but the text of the script.
+local COLUMNS = "id, name, script, root, dir, input, arguments, sandbox, host, pid, machine, "
+    .. "process, who, status, started, finished, error, attempt, commit_id, lease"
+local SCANNED = 10000
+
 local open_status = { running = true, waiting = true }
 
 ---What became of a run, seen from here: one whose process is gone was killed. Of a process on
@@ -55,19 +60,18 @@ function M.list(store, filter)
             where[#where + 1], values[#values + 1] = one[1], one[2]
         end
     end
-    local found = store:query(("SELECT * FROM @runs WHERE %s ORDER BY started DESC LIMIT 10000")
-        :format(table.concat(where, " AND ")), values)
+    -- The status of a run that did not end is only known when its process was looked for.
+    local limit = filter.status and SCANNED or filter.limit
+    local found = store:query(("SELECT %s FROM @runs WHERE %s ORDER BY started DESC LIMIT %d")
+        :format(COLUMNS, table.concat(where, " AND "), limit), values)
     local by_run, list = found[1] and tickets_of(store) or {}, {}
     for _, row in ipairs(found) do
         row.status, row.sure = M.status(row, by_run[row.id])
         row.input = row.input and require("dgrun.json").decode(row.input) or {}
         row.arguments = row.arguments and require("dgrun.json").decode(row.arguments) or nil
         row.error = row.error and require("dgrun.json").decode(row.error) or nil
-        if not filter.status or filter.status == row.status then
+        if (not filter.status or filter.status == row.status) and #list < filter.limit then
             list[#list + 1] = row
-        end
-        if #list == filter.limit then
-            break
         end
     end
     return list
@@ -112,7 +116,7 @@ function M.interrupted(store, root)
     local done = {}
     for _, row in ipairs(M.list(store, { limit = 1000, root = root })) do
         if goes_on[row.status] and not done[row.name] then
-            return row
+            return M.find(store, row.id)
         end
         done[row.name] = done[row.name] or row.status == "done"
     end

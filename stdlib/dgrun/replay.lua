@@ -135,9 +135,12 @@ end
 ---@param e {kind: string, target: string, once: string}
 ---@return table? effect row
 function M.done(r, e)
+    -- The journal has both as they may be written.
+    local redacted = require("dgrun.store.rows").redacted
+    local once, target = redacted(e.once), redacted(e.target)
     for _, row in ipairs(r.past and r.past.effects or {}) do
-        if row.status == "done" and row.once == e.once and row.kind == e.kind
-            and row.target == e.target then
+        if row.status == "done" and row.once == once and row.kind == e.kind
+            and row.target == target then
             return row
         end
     end

@@ -64,11 +64,15 @@ describe("a deploy that is killed", function()
         "run the release command", "create a machine of group app", "create the cron machine",
         "answered 200",
     } do
-        it(("at '%s' is finished by the next one"):format(text), function()
-            local project = sample.new()
-            assert.equal(9, interrupted(project, text, "SIGKILL").signal)
-            wait_for_no_process(project)
-            converges(project)
+        it(("at '%s' is finished by the next one, or by itself"):format(text), function()
+            for _, again in ipairs { deploy, { "resume" } } do
+                local project = sample.new()
+                assert.equal(9, interrupted(project, text, "SIGKILL").signal)
+                wait_for_no_process(project)
+                local run = project:run(again)
+                assert.equal(0, run.status, run.all)
+                converges(project)
+            end
         end)
     end
 end)
@@ -81,8 +85,13 @@ describe("a deploy that is interrupted", function()
             assert.equal(status, exit.status, all)
             assert.matches("apply 9 revision(s)", all, 1, true)
             assert.matches("begun, but not known to be done", all, 1, true)
-            assert.matches("next   Run it again", all, 1, true)
+            local id = all:match("next   Go on where it stopped: dgrun resume (%S+)")
+            assert.is_string(id, all)
             wait_for_no_process(project)
+            local resumed = project:run { "resume" }
+            assert.equal(0, resumed.status, resumed.all)
+            assert.matches("attempt 2 of " .. id, resumed.all, 1, true)
+            assert.matches("Checkout  done before", resumed.all, 1, true)
             converges(project)
         end)
     end
