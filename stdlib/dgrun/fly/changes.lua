@@ -7,7 +7,7 @@ local M = {}
 
 ---Metadata that differs from deploy to deploy without meaning a change.
 local passing = { fly_release_id = true, fly_release_version = true, fly_flyctl_version = true,
-    fly_builder_id = true, dgrun_run = true, dgrun_launch = true }
+    fly_builder_id = true, dgrun_run = true, dgrun_launch = true, dgrun_replaces = true }
 
 local null = require("dgrun.json").null
 
@@ -109,10 +109,28 @@ local function moves(machine, new)
         or (wanted ~= nil and wanted ~= now)
 end
 
+local function metadata_of(machine)
+    return machine.config and machine.config.metadata or {}
+end
+
 ---A blue machine whose green one serves already: a deploy was ended before it was gone.
 local function was_replaced(machine)
-    local metadata = machine.config.metadata or {}
-    return metadata.fly_bluegreen_deployment_tag == "safe_to_destroy"
+    return metadata_of(machine).fly_bluegreen_deployment_tag == "safe_to_destroy"
+end
+
+---Machines that a deploy made beside the others, and that was killed before it took over from them
+---or removed them: canaries, and green ones whose blue one is still there.
+local function leftovers(all)
+    local there, found = {}, {}
+    for _, machine in ipairs(all) do
+        there[machine.id] = machines.is_managed(machine) and not was_replaced(machine)
+    end
+    for _, machine in ipairs(all) do
+        local metadata = metadata_of(machine)
+        found[machine.id] = metadata.fly_canary == "true"
+            or (metadata.dgrun_replaces ~= nil and there[metadata.dgrun_replaces])
+    end
+    return found
 end
 
 ---Sorts a machine that stays by whether it is already as wanted.
@@ -151,10 +169,11 @@ function M.find(config, wanted, all)
         end
         return machine
     end
+    local left = leftovers(all)
     for _, machine in ipairs(all) do
         if machines.is_managed(machine) then
             local group = machines.group(machine)
-            if not groups[group] or was_replaced(machine) then
+            if not groups[group] or was_replaced(machine) or left[machine.id] then
                 table.insert(changes.destroy, { group = group, machine = machine })
             else
                 populated[group] = populated[group] or {}

@@ -215,7 +215,8 @@ function M.bluegreen(deploy)
         task.map(deploy.updates, { limit = 8 }, function(change, i)
             greens[i] = deploy.create { group = change.group, what = "green", hidden = true,
                 stopped = not starts[i],
-                config = copy_for(change, { fly_bluegreen_deployment_tag = tag }) }
+                config = copy_for(change, { fly_bluegreen_deployment_tag = tag,
+                    dgrun_replaces = change.machine.id }) }
         end)
         task.map(greens, {}, function(machine, i)
             if starts[i] then

@@ -2,6 +2,7 @@ local deploy = require("dgrun.fly.deploy").deploy
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
+local strategies = require "dgrun.fly.strategies"
 
 local toml = [=[
 app = "web"
@@ -119,4 +120,54 @@ describe("a plan of a strategy", function()
             assert.same({ new = 4 }, tags())
         end)
     end)
+end)
+
+describe("a strategy", function()
+    -- From its n-th verb on a deploy does nothing any more, as if its process had been killed there.
+    local function dying(strategy, n)
+        return function(blocks)
+            local count, dead = 0, setmetatable({}, { __index = blocks })
+            for name, verb in pairs(blocks) do
+                if type(verb) == "function" and name ~= "sleep" then
+                    dead[name] = function(...)
+                        count = count + 1
+                        if count >= n then
+                            error("killed", 0)
+                        end
+                        return verb(...)
+                    end
+                end
+            end
+            strategies[strategy](dead)
+        end
+    end
+
+    for _, strategy in ipairs { "canary", "bluegreen" } do
+        it(strategy .. " that is killed anywhere is ended by the next deploy", function()
+            local n, finished = 0, false
+            while not finished do
+                n = n + 1
+                with_machines(2, function(go, tags)
+                    local first = go("new", { strategy = dying(strategy, n) })
+                    finished = first.status == "done"
+                    local record = go("new", { strategy = strategy })
+                    assert.equal("done", record.status, tostring(record.error))
+                    local found, machines
+                    require("dgrun.task").timeout(10, function()
+                        repeat
+                            found, machines = tags()
+                        until #machines == 4
+                    end)
+                    assert.same({ new = 4 }, found, ("killed at verb %d"):format(n))
+                    for _, machine in ipairs(machines) do
+                        assert.is_falsy(machine.cordoned)
+                        assert.is_nil(machine.config.metadata.fly_canary)
+                    end
+                    local again = go("new", { strategy = strategy })
+                    assert.is_false(again.value.changed, ("killed at verb %d"):format(n))
+                end)
+            end
+            assert.is_true(n > 4)
+        end)
+    end
 end)
