@@ -122,7 +122,8 @@ function M.write(e)
     check.options(e, spec, "effect.write")
     run.refuse_declaring(e.summary)
     local current = run.current()
-    local earlier = e.once and current and require("dgrun.replay").done(current, e)
+    local earlier = e.once and current and current.past
+        and require("dgrun.replay").done(current, e)
     if earlier then
         M.note(("%s: done before"):format(e.summary))
         return earlier.result

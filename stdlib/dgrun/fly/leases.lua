@@ -26,13 +26,19 @@ end
 function M.acquire(app, id)
     local time = require "host.time"
     local deadline = time.now() + M.acquire_within
-    local told
+    local told, unanswered
     while true do
         local ok, answer = acquire_once(app, id)
         if ok then
             return answer.data.nonce
-        elseif not (err.is(answer, "fly.lease_held") or retry.is_ambiguous(answer))
+        end
+        unanswered = retry.is_ambiguous(answer) and answer or unanswered
+        if not (err.is(answer, "fly.lease_held") or retry.is_ambiguous(answer))
             or time.now() >= deadline then
+            if unanswered ~= answer then
+                -- The holder may be this run: an answer that gave it the lease was lost.
+                answer.cause = answer.cause or unanswered
+            end
             err.raise(answer)
         elseif answer.holder and not told then
             told = true
