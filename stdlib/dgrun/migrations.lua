@@ -16,6 +16,8 @@ local CONNECT_SECONDS = 15
 ---@field database userdata|string SQLAlchemy URL
 ---@field target? string "head" by default; "heads", a revision, a branch label
 ---@field lock_timeout? string "10s": how long a statement may wait for a lock
+---@field statement_timeout? string "10min": how long a statement may take
+---@field retries? integer how often is tried again when a lock was not free, 4
 ---@field timeout? number seconds for the whole upgrade
 ---@field env? table<string, string|userdata> more of the environment that env.py needs
 
@@ -90,81 +92,12 @@ function M.pending(opts)
     return revisions.pending(graph, current, opts.target or "head")
 end
 
-local function on_path(name)
-    for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
-        if fs.exists(folder / name) then
-            return true
-        end
-    end
-end
-
----The application's Alembic. In this order: its .venv, uv, poetry, PATH.
----@param dir string
----@return string[] argv
-function M.alembic(dir)
-    local own = dir / ".venv/bin/alembic"
-    if fs.exists(own) then
-        return { own }
-    elseif fs.exists(dir / "uv.lock") and on_path "uv" then
-        return { "uv", "run", "--frozen", "alembic" }
-    elseif fs.exists(dir / "poetry.lock") and on_path "poetry" then
-        return { "poetry", "run", "alembic" }
-    elseif on_path "alembic" then
-        return { "alembic" }
-    end
-    err.raise {
-        code = "migrations.no_alembic", op = "migrations.upgrade",
-        msg = "Alembic was not found: not in " .. own .. ", not by uv (uv.lock), not by poetry "
-            .. "(poetry.lock), not on PATH",
-        hint = "Install the application's requirements into .venv, or Alembic itself.",
-    }
-end
-
-local function environment_of(opts)
-    local env = {}
-    for name, value in pairs(opts.env or {}) do
-        env[name] = value
-    end
-    env.DATABASE_URL = opts.database
-    env.PYTHONUNBUFFERED = "1"
-    local driver = require("host.dburl").parse(opts.database).driver
-    if opts.lock_timeout and driver ~= "asyncpg" then
-        env.PGOPTIONS = "-c lock_timeout=" .. opts.lock_timeout
-    elseif opts.lock_timeout then
-        effect.note("asyncpg does not read PGOPTIONS: lock_timeout is not set")
-    end
-    return env
-end
-
 local function ids_of(list)
     local ids = {}
     for i, revision in ipairs(list) do
         ids[i] = revision.revision
     end
     return ids
-end
-
-local KEPT_LINES = 15
-
----Runs Alembic; its output becomes lines of the step.
-local function run_alembic(opts, target)
-    local argv = M.alembic(opts.dir)
-    for _, word in ipairs { "upgrade", target } do
-        argv[#argv + 1] = word
-    end
-    local lines = {}
-    local child = check(require("host.proc").spawn {
-        argv = argv, cwd = opts.dir, env = environment_of(opts), timeout = opts.timeout,
-    })
-    for line in function() return child:read() end do
-        local text = require("host.log").clean(line.line)
-        run.log(text)
-        lines[#lines + 1] = text
-        if #lines > KEPT_LINES then
-            table.remove(lines, 1)
-        end
-    end
-    return check(child:wait()), lines
 end
 
 local function last_words(lines)
@@ -176,49 +109,145 @@ local function last_words(lines)
     return "it said nothing"
 end
 
----The verdict comes from the database, not from the exit status alone.
-local function judge(opts, pending, exit, lines)
-    local left = revisions.pending(revisions.read(opts.dir),
+local RETRIES = 4
+local RETRY_SECONDS = 2
+
+---Did a statement give up because somebody else held its lock? SQLSTATE 55P03.
+local function is_locked_out(lines)
+    local text = table.concat(lines, "\n")
+    return text:find("LockNotAvailable", 1, true) ~= nil
+        or text:find("canceling statement due to lock timeout", 1, true) ~= nil
+end
+
+---Which of these revisions the database has not.
+local function left_of(opts, wanted)
+    local is_left, left = {}, {}
+    local pending = revisions.pending(revisions.read(opts.dir),
         M.current { database = opts.database, dir = opts.dir }, opts.target or "head")
-    local is_left, applied = {}, {}
-    for _, revision in ipairs(left) do
+    for _, revision in ipairs(pending) do
         is_left[revision.revision] = true
     end
+    for _, revision in ipairs(wanted) do
+        if is_left[revision.revision] then
+            left[#left + 1] = revision
+        end
+    end
+    return left, is_left
+end
+
+---The verdict comes from the database, not from the exit status alone.
+local function judge(opts, pending, outcome)
+    local left, is_left = left_of(opts, pending)
+    local applied = {}
     for _, revision in ipairs(pending) do
         if not is_left[revision.revision] then
             applied[#applied + 1] = revision.revision
         end
     end
+    local exit, lines = outcome.exit, outcome.lines
     if exit.status == 0 and #left == 0 then
         return applied
     end
+    local locked = is_locked_out(lines)
+    local reasons = {}
+    for i, blocker in ipairs(outcome.blockers) do
+        reasons[i] = "held by " .. require("dgrun.migrations.blockers").describe(blocker)
+    end
     err.raise {
-        code = "migrations.failed", op = "migrations.upgrade", applied = applied,
-        pending = ids_of(left), exit_status = exit.status, lines = lines,
+        code = locked and "migrations.locked" or "migrations.failed", op = "migrations.upgrade",
+        applied = applied, pending = ids_of(left), exit_status = exit.status, lines = lines,
+        details = #reasons > 0 and { { title = "lock", lines = reasons } } or nil,
         msg = ("alembic upgrade ended with %s: %s\nApplied: %s. Not applied: %s."):format(
             exit.signal and "signal " .. exit.signal or "status " .. tostring(exit.status),
-            last_words(lines), #applied > 0 and table.concat(applied, ", ") or "none",
+            locked and ("a lock was not free within %s, %d times"):format(
+                opts.lock_timeout or "its time", outcome.tries) or last_words(lines),
+            #applied > 0 and table.concat(applied, ", ") or "none",
             #left > 0 and table.concat(ids_of(left), ", ") or "none"),
-        hint = "Mend the first revision that was not applied, then run again: what is applied "
+        hint = locked and "When the session that holds the lock has ended, run again: what is "
+            .. "applied is not applied twice."
+            or "Mend the first revision that was not applied, then run again: what is applied "
             .. "is not applied twice.",
     }
 end
 
+---Runs Alembic once, looking on who keeps it waiting.
+local function once(opts, words)
+    local alembic = require "dgrun.migrations.alembic"
+    local place = check(require("host.dburl").parse(opts.database))
+    if place.dialect ~= "postgresql" then
+        return {}, alembic.run(opts, words)
+    end
+    return require("dgrun.migrations.blockers").watch({
+        url = check(require("host.dburl").libpq(opts.database)),
+        application = alembic.application_name(), tell = effect.note,
+    }, function() return alembic.run(opts, words) end)
+end
+
+---Again, later each time, as long as only a lock is in the way.
+local function with_retries(opts, words)
+    local tries = 0
+    while true do
+        local blockers, exit, lines = once(opts, words)
+        tries = tries + 1
+        local locked = exit.status ~= 0 and is_locked_out(lines)
+        if not locked or tries > (opts.retries or RETRIES) or run.is_stopping() then
+            return { exit = exit, lines = lines, blockers = blockers, tries = tries }
+        end
+        local pause = M.retry_seconds * 2 ^ (tries - 1)
+        effect.note(("a lock was not free within %s; trying again in %g s"):format(
+            opts.lock_timeout or "its time", pause))
+        require("dgrun.task").sleep(pause)
+    end
+end
+
+---Seconds before the first new try; each later one waits twice as long.
+M.retry_seconds = RETRY_SECONDS
+
+---Alone on the database, and never stopped in the middle: a cancel waits until Alembic is through.
+local function carry_out(opts, words)
+    local alembic = require "dgrun.migrations.alembic"
+    return require("dgrun.migrations.lease").with({
+        database = opts.database, dir = opts.dir, application = alembic.application_name(),
+    }, function()
+        return run.finish("the migrations, which are never stopped in the middle", with_retries,
+            opts, words)
+    end)
+end
+
+local function warn_of_pooler(database)
+    local place = check(require("host.dburl").parse(database))
+    local host = place.host or ""
+    local named = host:find("pooler", 1, true) or host:find("bouncer", 1, true)
+    if place.dialect == "postgresql" and (place.port == 6432 or named) then
+        effect.note(("%s looks like a connection pooler: timeouts may not reach the database, and "
+            .. "a transaction pooler breaks some migrations. Migrate with the direct URL."):format(
+            host))
+    end
+end
+
 local upgrade_options = {
     dir = "string", database = "value", target = "string?", lock_timeout = "string?",
-    timeout = "seconds?", env = "table?",
+    statement_timeout = "string?", timeout = "seconds?", env = "table?", retries = "integer?",
 }
 
----Brings the database to `target`. Nothing pending: nothing is run.
+local function checked(opts, op)
+    check.options(opts, upgrade_options, op)
+    for _, name in ipairs { "lock_timeout", "statement_timeout" } do
+        if opts[name] and not opts[name]:match("^%d+%a*$") then
+            err.raise { code = "input.invalid", op = op,
+                msg = ("%s: %s '%s' is not like 10s"):format(op, name, opts[name]) }
+        end
+    end
+end
+
+---Brings the database to `target`. Nothing pending: nothing is run. It is the only one who migrates
+---the database; a lock that is not free within `lock_timeout` is tried for again.
+---Errors: migrations.failed, migrations.locked, with `applied` and `pending`;
+---migrations.no_alembic, migrations.multiple_heads, ….
 ---@param opts dgrun.migrations.options
 ---@return {from: string[], to: string[], applied: string[]}
 function M.upgrade(opts)
-    check.options(opts, upgrade_options, "migrations.upgrade")
-    if opts.lock_timeout and not opts.lock_timeout:match("^%d+%a*$") then
-        err.raise { code = "input.invalid", op = "migrations.upgrade",
-            msg = ("migrations.upgrade: lock_timeout '%s' is not like 10s"):format(
-                opts.lock_timeout) }
-    end
+    checked(opts, "migrations.upgrade")
     local target = opts.target or "head"
     local graph = revisions.read(opts.dir)
     local current = M.current { database = opts.database, dir = opts.dir }
@@ -228,6 +257,7 @@ function M.upgrade(opts)
         effect.note(("the database is at %s already"):format(table.concat(current, ", ")))
         return { from = current, to = current, applied = {} }
     end
+    warn_of_pooler(opts.database)
     local after = {}
     for i, revision in ipairs(pending) do
         after[i] = ("%s %s"):format(revision.revision, revision.message)
@@ -237,13 +267,7 @@ function M.upgrade(opts)
         summary = ("apply %d revision(s)"):format(#pending), name = "applied",
         after = { apply = after, revision = table.concat(goal, ", ") },
         before = { revision = #current > 0 and table.concat(current, ", ") or "none" },
-        apply = function()
-            -- Never stopped in the middle: a cancel waits until the migrations are through.
-            return run.finish("the migrations, which are never stopped in the middle", function()
-                local exit, lines = run_alembic(opts, target)
-                return judge(opts, pending, exit, lines)
-            end)
-        end,
+        apply = function() return judge(opts, pending, carry_out(opts, { "upgrade", target })) end,
     }
     return { from = current, to = goal, applied = effect.planning() and ids_of(pending) or applied }
 end

@@ -123,7 +123,7 @@ describe("a plan of a strategy", function()
 end)
 
 describe("a strategy", function()
-    -- From its n-th verb on a deploy does nothing any more, as if its process had been killed there.
+    -- From its n-th verb on a deploy does nothing any more, as if its process were killed there.
     local function dying(strategy, n)
         return function(blocks)
             local count, dead = 0, setmetatable({}, { __index = blocks })

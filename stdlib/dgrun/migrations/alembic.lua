@@ -1,0 +1,177 @@
+-- The application's own Alembic: where it is, and what it is run with.
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+local fs = require "host.fs"
+local run = require "dgrun.run"
+
+local M = {}
+
+local function on_path(name)
+    for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
+        if fs.exists(folder / name) then
+            return folder / name
+        end
+    end
+end
+
+---The interpreter of a console script, by its first line; nil where that is no Python.
+local function interpreter_of(script)
+    local text = fs.read(script, { limit = 1024 * 1024 }) or ""
+    local line = text:match("^#!%s*(%S*python[%d.]*)%s*\n")
+    return line and fs.exists(line) and line or nil
+end
+
+---@class dgrun.migrations.program
+---@field alembic string[] argv
+---@field python? string[] argv of the interpreter that has it
+
+---In this order: the application's .venv, uv, poetry, PATH.
+---@param dir string
+---@return dgrun.migrations.program
+function M.find(dir)
+    local own = dir / ".venv/bin/alembic"
+    if fs.exists(own) then
+        return { alembic = { own }, python = { dir / ".venv/bin/python" } }
+    elseif fs.exists(dir / "uv.lock") and on_path "uv" then
+        return { alembic = { "uv", "run", "--frozen", "alembic" },
+            python = { "uv", "run", "--frozen", "python" } }
+    elseif fs.exists(dir / "poetry.lock") and on_path "poetry" then
+        return { alembic = { "poetry", "run", "alembic" }, python = { "poetry", "run", "python" } }
+    end
+    local found = on_path "alembic"
+    if found then
+        local python = interpreter_of(found)
+        return { alembic = { "alembic" }, python = python and { python } }
+    end
+    err.raise {
+        code = "migrations.no_alembic", op = "migrations.upgrade",
+        msg = "Alembic was not found: not in " .. own .. ", not by uv (uv.lock), not by poetry "
+            .. "(poetry.lock), not on PATH",
+        hint = "Install the application's requirements into .venv, or Alembic itself.",
+    }
+end
+
+-- asyncpg reads no PGOPTIONS, and SQLAlchemy hands it no settings from a URL: they are added to
+-- whatever it is called with. What the application sets itself wins.
+local ASYNCPG = [[
+import os, sys, asyncpg
+settings = dict(item.split("=", 1) for item in os.environ.pop("DGRUN_SETTINGS").split("\n"))
+connect = asyncpg.connect
+def with_settings(*args, **options):
+    options["server_settings"] = {**settings, **(options.get("server_settings") or {})}
+    return connect(*args, **options)
+asyncpg.connect = with_settings
+from alembic.config import main
+sys.exit(main(argv=sys.argv[1:], prog="alembic"))
+]]
+
+---What a session of the migration is called in pg_stat_activity.
+---@return string
+function M.application_name()
+    local r = run.current()
+    if not r then
+        return "dgrun by hand"
+    end
+    return r.attempt > 1 and ("dgrun %s/%d"):format(r.id, r.attempt) or "dgrun " .. r.id
+end
+
+---Settings of PostgreSQL for its sessions.
+local function settings_of(opts)
+    return {
+        { "lock_timeout", opts.lock_timeout }, { "statement_timeout", opts.statement_timeout },
+    }
+end
+
+local function joined(settings, format, separator)
+    local parts = {}
+    for _, setting in ipairs(settings) do
+        if setting[2] then
+            parts[#parts + 1] = format:format(setting[1], setting[2])
+        end
+    end
+    return #parts > 0 and table.concat(parts, separator) or nil
+end
+
+---How Alembic is called so that its sessions have these settings.
+---@param opts dgrun.migrations.options
+---@param words string[] "upgrade", "head"
+---@return string[] argv
+---@return table<string, any> env
+function M.command(opts, words)
+    local program = M.find(opts.dir)
+    local place = check(require("host.dburl").parse(opts.database))
+    local env = {}
+    for name, value in pairs(opts.env or {}) do
+        env[name] = value
+    end
+    env.DATABASE_URL, env.PYTHONUNBUFFERED = opts.database, "1"
+    local argv = { unpack(program.alembic) }
+    local settings = settings_of(opts)
+    if place.dialect == "postgresql" and place.driver == "asyncpg" then
+        table.insert(settings, { "application_name", M.application_name() })
+        if program.python then
+            argv = { unpack(program.python) }
+            argv[#argv + 1], argv[#argv + 2] = "-c", ASYNCPG
+            env.DGRUN_SETTINGS = joined(settings, "%s=%s", "\n")
+        else
+            require("dgrun.effect").note(
+                "the Python of alembic was not found: its sessions have no lock_timeout")
+        end
+    elseif place.dialect == "postgresql" then
+        env.PGAPPNAME = M.application_name()
+        local given = os.getenv "PGOPTIONS"
+        local ours = joined(settings, "-c %s=%s", " ")
+        env.PGOPTIONS = given and given ~= "" and ours and given .. " " .. ours or ours
+    end
+    for _, word in ipairs(words) do
+        argv[#argv + 1] = word
+    end
+    return argv, env
+end
+
+local KEPT_LINES = 15
+
+---Runs Alembic; its output becomes lines of the step.
+---@param opts dgrun.migrations.options
+---@param words string[]
+---@return {status: integer, signal?: integer} exit
+---@return string[] lines the last ones
+function M.run(opts, words)
+    local argv, env = M.command(opts, words)
+    local lines = {}
+    local child = check(require("host.proc").spawn {
+        argv = argv, cwd = opts.dir, env = env, timeout = opts.timeout,
+    })
+    for line in function() return child:read() end do
+        local text = require("host.log").clean(line.line)
+        run.log(text)
+        lines[#lines + 1] = text
+        if #lines > KEPT_LINES then
+            table.remove(lines, 1)
+        end
+    end
+    return check(child:wait()), lines
+end
+
+---The SQL that Alembic would run, offline: nothing is asked of the database.
+---@param opts dgrun.migrations.options
+---@param range string "current:target"
+---@return string? sql
+---@return string? reason why it cannot be rendered
+function M.sql(opts, range)
+    local argv, env = M.command({ dir = opts.dir, database = opts.database, env = opts.env },
+        { "upgrade", range, "--sql" })
+    local result = check(require("host.proc").run {
+        argv = argv, cwd = opts.dir, env = env, timeout = opts.timeout or 120, read_only = true,
+    })
+    if result.status == 0 then
+        return result.stdout
+    end
+    local last = "it said nothing"
+    for line in require("host.log").clean(result.stderr):gmatch("[^\n]+") do
+        last = line:match("%S") and line or last
+    end
+    return nil, last
+end
+
+return M
