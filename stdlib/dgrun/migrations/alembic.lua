@@ -92,6 +92,23 @@ local function joined(settings, format, separator)
     return #parts > 0 and table.concat(parts, separator) or nil
 end
 
+---The environment of a tool that speaks to PostgreSQL by libpq.
+---@param opts {env?: table, database?: userdata|string, lock_timeout?: string,
+---  statement_timeout?: string}
+---@return table<string, any>
+function M.environment(opts)
+    local env = { PYTHONUNBUFFERED = "1" }
+    for name, value in pairs(opts.env or {}) do
+        env[name] = value
+    end
+    env.DATABASE_URL = opts.database or env.DATABASE_URL
+    env.PGAPPNAME = M.application_name()
+    local given = os.getenv "PGOPTIONS"
+    local ours = joined(settings_of(opts), "-c %s=%s", " ")
+    env.PGOPTIONS = given and given ~= "" and ours and given .. " " .. ours or ours
+    return env
+end
+
 ---How Alembic is called so that its sessions have these settings.
 ---@param opts dgrun.migrations.options
 ---@param words string[] "upgrade", "head"
@@ -100,11 +117,7 @@ end
 function M.command(opts, words)
     local program = M.find(opts.dir)
     local place = check(require("host.dburl").parse(opts.database))
-    local env = {}
-    for name, value in pairs(opts.env or {}) do
-        env[name] = value
-    end
-    env.DATABASE_URL, env.PYTHONUNBUFFERED = opts.database, "1"
+    local env = M.environment(opts)
     local argv = { unpack(program.alembic) }
     local settings = settings_of(opts)
     if place.dialect == "postgresql" and place.driver == "asyncpg" then
@@ -117,11 +130,6 @@ function M.command(opts, words)
             require("dgrun.effect").note(
                 "the Python of alembic was not found: its sessions have no lock_timeout")
         end
-    elseif place.dialect == "postgresql" then
-        env.PGAPPNAME = M.application_name()
-        local given = os.getenv "PGOPTIONS"
-        local ours = joined(settings, "-c %s=%s", " ")
-        env.PGOPTIONS = given and given ~= "" and ours and given .. " " .. ours or ours
     end
     for _, word in ipairs(words) do
         argv[#argv + 1] = word
@@ -131,13 +139,13 @@ end
 
 local KEPT_LINES = 15
 
----Runs Alembic; its output becomes lines of the step.
----@param opts dgrun.migrations.options
----@param words string[]
+---Runs a program; its output becomes lines of the step.
+---@param argv string[]
+---@param env table<string, any>
+---@param opts {dir: string, timeout?: number}
 ---@return {status: integer, signal?: integer} exit
 ---@return string[] lines the last ones
-function M.run(opts, words)
-    local argv, env = M.command(opts, words)
+function M.spawn(argv, env, opts)
     local lines = {}
     local child = check(require("host.proc").spawn {
         argv = argv, cwd = opts.dir, env = env, timeout = opts.timeout,
@@ -151,6 +159,16 @@ function M.run(opts, words)
         end
     end
     return check(child:wait()), lines
+end
+
+---Runs Alembic.
+---@param opts dgrun.migrations.options
+---@param words string[]
+---@return {status: integer, signal?: integer} exit
+---@return string[] lines the last ones
+function M.run(opts, words)
+    local argv, env = M.command(opts, words)
+    return M.spawn(argv, env, opts)
 end
 
 ---The SQL that Alembic would run, offline: nothing is asked of the database.

@@ -14,6 +14,7 @@ M.patience = 30
 ---Seconds for one try: the connection may have died without a word, so another is made.
 M.timeout = 12
 
+local TURN_LOCK = 0x7475726e -- "turn"
 local ADVISORY_LOCK = 0x646772756e -- "dgrun"
 
 ---@class dgrun.store.postgres: dgrun.store.backend
@@ -23,6 +24,8 @@ Postgres.__index = Postgres
 local words = {
     now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
     serial = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    -- Holds until the statement is committed: rows appear in the order of their numbers.
+    turn = ("(SELECT CAST(pg_advisory_xact_lock(%.0f) AS TEXT)) IS NOT NULL"):format(TURN_LOCK),
 }
 
 local translated = setmetatable({}, { __index = function(known, sql)

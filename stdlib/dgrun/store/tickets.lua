@@ -43,6 +43,7 @@ function M.draw(store, of)
     }, {
         -- By the store's clock, and with the row: without a time others would remove it.
         clock = { { "queued", 0 }, { "expires", M.ttl } },
+        where = "@turn",
         tail = [[ON CONFLICT (run) DO UPDATE SET expires = excluded.expires,
             machine = excluded.machine, pid = excluded.pid, process = excluded.process
             RETURNING ticket]],

@@ -117,7 +117,7 @@ for _, driver in ipairs(drivers) do
         end)
 
         it("gives up on a lock, names who holds it, and goes on when it is free", function()
-            migrations.retry_seconds = 0.3
+            require("dgrun.migrations.carry_out").retry_seconds = 0.3
             require("dgrun.migrations.blockers").every = 0.05
             local server, dir = postgres.start(), application()
             local url = driver[2](server)

@@ -1,0 +1,110 @@
+-- Bringing a database to a revision: forwards, backwards, or by saying so.
+local carry_out = require "dgrun.migrations.carry_out"
+local effect = require "dgrun.effect"
+local migrations = require "dgrun.migrations"
+local revisions = require "dgrun.revisions"
+
+local M = {}
+
+local function ids_of(list)
+    local ids = {}
+    for i, revision in ipairs(list) do
+        ids[i] = revision.revision
+    end
+    return ids
+end
+
+local function text_of(ids)
+    return #ids > 0 and table.concat(ids, ", ") or "none"
+end
+
+local function described(list)
+    local lines = {}
+    for i, revision in ipairs(list) do
+        lines[i] = ("%s %s"):format(revision.revision, revision.message)
+    end
+    return lines
+end
+
+---Which of these revisions the database has, and which it has not.
+local function split(opts, wanted)
+    local is_left, applied, left = {}, {}, {}
+    local pending = revisions.pending(revisions.read(opts.dir),
+        migrations.current { database = opts.database, dir = opts.dir }, opts.target or "head")
+    for _, revision in ipairs(pending) do
+        is_left[revision.revision] = true
+    end
+    for _, revision in ipairs(wanted) do
+        table.insert(is_left[revision.revision] and left or applied, revision.revision)
+    end
+    return applied, left
+end
+
+---The verdict comes from the database, not from the exit status alone.
+local function judge(opts, pending, outcome)
+    local applied, left = split(opts, pending)
+    if outcome.exit.status == 0 and #left == 0 then
+        return applied
+    end
+    carry_out.fail(opts, outcome, {
+        op = "migrations.upgrade", applied = applied, pending = left, what = "alembic upgrade",
+        state = ("\nApplied: %s. Not applied: %s."):format(text_of(applied), text_of(left)),
+        hint = "Mend the first revision that was not applied, then run again: what is applied is "
+            .. "not applied twice.",
+    })
+end
+
+---@param opts dgrun.migrations.options
+function M.upgrade(opts)
+    carry_out.check(opts, carry_out.options, "migrations.upgrade")
+    local target = opts.target or "head"
+    local graph = revisions.read(opts.dir)
+    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local pending = revisions.pending(graph, current, target)
+    local goal = revisions.targets(graph, target)
+    if #pending == 0 then
+        effect.note(("the database is at %s already"):format(text_of(current)))
+        return { from = current, to = current, applied = {} }
+    end
+    carry_out.warn_of_pooler(opts.database)
+    local applied = effect.write {
+        kind = "migrations.upgrade", target = "database", name = "applied",
+        summary = ("apply %d revision(s)"):format(#pending),
+        after = { apply = described(pending), revision = text_of(goal) },
+        before = { revision = text_of(current) },
+        apply = function()
+            return judge(opts, pending, carry_out.alembic(opts, { "upgrade", target }))
+        end,
+    }
+    return { from = current, to = goal, applied = effect.planning() and ids_of(pending) or applied }
+end
+
+---@param opts dgrun.migrations.options
+function M.stamp(opts)
+    carry_out.check(opts, carry_out.options, "migrations.stamp")
+    local target = opts.target or "head"
+    local goal = target == "base" and {} or revisions.targets(revisions.read(opts.dir), target)
+    local current = migrations.current { database = opts.database, dir = opts.dir }
+    table.sort(goal)
+    if table.concat(goal, " ") == table.concat(current, " ") then
+        effect.note(("the database is at %s already"):format(text_of(current)))
+        return { from = current, to = current }
+    end
+    effect.write {
+        kind = "migrations.stamp", target = "database", name = "stamped",
+        summary = ("say that the database is at %s"):format(text_of(goal)),
+        before = { revision = text_of(current) }, after = { revision = text_of(goal) },
+        apply = function()
+            local outcome = carry_out.alembic(opts, { "stamp", target })
+            local now = migrations.current { database = opts.database, dir = opts.dir }
+            if outcome.exit.status ~= 0 or table.concat(goal, " ") ~= table.concat(now, " ") then
+                carry_out.fail(opts, outcome, { op = "migrations.stamp", what = "alembic stamp",
+                    state = ("\nThe database is at %s."):format(text_of(now)),
+                    hint = "Look at what it said; then run again." })
+            end
+        end,
+    }
+    return { from = current, to = goal }
+end
+
+return M
