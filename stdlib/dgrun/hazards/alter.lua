@@ -39,11 +39,15 @@ local function added(add, name, c, schema)
 end
 
 local function dropped(add, name, c)
-    local kind = c:take("constraint") and "drop_constraint" or "drop_column"
+    local is_constraint = c:take("constraint")
     c:take("column")
     c:take("if", "exists")
     local what = c:plain_name() or "?"
-    add(kind, { table = name, column = what, object = name .. "." .. what })
+    local object = name .. "." .. what
+    if is_constraint then
+        return add("drop_constraint", { table = name, what = "constraint", object = object })
+    end
+    add("drop_column", { table = name, column = what, object = object })
 end
 
 local column_changes = {
