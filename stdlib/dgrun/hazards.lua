@@ -1,0 +1,139 @@
+-- Judges the SQL of a migration before it runs: what it locks, what it writes anew, what it loses.
+local accepted = require "dgrun.hazards.accepted"
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+local facts = require "dgrun.hazards.facts"
+local rules = require "dgrun.hazards.rules"
+local states = require "dgrun.hazards.state"
+local statements = require "dgrun.hazards.statements"
+
+local M = {}
+
+---@class dgrun.hazards.finding
+---@field rule string
+---@field severity "danger"|"warning"|"note"
+---@field effect? "destructive"|"rewriting" what it makes of the class
+---@field statement string on one line, cut when long
+---@field line integer of the SQL
+---@field object? string "users.name": what it is about
+---@field revision? string from Alembic's comments
+---@field why string
+---@field instead string
+---@field accepted? string the reason
+
+---@type table<string, dgrun.hazards.rule[]>
+local rules_on = {}
+for _, rule in ipairs(rules) do
+    for kind in rule.on:gmatch("[^|]+") do
+        rules_on[kind] = rules_on[kind] or {}
+        table.insert(rules_on[kind], rule)
+    end
+end
+
+local function holds(rule, fact, state, dialect)
+    if dialect == "sqlite" and not rule.sqlite then
+        return false
+    elseif not rule.any and state:is_new(fact)
+        or rule.unless_new_column and state:is_new_column(fact) then
+        return false
+    end
+    return not rule.when or rule.when(fact, state)
+end
+
+local function judge_fact(job, kind, fact, statement)
+    for _, rule in ipairs(rules_on[kind] or {}) do
+        if holds(rule, fact, job.state, job.dialect) then
+            table.insert(job.findings, {
+                rule = rule.id, severity = rule.severity, effect = rule.effect,
+                statement = statement.text, line = statement.line, object = fact.object,
+                revision = statement.revision, why = rule.why, instead = rule.instead,
+                accepted = job.reason(rule.id, statement.revision),
+            })
+        end
+    end
+end
+
+local function judge_statement(job, statement)
+    local state = job.state
+    for _, fact in ipairs(facts.of(statement, job.dialect, state.schema)) do
+        state:see_batch(fact, job.renames)
+        judge_fact(job, fact.kind, fact, statement)
+        if state:locks(fact) then
+            state:count_lock(fact)
+            judge_fact(job, "lock", fact, statement)
+        end
+        state:apply(fact)
+    end
+end
+
+---The tables that become what Alembic's batch mode has copied: known before they are dropped.
+local function renames_of(list, dialect)
+    local found = {}
+    for _, statement in ipairs(list) do
+        local first = statement.tokens[1]
+        if first.kind == "word" and first.text == "alter" then
+            for _, fact in ipairs(facts.of(statement, dialect)) do
+                local goal = fact.kind == "rename_table" and states.batch_goal(fact)
+                found[goal or false] = true
+            end
+        end
+    end
+    return found
+end
+
+local function class_of(findings)
+    local class = "additive"
+    for _, finding in ipairs(findings) do
+        if finding.effect == "destructive" then
+            return "destructive"
+        end
+        class = finding.effect or class
+    end
+    return class
+end
+
+local judge_options = {
+    sql = "string", dialect = "string", accepted = "table?", lock_timeout = "boolean?",
+    columns = "table?",
+}
+
+---@class dgrun.hazards.options
+---@field sql string
+---@field dialect "postgresql"|"sqlite"
+---@field accepted? table {RULE = reason} or {REVISION = {RULE = reason}}
+---@field lock_timeout? boolean is it set where the SQL will run?
+---@field columns? table<string, string> types that are known: {["users.name"] = "varchar(30)"}
+
+---@param opts dgrun.hazards.options
+---@return {findings: dgrun.hazards.finding[], class: "additive"|"rewriting"|"destructive"}
+function M.judge(opts)
+    check.options(opts, judge_options, "hazards.judge")
+    if opts.dialect ~= "postgresql" and opts.dialect ~= "sqlite" then
+        err.raise {
+            code = "hazards.unsupported_dialect", op = "hazards.judge",
+            msg = ("the SQL of %s cannot be judged"):format(opts.dialect),
+            hint = "postgresql and sqlite can.",
+        }
+    end
+    local list = statements.split(opts.sql, opts.dialect)
+    local job = {
+        dialect = opts.dialect, findings = {}, state = states.new(opts),
+        reason = accepted.reader(opts.accepted), renames = renames_of(list, opts.dialect),
+    }
+    for _, statement in ipairs(list) do
+        judge_statement(job, statement)
+    end
+    return { findings = job.findings, class = class_of(job.findings) }
+end
+
+---What a revision file accepts, by comments "# dgrun: accept RULE: reason".
+---@param text string
+---@return table<string, string> # id of a rule → reason
+function M.accepted_in(text)
+    return accepted.of_file(text)
+end
+
+---@type dgrun.hazards.rule[]
+M.rules = rules
+
+return M

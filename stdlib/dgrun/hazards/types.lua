@@ -1,0 +1,44 @@
+-- Changes of a column's type for which PostgreSQL leaves the table as it is (docs, ALTER TABLE,
+-- Notes: binary coercible, or an unconstrained domain; pg_proc.prosupport of varchar, numeric …).
+local M = {}
+
+local function parsed(text)
+    local name, sizes = text:match("^([^(]*)%(([%d,]*)%)$")
+    if not name then
+        return text
+    end
+    local precision, scale = sizes:match("^(%d+),?(%d*)$")
+    return name, tonumber(precision), tonumber(scale) or 0
+end
+
+local function is_larger(size, new_size)
+    return not new_size or size ~= nil and new_size >= size
+end
+
+---varchar(n) to a larger one, to varchar, to text; text to varchar.
+local function character(old, size, new, new_size)
+    if new == "text" then
+        return old == "varchar" or old == "text"
+    end
+    return new == "varchar" and (old == "varchar" and is_larger(size, new_size)
+        or old == "text" and not new_size)
+end
+
+---@param old? string the type so far, when it is known
+---@param change {type: string, using: boolean?, collated: boolean?}
+---@return boolean
+function M.is_cheap(old, change)
+    if not old or change.using or change.collated then
+        return false
+    end
+    local name, size, scale = parsed(old)
+    local new, new_size, new_scale = parsed(change.type)
+    if name == new and (name == "varbit" or name == "numeric") then
+        return is_larger(size, new_size) and (not new_size or scale == new_scale)
+    end
+    return name == new and size == new_size and scale == new_scale
+        or character(name, size, new, new_size)
+        or name == "cidr" and new == "inet"
+end
+
+return M
