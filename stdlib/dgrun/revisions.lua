@@ -2,30 +2,13 @@
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local fs = require "host.fs"
+local links = require "dgrun.revision_graph"
 
 local M = {}
 
 local FILE_LIMIT = 1024 * 1024
 
----@class dgrun.revision
----@field revision string
----@field down string[]
----@field labels string[]
----@field depends_on string[]
----@field message string
----@field file string
----@field line integer
-
----@class dgrun.revisions
----@field dir string
----@field by_id table<string, dgrun.revision>
----@field order string[] ids, sorted
-
-local function fail(code, text, hint, fields)
-    local e = fields or {}
-    e.code, e.op, e.msg, e.hint = "migrations." .. code, "migrations", text, hint
-    err.raise(e)
-end
+local fail = links.fail
 
 ---The settings of [alembic] in alembic.ini, with %(here)s.
 local function read_ini(dir)
@@ -66,71 +49,120 @@ local function version_folders(dir)
     return folders
 end
 
-local function add(graph, path, found)
-    local other = graph.by_id[found.revision]
+local function add_name(graph, name, id)
+    local other = graph.names[name]
     if other then
-        fail("duplicate_revision", ("the revision %s is declared in %s and in %s"):format(
-            found.revision, other.file, path), "Give one of them another id.")
+        fail("duplicate_label", ("the branch label %s of %s names %s already"):format(name, id,
+            other), "Give the branch another label.")
     end
-    found.file = path
-    graph.by_id[found.revision] = found
-    graph.order[#graph.order + 1] = found.revision
+    graph.names[name] = id
 end
 
-local function check_links(graph)
+local function add(graph, path, found)
+    local id = found.revision
+    local other = graph.by_id[id]
+    if other then
+        fail("duplicate_revision", ("the revision %s is declared in %s and in %s"):format(
+            id, other.file, path), "Give one of them another id.")
+    elseif id:find("[@+-]") then
+        fail("invalid_revision", ("%s:%d: the revision %s has one of @ + -"):format(path,
+            found.line, id))
+    end
+    found.file, found.depends, found.next, found.next_all = path, {}, {}, {}
+    graph.by_id[id] = found
+    graph.order[#graph.order + 1] = id
+end
+
+local function missing(revision, name, id)
+    fail("missing_" .. name, ("%s:%d: its %s %s is in no file"):format(revision.file,
+        revision.line, name, id))
+end
+
+local function contains(list, wanted)
+    for _, item in ipairs(list) do
+        if item == wanted then
+            return true
+        end
+    end
+    return false
+end
+
+---Fills in what depends_on means, and the links upwards.
+local function link(graph)
+    table.sort(graph.order)
+    for _, id in ipairs(graph.order) do
+        graph.names[id] = id
+    end
+    for _, id in ipairs(graph.order) do
+        for _, label in ipairs(graph.by_id[id].labels) do
+            add_name(graph, label, id)
+        end
+    end
     for _, id in ipairs(graph.order) do
         local revision = graph.by_id[id]
-        for _, parent in ipairs(revision.down) do
-            if not graph.by_id[parent] then
-                fail("missing_down_revision", ("%s:%d: its down_revision %s is in no file"):format(
-                    revision.file, revision.line, parent))
+        for _, below in ipairs(revision.down) do
+            local parent = graph.by_id[below] or missing(revision, "down_revision", below)
+            table.insert(parent.next, id)
+            table.insert(parent.next_all, id)
+        end
+        for i, name in ipairs(revision.depends_on) do
+            -- Alembic takes whole ids and labels here, no abbreviations.
+            local other = graph.names[name] or missing(revision, "depends_on", name)
+            revision.depends[i] = other
+            if not contains(revision.down, other) then
+                table.insert(graph.by_id[other].next_all, id)
             end
         end
     end
 end
 
----Parents of a revision: what must be applied before it.
-local function parents(graph, id)
-    local revision, list = graph.by_id[id], {}
-    for _, parent in ipairs(revision.down) do
-        list[#list + 1] = parent
+---Parents of a revision: what must be applied before it, sorted.
+local function parents(revision)
+    local list = {}
+    for _, ids in ipairs { revision.down, revision.depends } do
+        for _, id in ipairs(ids) do
+            list[#list + 1] = id
+        end
     end
-    for _, other in ipairs(revision.depends_on) do
-        list[#list + 1] = M.find(graph, other)
-    end
+    table.sort(list)
     return list
 end
 
----Revisions so that each stands behind its parents; ids break ties.
-local function sorted(graph)
+---Puts each revision behind its parents; ids break ties. Without recursion: a chain may be longer
+---than the stack.
+local function sort(graph)
     local state, order = {}, {}
-    local function visit(id)
-        if state[id] == "done" then
-            return
-        elseif state[id] then
+    local open = {}
+    local function enter(id)
+        if state[id] == "open" then
             fail("cycle", ("the revisions run in a circle at %s (%s)"):format(id,
                 graph.by_id[id].file))
+        elseif not state[id] then
+            state[id] = "open"
+            open[#open + 1] = { id = id, parents = parents(graph.by_id[id]), at = 0 }
         end
-        state[id] = "open"
-        local before = parents(graph, id)
-        table.sort(before)
-        for _, parent in ipairs(before) do
-            visit(parent)
-        end
-        state[id] = "done"
-        order[#order + 1] = id
     end
-    table.sort(graph.order)
     for _, id in ipairs(graph.order) do
-        visit(id)
+        enter(id)
+        while #open > 0 do
+            local top = open[#open]
+            top.at = top.at + 1
+            if top.parents[top.at] then
+                enter(top.parents[top.at])
+            else
+                state[top.id] = "done"
+                order[#order + 1] = top.id
+                open[#open] = nil
+            end
+        end
     end
-    return order
+    graph.order = order
 end
 
 ---@param dir string folder with alembic.ini
 ---@return dgrun.revisions
 function M.read(dir)
-    local graph = { dir = dir, by_id = {}, order = {} }
+    local graph = { dir = dir, by_id = {}, names = {}, order = {} }
     for _, folder in ipairs(version_folders(dir)) do
         for _, name in ipairs(check(fs.list(folder))) do
             if name:match("%.py$") then
@@ -144,98 +176,70 @@ function M.read(dir)
             end
         end
     end
-    check_links(graph)
-    graph.order = sorted(graph)
+    link(graph)
+    sort(graph)
     return graph
 end
 
----A whole id for an id, the beginning of one, or a branch label; nil when there is none.
+---A whole id for an id, a branch label, or the beginning of one; nil when there is none.
 ---@param graph dgrun.revisions
 ---@param text string
 ---@return string?
 function M.lookup(graph, text)
-    if graph.by_id[text] then
-        return text
+    local ok, found = pcall(links.id_of, graph, text)
+    if ok then
+        return found
+    elseif found.code ~= "migrations.unknown_revision" then
+        error(found, 0)
     end
-    local found
-    for _, id in ipairs(graph.order) do
-        if #text >= 4 and id:sub(1, #text) == text then
-            if found then
-                fail("ambiguous_revision", ("%s is the beginning of %s and of %s"):format(text,
-                    found, id))
-            end
-            found = id
-        end
-    end
-    for _, id in ipairs(graph.order) do
-        for _, label in ipairs(graph.by_id[id].labels) do
-            if label == text then
-                return id
-            end
-        end
-    end
-    return found
 end
 
 ---As lookup; raises when there is none.
+---@param graph dgrun.revisions
+---@param text string
+---@return string
 function M.find(graph, text)
-    return M.lookup(graph, text) or fail("unknown_revision",
-        ("no file declares the revision %s"):format(text), nil, { revision = text })
+    return links.id_of(graph, text)
 end
 
 ---@param graph dgrun.revisions
 ---@return string[] # ids that no other revision is built on
 function M.heads(graph)
-    local has_child, heads = {}, {}
-    for _, id in ipairs(graph.order) do
-        for _, parent in ipairs(graph.by_id[id].down) do
-            has_child[parent] = true
-        end
-    end
-    for _, id in ipairs(graph.order) do
-        if not has_child[id] then
-            heads[#heads + 1] = id
-        end
-    end
-    return heads
-end
-
----Adds ids and all that comes before them to a set.
-local function add_ancestors(graph, ids, set)
-    for _, id in ipairs(ids) do
-        if not set[id] then
-            set[id] = true
-            add_ancestors(graph, parents(graph, id), set)
-        end
-    end
-    return set
+    return links.heads(graph)
 end
 
 ---@param graph dgrun.revisions
----@param target string "head", "heads", an id, its beginning or a branch label
+---@return string[] # ids that are built on none
+function M.bases(graph)
+    return links.bases(graph)
+end
+
+---@param graph dgrun.revisions
+---@return string[] # ids that more than one revision is built on
+function M.branches(graph)
+    return links.select(graph, function(revision) return #revision.next > 1 end)
+end
+
+---@param graph dgrun.revisions
+---@return string[] # all ids, the newest first
+function M.history(graph)
+    local list = {}
+    for i = #graph.order, 1, -1 do
+        list[#list + 1] = graph.order[i]
+    end
+    return list
+end
+
+---@param graph dgrun.revisions
+---@param target string what `alembic upgrade` takes: "head", "heads", an id or its beginning, a
+---branch label, label@head, +2, id+1
+---@param current? string[] revisions in the database; +2 counts from there
 ---@return string[] ids
-function M.targets(graph, target)
-    local heads = M.heads(graph)
-    if target == "heads" then
-        return heads
-    elseif target == "head" then
-        if #heads > 1 then
-            fail("multiple_heads", ("the revisions have %d heads: %s"):format(#heads,
-                table.concat(heads, ", ")),
-                "Merge them (alembic merge heads), or say target = \"heads\".", { heads = heads })
-        end
-        return heads
-    end
-    local label = target:match("^(.+)@heads?$")
-    return { M.find(graph, label or target) }
+function M.targets(graph, target, current)
+    return links.upgrade_targets(graph, current, target)
 end
 
----What an upgrade from `current` to `target` applies, in order.
----@param graph dgrun.revisions
----@param current string[] revisions in the database
----@param target string
----@return dgrun.revision[]
-function M.pending(graph, current, target)
+local function check_current(graph, current)
     for _, id in ipairs(current) do
         if not graph.by_id[id] then
             fail("unknown_revision", ("the database is at the revision %s, which no file here "
@@ -243,15 +247,57 @@ function M.pending(graph, current, target)
                 .. "seen? Deploy a newer ref.", { revision = id })
         end
     end
-    local applied = add_ancestors(graph, current, {})
-    local wanted = add_ancestors(graph, M.targets(graph, target), {})
+end
+
+local function in_order(graph, set)
     local list = {}
     for _, id in ipairs(graph.order) do
-        if wanted[id] and not applied[id] then
+        if set[id] then
             list[#list + 1] = graph.by_id[id]
         end
     end
     return list
+end
+
+---What an upgrade from `current` to `target` applies, in order.
+---@param graph dgrun.revisions
+---@param current string[] revisions in the database, or heads of other files
+---@param target string
+---@return dgrun.revision[]
+function M.pending(graph, current, target)
+    check_current(graph, current)
+    local targets = M.targets(graph, target, current)
+    links.check_overlap(graph, targets)
+    local wanted = links.ancestors(graph, targets)
+    for id in pairs(links.ancestors(graph, current)) do
+        wanted[id] = nil
+    end
+    return in_order(graph, wanted)
+end
+
+---As pending; refuses what Alembic refuses too: a database at a revision and at one it is built on.
+---@param graph dgrun.revisions
+---@param current string[] revisions in the database
+---@param target string
+---@return dgrun.revision[]
+function M.upgrade_path(graph, current, target)
+    local list = M.pending(graph, current, target)
+    links.check_overlap(graph, current)
+    return list
+end
+
+---What a downgrade from `current` to `target` undoes, in order.
+---@param graph dgrun.revisions
+---@param current string[] revisions in the database
+---@param target string what `alembic downgrade` takes: "base", an id or its beginning, -1, id-1
+---@return dgrun.revision[]
+function M.downgrade_path(graph, current, target)
+    check_current(graph, current)
+    local list, path = in_order(graph, links.downgrade_set(graph, current, target)), {}
+    for i = #list, 1, -1 do
+        path[#path + 1] = list[i]
+    end
+    return path
 end
 
 return M

@@ -50,12 +50,13 @@ describe("revision graphs", function()
         local graph = graph_of {
             aaaa1111 = "None", bbbb1111 = "'aaaa1111'",
             cccc1111 = "revision = 'cccc1111'\ndown_revision = 'aaaa1111'\n"
-                .. "branch_labels = ('side',)\ndepends_on = 'bbbb'\n",
+                .. "branch_labels = ('side',)\ndepends_on = 'bbbb1111'\n",
         }
         local code, e = code_of(revisions.targets, graph, "head")
         assert.equal("migrations.multiple_heads", code)
         assert.same({ "bbbb1111", "cccc1111" }, e.heads)
-        assert.same({ "bbbb1111", "cccc1111" }, revisions.targets(graph, "heads"))
+        -- What another depends on is no target of its own: Alembic's table has one row for both.
+        assert.same({ "cccc1111" }, revisions.targets(graph, "heads"))
         assert.same({ "cccc1111" }, revisions.targets(graph, "side@head"))
         assert.equal("bbbb1111", revisions.lookup(graph, "bbbb"))
         assert.same({ "aaaa1111", "bbbb1111", "cccc1111" },
