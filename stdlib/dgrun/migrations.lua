@@ -33,10 +33,9 @@ function queries.sqlite(_, place)
         return {}
     end
     local db = check(require("host.sqlite").open(place.path, { read_only = true, create = false }))
-    local tables = db:query(
+    local rows, e = db:query(
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-    local rows, e = tables or {}, nil
-    if tables and #tables > 0 then
+    if rows and #rows > 0 then
         rows, e = db:query("SELECT version_num FROM alembic_version")
     end
     db:close()
@@ -88,6 +87,14 @@ function M.pending(opts)
     local graph = revisions.read(opts.dir)
     local current = M.current { database = opts.database, dir = opts.dir }
     return revisions.pending(graph, current, opts.target or "head")
+end
+
+---What an upgrade would do: each pending revision with its SQL, its hazards and its class. Changes
+---nothing; the SQL comes from Alembic's offline mode.
+---@param opts dgrun.migrations.plan.options
+---@return dgrun.migrations.plan
+function M.plan(opts)
+    return require("dgrun.migrations.plan").plan(opts)
 end
 
 ---Brings the database to `target`. Nothing pending: nothing is run. It is the only one who migrates

@@ -138,6 +138,7 @@ function M.command(opts, words)
 end
 
 local KEPT_LINES = 15
+local REASON_LIMIT = 160
 
 ---Runs a program; its output becomes lines of the step.
 ---@param argv string[]
@@ -189,7 +190,7 @@ function M.sql(opts, range)
     for line in require("host.log").clean(result.stderr):gmatch("[^\n]+") do
         last = line:match("%S") and line or last
     end
-    return nil, last
+    return nil, #last > REASON_LIMIT and last:sub(1, REASON_LIMIT) .. "..." or last
 end
 
 return M

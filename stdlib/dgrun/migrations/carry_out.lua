@@ -1,5 +1,5 @@
--- Runs a tool that migrates a database: alone on it, with who keeps it waiting told, again when only
--- a lock was in the way, and never stopped in the middle.
+-- Runs a tool that migrates a database: alone on it, telling who keeps it waiting, once more when
+-- only a lock was in the way, and never stopped in the middle.
 local alembic = require "dgrun.migrations.alembic"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
@@ -59,13 +59,16 @@ local function with_retries(opts, tool)
     end
 end
 
+---@generic T
 ---@param opts dgrun.migrations.options
 ---@param tool fun(): {status: integer, signal?: integer}, string[]
----@return dgrun.migrations.outcome
-function M.run(opts, tool)
+---@param judge fun(outcome: dgrun.migrations.outcome): T looks at what became of it
+---@return T
+function M.run(opts, tool, judge)
     local function go()
-        return run.finish("the migrations, which are never stopped in the middle", with_retries,
-            opts, tool)
+        return run.finish("the migrations, which are never stopped in the middle", function()
+            return judge(with_retries(opts, tool))
+        end)
     end
     if not opts.database then
         return go()
@@ -76,11 +79,13 @@ function M.run(opts, tool)
 end
 
 ---The same for Alembic.
+---@generic T
 ---@param opts dgrun.migrations.options
 ---@param words string[] "upgrade", "head"
----@return dgrun.migrations.outcome
-function M.alembic(opts, words)
-    return M.run(opts, function() return alembic.run(opts, words) end)
+---@param judge fun(outcome: dgrun.migrations.outcome): T
+---@return T
+function M.alembic(opts, words, judge)
+    return M.run(opts, function() return alembic.run(opts, words) end, judge)
 end
 
 local function last_words(lines)

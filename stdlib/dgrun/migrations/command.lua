@@ -50,14 +50,16 @@ function M.run(opts)
         apply = function()
             local all = { dir = opts.dir or ".", database = opts.database,
                 retries = opts.retries, lock_timeout = opts.lock_timeout }
-            local outcome = carry_out.run(all, function()
+            carry_out.run(all, function()
                 return alembic.spawn(opts.argv, alembic.environment(opts), {
                     dir = all.dir, timeout = opts.timeout })
+            end, function(outcome)
+                if outcome.exit.status ~= 0 then
+                    carry_out.fail(all, outcome, { op = "migrations.command", what = text,
+                        state = "", hint = "Its output stands above. Mend what it names, then "
+                            .. "run again." })
+                end
             end)
-            if outcome.exit.status ~= 0 then
-                carry_out.fail(all, outcome, { op = "migrations.command", what = text, state = "",
-                    hint = "Its output stands above. Mend what it names, then run again." })
-            end
         end,
     }
     return { ran = true }

@@ -54,6 +54,27 @@ local function judge(opts, pending, outcome)
     })
 end
 
+---A plan tells what is dangerous about the SQL, where that can be known.
+local function tell_hazards(opts)
+    local ok, plan = pcall(migrations.plan, { dir = opts.dir, database = opts.database,
+        target = opts.target, lock_timeout = opts.lock_timeout, env = opts.env })
+    if not ok then
+        return effect.note("the SQL could not be judged: " .. tostring(plan.msg or plan))
+    end
+    for _, revision in ipairs(plan.pending) do
+        if revision.sql_error then
+            effect.note(("%s: its SQL cannot be known beforehand: %s"):format(revision.revision,
+                revision.sql_error))
+        end
+        for _, finding in ipairs(revision.findings) do
+            if not finding.accepted and finding.severity ~= "note" then
+                effect.note(("%s: %s (%s): %s. Instead: %s"):format(revision.revision,
+                    finding.statement, finding.rule, finding.why, finding.instead))
+            end
+        end
+    end
+end
+
 ---@param opts dgrun.migrations.options
 function M.upgrade(opts)
     carry_out.check(opts, carry_out.options, "migrations.upgrade")
@@ -67,13 +88,18 @@ function M.upgrade(opts)
         return { from = current, to = current, applied = {} }
     end
     carry_out.warn_of_pooler(opts.database)
+    if effect.planning() then
+        tell_hazards(opts)
+    end
     local applied = effect.write {
         kind = "migrations.upgrade", target = "database", name = "applied",
         summary = ("apply %d revision(s)"):format(#pending),
         after = { apply = described(pending), revision = text_of(goal) },
         before = { revision = text_of(current) },
         apply = function()
-            return judge(opts, pending, carry_out.alembic(opts, { "upgrade", target }))
+            return carry_out.alembic(opts, { "upgrade", target }, function(outcome)
+                return judge(opts, pending, outcome)
+            end)
         end,
     }
     return { from = current, to = goal, applied = effect.planning() and ids_of(pending) or applied }
@@ -95,13 +121,16 @@ function M.stamp(opts)
         summary = ("say that the database is at %s"):format(text_of(goal)),
         before = { revision = text_of(current) }, after = { revision = text_of(goal) },
         apply = function()
-            local outcome = carry_out.alembic(opts, { "stamp", target })
-            local now = migrations.current { database = opts.database, dir = opts.dir }
-            if outcome.exit.status ~= 0 or table.concat(goal, " ") ~= table.concat(now, " ") then
+            carry_out.alembic(opts, { "stamp", target }, function(outcome)
+                local now = migrations.current { database = opts.database, dir = opts.dir }
+                if outcome.exit.status == 0
+                    and table.concat(goal, " ") == table.concat(now, " ") then
+                    return
+                end
                 carry_out.fail(opts, outcome, { op = "migrations.stamp", what = "alembic stamp",
                     state = ("\nThe database is at %s."):format(text_of(now)),
                     hint = "Look at what it said; then run again." })
-            end
+            end)
         end,
     }
     return { from = current, to = goal }

@@ -1,0 +1,163 @@
+-- What an upgrade would do: the pending revisions in their order, each with its SQL and what is
+-- dangerous about it. Nothing is changed; the SQL comes from Alembic's offline mode.
+local alembic = require "dgrun.migrations.alembic"
+local carry_out = require "dgrun.migrations.carry_out"
+local check = require "dgrun.check"
+local fs = require "host.fs"
+local hazards = require "dgrun.hazards"
+local migrations = require "dgrun.migrations"
+local revisions = require "dgrun.revisions"
+
+local M = {}
+
+local FILE_LIMIT = 1024 * 1024
+
+---@class dgrun.migrations.planned
+---@field revision string
+---@field down string[]
+---@field message string
+---@field file string
+---@field sql? string nil where it cannot be rendered offline
+---@field sql_error? string why not
+---@field class "additive"|"rewriting"|"destructive"|"unknown"
+---@field findings table[] of dgrun.hazards
+
+---@class dgrun.migrations.plan
+---@field current string[]
+---@field heads string[]
+---@field pending dgrun.migrations.planned[] in the order in which they would be applied
+---@field class "none"|"additive"|"rewriting"|"destructive"|"unknown" the worst of them
+
+---The SQL of each revision, by the comments that Alembic writes between them.
+local function parts_of(sql)
+    local parts, at = {}, nil
+    for line in (sql .. "\n"):gmatch("(.-)\n") do
+        local id = line:match("^%-%- Running upgrade .*%-> (%S+)")
+        if id then
+            at = id
+            parts[at] = {}
+        elseif at then
+            table.insert(parts[at], line)
+        end
+    end
+    for id, lines in pairs(parts) do
+        parts[id] = table.concat(lines, "\n")
+    end
+    return parts
+end
+
+local function range_of(from, to)
+    return from and ("%s:%s"):format(from, to) or to
+end
+
+---Each revision by itself, where all of them at once cannot be rendered.
+local function one_by_one(opts, pending)
+    local parts, errors = {}, {}
+    for _, revision in ipairs(pending) do
+        local id = revision.revision
+        if #revision.down > 1 then
+            parts[id] = "" -- a merge does nothing itself
+        else
+            local sql, reason = alembic.sql(opts, range_of(revision.down[1], id))
+            parts[id] = sql and parts_of(sql)[id]
+            errors[id] = reason
+        end
+    end
+    return parts, errors
+end
+
+local function render(opts, current, pending, target)
+    if #pending == 0 then
+        return {}, {}
+    elseif #current > 1 then
+        return one_by_one(opts, pending)
+    end
+    local sql = alembic.sql(opts, range_of(current[1], target))
+    local parts = sql and parts_of(sql)
+    for _, revision in ipairs(pending) do
+        if not parts or not parts[revision.revision] then
+            return one_by_one(opts, pending)
+        end
+    end
+    return parts, {}
+end
+
+local rank = { none = 0, additive = 1, unknown = 2, rewriting = 3, destructive = 4 }
+
+---What is accepted for a revision: in its file, or in the call.
+local function accepted_for(opts, revision)
+    local accepted = hazards.accepted_in(check(fs.read(revision.file, { limit = FILE_LIMIT })))
+    for rule, reason in pairs(opts.accept or {}) do
+        accepted[rule] = accepted[rule] or reason
+    end
+    return accepted
+end
+
+---Findings by revision. All are judged together: a table that an earlier one makes is new to the
+---later ones as well.
+local function findings_of(opts, pending, parts, dialect)
+    local texts, accepted, found = {}, {}, {}
+    for i, revision in ipairs(pending) do
+        local id = revision.revision
+        texts[i] = ("-- Running upgrade  -> %s\n%s"):format(id, parts[id] or "")
+        accepted[id], found[id] = accepted_for(opts, revision), {}
+    end
+    local judgement = hazards.judge { sql = table.concat(texts, "\n"), dialect = dialect,
+        accepted = accepted, lock_timeout = opts.lock_timeout ~= nil }
+    for _, finding in ipairs(judgement.findings) do
+        table.insert(found[finding.revision] or found[pending[1].revision], finding)
+    end
+    return found
+end
+
+local function class_of(findings, sql)
+    local class = sql and "additive" or "unknown"
+    for _, finding in ipairs(findings) do
+        if finding.effect and rank[finding.effect] > rank[class] then
+            class = finding.effect
+        end
+    end
+    return class
+end
+
+local options = {
+    dir = "string", database = "value", target = "string?", lock_timeout = "string?",
+    env = "table?", accept = "table?", timeout = "seconds?",
+}
+
+---@class dgrun.migrations.plan.options
+---@field dir string
+---@field database userdata|string
+---@field target? string
+---@field lock_timeout? string that the upgrade will have
+---@field env? table
+---@field accept? table<string, string> rule → reason, for all revisions
+---@field timeout? number seconds for Alembic
+
+---@param opts dgrun.migrations.plan.options
+---@return dgrun.migrations.plan
+function M.plan(opts)
+    carry_out.check(opts, options, "migrations.plan")
+    local target = opts.target or "head"
+    local graph = revisions.read(opts.dir)
+    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local pending = revisions.pending(graph, current, target)
+    local place = check(require("host.dburl").parse(opts.database))
+    local parts, errors = render(opts, current, pending, target)
+    local found = #pending > 0 and findings_of(opts, pending, parts, place.dialect) or {}
+    local plan = { current = current, heads = revisions.heads(graph), pending = {}, class = "none" }
+    for i, revision in ipairs(pending) do
+        local id = revision.revision
+        local class = class_of(found[id], parts[id])
+        plan.pending[i] = {
+            revision = id, down = revision.down, message = revision.message,
+            file = revision.file, sql = parts[id],
+            sql_error = not parts[id] and (errors[id] or "Alembic did not render it") or nil,
+            class = class, findings = found[id],
+        }
+        plan.class = rank[class] > rank[plan.class] and class or plan.class
+    end
+    return plan
+end
+
+return M
