@@ -142,7 +142,8 @@ describe("the plan of an upgrade", function()
         record = run.execute({ name = "test", root = dir, plan = true }, function()
             migrations.upgrade { dir = dir, database = server.url, lock_timeout = "1s" }
         end)
-        assert.matches("bbbb: DROP TABLE site %(ban%-drop%-table%): its data is gone", record.notes[1].text)
+        assert.matches("bbbb: DROP TABLE site %(ban%-drop%-table%): its data is gone",
+            record.notes[1].text)
     end)
 end)
 
