@@ -147,7 +147,7 @@ local function situation(wanted, ahead, hold, child)
         return nil
     end
     local more = #ahead > 1 and (", and %d more before this one"):format(#ahead - 1) or ""
-    return ("waiting for %s: %s%s"):format(wanted.name, M.describe(holder), more),
+    return ("Waiting for %s: %s%s"):format(wanted.name, M.describe(holder), more),
         holder.run .. (holder.step or "") .. more
 end
 
@@ -244,7 +244,7 @@ function M.take(r, wanted)
     local waited = wait_turn(store, lease, wanted)
     run.journal("run_note", { status = "running" })
     if waited then
-        run.emit("waiting", ("%s is free; it is this run's turn"):format(wanted.name))
+        run.emit("waiting", ("It is this run's turn: %s is free"):format(wanted.name))
     end
     lease.keeper = host_task.spawn(function() keep(store, lease, r) end,
         { name = "lease " .. wanted.name, daemon = true })

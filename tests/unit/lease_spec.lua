@@ -151,7 +151,7 @@ local function suite(kind)
                 go(place, "a")
                 ends(a, 0)
                 assert.is_nil(a.text():find("aiting", 1, true))
-                b.said "App is free; it is this run's turn"
+                b.said "It is this run's turn: app is free"
                 await_order(place, "begin a,end a,begin b,")
                 assert.equal("running", run_of(store, "b").status)
                 c.said(run_of(store, "b").id)

@@ -99,12 +99,12 @@ local function take(self)
         if mine and not orphan then
             return
         elseif orphan then
-            tell_change(state, ("a migration of %s still runs in the database (pid %s); waiting "
+            tell_change(state, ("A migration of %s still runs in the database (pid %s); waiting "
                 .. "for its end"):format(orphan.application, orphan.pid))
         else
             local holder = self:query(HOLDER)[1]
             if holder then
-                tell_change(state, ("the database is being migrated by %s, run %s, for %s s; "
+                tell_change(state, ("The database is being migrated by %s, run %s, for %s s; "
                     .. "waiting for it"):format(holder.holder, holder.run, holder.seconds))
             end
         end
@@ -165,7 +165,7 @@ local function with_file(opts, place, f, ...)
         elseif not err.is(e, "fs.locked") then
             err.raise(e)
         end
-        tell_change(state, "the database is being migrated by another run; waiting for it")
+        tell_change(state, "The database is being migrated by another run; waiting for it")
         task.sleep(M.poll / 5)
     end
     local result = { pcall(f, ...) }

@@ -60,7 +60,7 @@ end
 
 ---What the run waits for before it can begin.
 function Plain.waiting(_, text)
-    tell(styled("yellow", text:sub(1, 1):upper() .. text:sub(2)))
+    tell(styled("yellow", text))
 end
 
 ---What a run that was asked to stop still waits for.
