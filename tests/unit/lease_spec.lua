@@ -209,7 +209,7 @@ local function suite(kind)
         it("wait while the group is frozen, and are told why", with_store(function(place, store)
             tickets.hold(store, "app", "an incident")
             local a, b = start_all(place, store, { "a", "b" })
-            local line = a.said "App was frozen by"
+            local line = a.said "app was frozen by"
             for _, part in ipairs { process.own().who .. " on " .. process.own().host,
                 "an incident", "dgrun lock release app" } do
                 assert.matches(part, line, 1, true)
