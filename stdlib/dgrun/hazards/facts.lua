@@ -45,7 +45,7 @@ end
 local function create_index(add, c, schema)
     local concurrently = c:take("concurrently")
     c:take("if", "not", "exists")
-    local name = not (c:word() == "on") and c:name(schema) or nil
+    local name = c:word() ~= "on" and c:name(schema) or nil
     if not c:find("on") then
         return
     end
