@@ -217,9 +217,9 @@ op.execute("TRUNCATE scratch")]],
     },
     {
         "update-without-where", class = "rewriting",
-        bad = [[op.execute(sa.table("news", sa.column("title")).update().values(title="x"))]],
+        bad = [[op.execute(sa.table("news", sa.column("title", sa.Text)).update().values(title="x"))]],
         good = [[
-news = sa.table("news", sa.column("title"), sa.column("id"))
+news = sa.table("news", sa.column("title", sa.Text), sa.column("id", sa.Integer))
 op.execute(news.update().where(news.c.id < 1000).values(title="x"))]],
     },
     {
@@ -230,7 +230,7 @@ op.execute(news.update().where(news.c.id < 1000).values(title="x"))]],
     {
         "delete-rows", class = "destructive",
         bad = [[op.execute("WITH d AS (DELETE FROM news WHERE id = 5 RETURNING *) SELECT 1")]],
-        good = [[op.bulk_insert(sa.table("news", sa.column("id")), [{"id": 1}])]],
+        good = [[op.bulk_insert(sa.table("news", sa.column("id", sa.Integer)), [{"id": 1}])]],
     },
     {
         "vacuum-full", class = "rewriting",
