@@ -62,9 +62,9 @@ local function column_changed(add, name, c)
     if c:take("type") or c:take("set", "data", "type") then
         fields.type = columns.type(c)
         fields.collated, fields.using = c:has("collate"), c:has("using")
-        add("column", { table = name, column = column, type = fields.type,
+        add("alter_type", fields)
+        return add("column", { table = name, column = column, type = fields.type,
             object = fields.object })
-        return add("alter_type", fields)
     elseif c:take("set", "statistics") or c:take("set", "(") then
         return add("weak_alteration", fields)
     end
