@@ -474,7 +474,10 @@ end
 function M.downgrade_set(graph, current, target)
     local goal, branch = downgrade_target(graph, current, target)
     local roots = goal and graph.by_id[goal].next or M.bases(graph)
-    if branch and #roots > 1 then
+    -- Alembic looks at the branch where it sees several roots, and sees a labelled base twice.
+    local is_checked = #roots > 1
+        or not goal and #roots == 1 and #graph.by_id[roots[1]].labels > 0
+    if branch and is_checked then
         roots = below_branch(graph, roots, branch, target)
     end
     local active, set = M.ancestors(graph, current), {}
