@@ -107,6 +107,14 @@ function M.upgrade(opts)
     return require("dgrun.migrations.upgrade").upgrade(opts)
 end
 
+---Brings the database back to `target`, a revision, -1 or "base", by the downgrades of the files.
+---What they drop is gone. Errors as of upgrade, with `undone` and `left`.
+---@param opts dgrun.migrations.options
+---@return {from: string[], to: string[], undone: string[]}
+function M.downgrade(opts)
+    return require("dgrun.migrations.upgrade").downgrade(opts)
+end
+
 ---Says that the database is at `target`, without running anything: for one that was brought there
 ---in another way.
 ---@param opts dgrun.migrations.options

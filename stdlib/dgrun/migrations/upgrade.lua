@@ -1,6 +1,7 @@
 -- Bringing a database to a revision: forwards, backwards, or by saying so.
 local carry_out = require "dgrun.migrations.carry_out"
 local effect = require "dgrun.effect"
+local err = require "dgrun.err"
 local migrations = require "dgrun.migrations"
 local revisions = require "dgrun.revisions"
 
@@ -103,6 +104,62 @@ function M.upgrade(opts)
         end,
     }
     return { from = current, to = goal, applied = effect.planning() and ids_of(pending) or applied }
+end
+
+---Which revisions of a path backwards are not applied any more, and which still are.
+local function split_back(opts, graph, path, before)
+    local gone, undone, left = {}, {}, {}
+    local now = migrations.current { database = opts.database, dir = opts.dir }
+    for _, id in ipairs(before) do
+        for _, revision in ipairs(revisions.pending(graph, now, id)) do
+            gone[revision.revision] = true
+        end
+    end
+    for _, revision in ipairs(path) do
+        table.insert(gone[revision.revision] and undone or left, revision.revision)
+    end
+    return undone, left
+end
+
+---@param opts dgrun.migrations.options
+function M.downgrade(opts)
+    carry_out.check(opts, carry_out.options, "migrations.downgrade")
+    if not opts.target then
+        err.raise { code = "input.missing", op = "migrations.downgrade",
+            msg = "migrations.downgrade needs a target",
+            hint = "A revision that the database shall go back to, -1 or \"base\"." }
+    end
+    local graph = revisions.read(opts.dir)
+    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local path = revisions.downgrade_path(graph, current, opts.target)
+    if #path == 0 then
+        effect.note(("there is nothing to undo: the database is at %s"):format(text_of(current)))
+        return { from = current, to = current, undone = {} }
+    end
+    carry_out.warn_of_pooler(opts.database)
+    local undone = effect.write {
+        kind = "migrations.downgrade", target = "database", name = "undone",
+        summary = ("undo %d revision(s)"):format(#path), before = { revision = text_of(current) },
+        after = { undo = described(path), target = opts.target },
+        apply = function()
+            return carry_out.alembic(opts, { "downgrade", opts.target }, function(outcome)
+                local done, left = split_back(opts, graph, path, current)
+                if outcome.exit.status == 0 and #left == 0 then
+                    return done
+                end
+                carry_out.fail(opts, outcome, {
+                    op = "migrations.downgrade", undone = done, left = left,
+                    what = "alembic downgrade",
+                    state = ("\nUndone: %s. Still applied: %s."):format(text_of(done),
+                        text_of(left)),
+                    hint = "Mend the downgrade of the first that is still applied; then run again.",
+                })
+            end)
+        end,
+    }
+    local planning = effect.planning()
+    return { from = current, undone = planning and ids_of(path) or undone,
+        to = planning and {} or migrations.current { database = opts.database, dir = opts.dir } }
 end
 
 ---@param opts dgrun.migrations.options

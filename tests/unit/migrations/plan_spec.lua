@@ -166,6 +166,49 @@ describe("saying where a database is", function()
     end)
 end)
 
+describe("a downgrade", function()
+    it("undoes revisions, says which, and converges", function()
+        local server = postgres.start()
+        local dir = application { ["b.py"] = revision("bbbb", "aaaa", "pass"),
+            ["c.py"] = revision("cccc", "bbbb", "pass") }
+        local function go(verb, target, plan)
+            return run.execute({ name = "test", root = dir, plan = plan or false }, function()
+                return migrations[verb] { dir = dir, database = server.url, target = target }
+            end)
+        end
+        assert.is_nil(go("upgrade").error)
+        local plan = go("downgrade", "aaaa", true)
+        assert.same({ "cccc", "bbbb" }, plan.result.undone)
+        assert.equal("undo 2 revision(s)", plan.effects[1].summary)
+        assert.same({ "cccc" }, migrations.current { database = server.url })
+        assert.same({ from = { "cccc" }, to = { "bbbb" }, undone = { "cccc" } },
+            go("downgrade", "-1").result)
+        assert.same({ "bbbb", "aaaa" }, go("downgrade", "base").result.undone)
+        local nothing = go("downgrade", "base")
+        assert.equal(0, #nothing.effects)
+        assert.equal("input.missing", go("downgrade").error.code)
+    end)
+
+    it("says what is undone and what is not when one fails", function()
+        local server = postgres.start()
+        local dir = application { ["b.py"] = revision("bbbb", "aaaa", "pass"),
+            ["c.py"] = revision("cccc", "bbbb", "pass") }
+        local text = assert(fs.read(dir / "migrations/versions/b.py"))
+        assert(fs.write(dir / "migrations/versions/b.py",
+            (text:gsub("def downgrade%(%):\n    pass",
+                'def downgrade():\n    op.execute("SELECT 1/0")'))))
+        local function go(verb, target)
+            return run.execute({ name = "test", root = dir }, function()
+                return migrations[verb] { dir = dir, database = server.url, target = target }
+            end)
+        end
+        assert.is_nil(go("upgrade").error)
+        local e = go("downgrade", "base").error
+        assert.equal("migrations.failed", e.code)
+        assert.matches("Undone: cccc. Still applied: bbbb, aaaa", e.msg, 1, true)
+    end)
+end)
+
 describe("migrations by another command", function()
     it("run when there is something to do, with the timeouts", function()
         local server = postgres.start()
