@@ -27,14 +27,16 @@ static int l_info(lua_State *L)
     return git_wait(L, c);
 }
 
-/* log{to, from, limit} → list of commits, newest first; `from` and its ancestors are left
- * out */
+/* log{to, from, limit, path} → list of commits, newest first; `from` and its ancestors
+   are left out, with `path` those that did not touch it: a name from the top of the tree
+ */
 static int l_log(lua_State *L)
 {
     static const struct opt options[] = {GIT_COMMON,
                                          {"to", OPT_STRING, true},
                                          {"from", OPT_STRING, false},
                                          {"limit", OPT_INTEGER, false},
+                                         {"path", OPT_STRING, false},
                                          {NULL, 0, false}};
     op_check(L);
     opt_check(L, 1, "git.log", options);
@@ -58,6 +60,9 @@ static int l_log(lua_State *L)
         mem_free(without);
     }
     GIT_ARGS(c, "--");
+    const char *path = opt_string(L, 1, "path", NULL);
+    if (path)
+        proc_arg(c->setup, path); /* --literal-pathspecs: no character is special */
     return git_wait(L, c);
 }
 

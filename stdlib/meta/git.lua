@@ -34,8 +34,9 @@ function git.info(opts) end
 ---@return dgrun.err?
 function git.resolve(opts) end
 
----Commits that `to` has and `from` has not, newest first.
----@param opts {dir: string, to: string, from: string?, limit: integer?, timeout: number?}
+---Commits that `to` has and `from` has not, newest first; with `path` those that touch it.
+---@param opts {dir: string, to: string, from: string?, limit: integer?, path: string?,
+---  timeout: number?} path: from `dir`
 ---@return dgrun.git.commit[]?
 ---@return dgrun.err?
 function git.log(opts) end

@@ -17,6 +17,8 @@ local FILE_LIMIT = 1024 * 1024
 ---@field down string[]
 ---@field message string
 ---@field file string
+---@field author? string of the last commit that touched the file
+---@field commit? string that commit
 ---@field sql? string nil where it cannot be rendered offline
 ---@field sql_error? string why not
 ---@field class "additive"|"rewriting"|"destructive"|"unknown"
@@ -120,9 +122,18 @@ local function class_of(findings, sql)
     return class
 end
 
+---Who wrote a file last; nil where no repository tells.
+---@return dgrun.git.commit?
+local function last_commit(opts, file)
+    local found = require("host.git").log { dir = opts.repository or ".", limit = 1,
+        to = opts.commit or "HEAD", path = file:sub(#opts.dir + 2) }
+    return found and found[1]
+end
+
 local options = {
     dir = "string", database = "value", target = "string?", lock_timeout = "string?",
-    env = "table?", accept = "table?", timeout = "seconds?",
+    env = "table?", accept = "table?", timeout = "seconds?", repository = "string?",
+    commit = "string?",
 }
 
 ---@class dgrun.migrations.plan.options
@@ -133,6 +144,8 @@ local options = {
 ---@field env? table
 ---@field accept? table<string, string> rule → reason, for all revisions
 ---@field timeout? number seconds for Alembic
+---@field repository? string where the history of the files in `dir` is, "."
+---@field commit? string of it that `dir` was taken from, "HEAD"
 
 ---@param opts dgrun.migrations.plan.options
 ---@return dgrun.migrations.plan
@@ -149,9 +162,11 @@ function M.plan(opts)
     for i, revision in ipairs(pending) do
         local id = revision.revision
         local class = class_of(found[id], parts[id])
+        local written = last_commit(opts, revision.file)
         plan.pending[i] = {
             revision = id, down = revision.down, message = revision.message,
             file = revision.file, sql = parts[id],
+            author = written and written.author, commit = written and written.commit,
             sql_error = not parts[id] and (errors[id] or "Alembic did not render it") or nil,
             class = class, findings = found[id],
         }

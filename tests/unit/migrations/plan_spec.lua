@@ -4,6 +4,7 @@ local fs = require "host.fs"
 local migrations = require "dgrun.migrations"
 local postgres = require "support.postgres"
 local project = require "support.project"
+local repository = require "support.repository"
 local run = require "dgrun.run"
 
 local env_py = [[
@@ -82,7 +83,10 @@ describe("the plan of an upgrade", function()
         } do
             assert(fs.write(dir / "migrations/versions" / name, text))
         end
-        local plan = migrations.plan { dir = dir, database = server.url, lock_timeout = "10s" }
+        repository.git(dir, { "init", "-q", "-b", "main" })
+        local commit = repository.commit(dir, {})
+        local plan = migrations.plan { dir = dir, database = server.url, lock_timeout = "10s",
+            repository = dir }
         assert.same({ "aaaa" }, plan.current)
         assert.same({ "dddd" }, plan.heads)
         assert.equal("destructive", plan.class)
@@ -96,6 +100,7 @@ describe("the plan of an upgrade", function()
         assert.equal("additive", d.class)
         assert.equal("  ", rules_of(d))
         assert.equal("change bbbb", b.message)
+        assert.same({ "Ada Author", commit }, { b.author, b.commit })
     end)
 
     it("keeps what is accepted, with its reason", function()
