@@ -315,7 +315,18 @@ local function opaque(add, c)
     add("opaque", { loses = loses })
 end
 
-readers["do"], readers.call, readers.execute = opaque, opaque, opaque
+-- Statements that neither lose anything nor hold a lock that matters.
+local harmless = {}
+for word in ("insert comment grant revoke analyze analyse copy values show table notify listen "
+    .. "unlisten discard savepoint release deallocate security import checkpoint declare fetch "
+    .. "move close reassign load pragma"):gmatch("%S+") do
+    harmless[word] = function() end
+end
+
+---What is not known is opaque: DO, CALL, EXECUTE, MERGE, EXPLAIN ANALYZE, a language to come.
+setmetatable(readers, { __index = function(_, word)
+    return harmless[word] or opaque
+end })
 
 ---SQLite's VACUUM writes the whole file anew.
 local sqlite = setmetatable({}, { __index = readers })
@@ -330,8 +341,9 @@ end
 ---@return table[]
 function M.of(statement, dialect, schema)
     local facts, c = {}, cursor.new(statement.tokens)
-    local read = (dialect == "sqlite" and sqlite or readers)[c:word() or ""]
-    if read then
+    local word = c:word()
+    if word then
+        local read = (dialect == "sqlite" and sqlite or readers)[word]
         c:skip()
         read(function(kind, fields)
             fields.kind = kind

@@ -69,7 +69,8 @@ describe("the reading of SQL", function()
     end)
 
     it("refuses what has no end, and what is too long", function()
-        for _, text in ipairs { "SELECT 'a", 'SELECT "a', "/* /* */", "$$ a $", "$a$ $$", "E'\\'" } do
+        for _, text in ipairs { "SELECT 'a", 'SELECT "a', "/* /* */", "$$ a $", "$a$ $$",
+            "E'\\'" } do
             assert.equal("hazards.unterminated", code_of(judge, text), text)
         end
         local _, e = code_of(judge, "SELECT 1;\n\n'a")
@@ -147,9 +148,7 @@ describe("what is new", function()
             .. "SELECT 1 INTO d; TRUNCATE d"))
     end)
 
-    it("holds in the sample, but for what Alembic's SQL alters later", function()
-        assert.equal("require-concurrent-index-creation", rules_of(
-            "CREATE INDEX ix_news_published_at ON news (published_at);"))
+    it("holds over all revisions of an upgrade", function()
         local sql = offline.sql("postgresql://u:p@h/d", {
             'op.create_table("n", sa.Column("id", sa.Integer, primary_key=True), '
                 .. 'sa.Column("u", sa.String(9), unique=True, index=True))',
@@ -283,6 +282,42 @@ describe("rows that change", function()
     end)
 end)
 
+describe("what each form of a statement is about", function()
+    it("is told by its object", function()
+        for sql, wanted in pairs {
+            ["ALTER TABLE IF EXISTS ONLY a DROP COLUMN IF EXISTS b, DROP CONSTRAINT c, DROP d"] =
+                "ban-drop-column a.b, drop-constraint a.c, ban-drop-column a.d",
+            ["ALTER TABLE a RENAME b TO c"] = "renaming-column a.b",
+            ["ALTER TABLE a RENAME CONSTRAINT b TO c"] = "rename-object a.b",
+            ["DROP FUNCTION IF EXISTS s.f(int, text) CASCADE"] = "drop-object s.f",
+            ["DROP TRIGGER t ON s.a"] = "drop-object s.a.t",
+            ["DROP TABLE a, s.b"] = "ban-drop-table a, ban-drop-table s.b",
+            ["CREATE UNIQUE INDEX ON a USING gin (b)"] = "require-concurrent-index-creation a",
+            ["CREATE INDEX i ON ONLY a (b)"] = "",
+            ["ALTER TABLE a ADD UNIQUE (b) USING INDEX TABLESPACE c"] =
+                "disallowed-unique-constraint a",
+            ["ALTER MATERIALIZED VIEW v RENAME TO w"] = "rename-object v",
+            ["ALTER TYPE t RENAME VALUE 'a' TO 'b'"] = "rename-object t",
+            ["ALTER FUNCTION f(int) RENAME TO g"] = "rename-object f",
+            ["ALTER TABLE a ALTER b SET DATA TYPE int"] = "changing-column-type a.b",
+            ["LOCK a, b"] = "lock-table a, lock-table b",
+            ["TRUNCATE ONLY a, b"] = "truncate a, truncate b",
+            ["REINDEX (VERBOSE, CONCURRENTLY) TABLE a"] = "",
+            ["REINDEX (CONCURRENTLY off) TABLE a"] = "reindex-not-concurrent a",
+            ["VACUUM FULL a"] = "vacuum-full a", ["VACUUM (ANALYZE) a"] = "", ["VACUUM a"] = "",
+            ["MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE"] = "opaque-code-that-drops nil",
+            ["CALL f()"] = "opaque-code nil", ["COMMENT ON TABLE a IS 'DROP TABLE a'"] = "",
+            ["ALTER TABLE a ATTACH PARTITION b DEFAULT"] = "",
+        } do
+            local found = {}
+            for i, finding in ipairs(judge(sql).findings) do
+                found[i] = finding.rule .. " " .. tostring(finding.object)
+            end
+            assert.equal(wanted, table.concat(found, ", "), sql)
+        end
+    end)
+end)
+
 describe("acceptance", function()
     it("is read from the comments of a revision", function()
         assert.same({
@@ -302,7 +337,8 @@ describe("acceptance", function()
 
     it("needs a rule that exists, and a reason", function()
         for text, code in pairs {
-            ["# dgrun: accept truncate"] = "no_reason", ["# dgrun: accept truncate:  "] = "no_reason",
+            ["# dgrun: accept truncate"] = "no_reason",
+            ["# dgrun: accept truncate:  "] = "no_reason",
             ["# dgrun: accept trunkate: x"] = "unknown_rule", ["# dgrun: accept"] = "no_rule",
             ["# dgrun: accept : x"] = "no_rule",
         } do
@@ -311,14 +347,16 @@ describe("acceptance", function()
         local _, e = code_of(hazards.accepted_in, "\n# dgrun: accept trunkate: x")
         assert.matches("line 2", e.msg)
         assert.matches("truncate", e.hint)
-        for _, given in ipairs { { truncate = "" }, { truncate = true }, { a1 = { truncate = " " } } } do
+        for _, given in ipairs { { truncate = "" }, { truncate = true },
+            { a1 = { truncate = " " } } } do
             assert.equal("hazards.no_reason", code_of(judge, "", { accepted = given }))
         end
         assert.equal("hazards.unknown_rule", code_of(judge, "", { accepted = { x = "y" } }))
     end)
 
     it("keeps the finding, with the reason, and the class", function()
-        local result = judge("DROP TABLE a; TRUNCATE b", { accepted = { ["drop-table"] = "empty" } })
+        local result = judge("DROP TABLE a; TRUNCATE b",
+            { accepted = { ["drop-table"] = "empty" } })
         assert.equal("empty", result.findings[1].accepted)
         assert.is_nil(result.findings[2].accepted)
         assert.equal("destructive", result.class)

@@ -8,7 +8,7 @@ local env = [[
 from alembic import context
 
 context.configure(url=context.config.get_main_option("sqlalchemy.url"), literal_binds=True,
-                  dialect_opts={"paramstyle": "named"}, transaction_per_migration=True)
+                  transaction_per_migration=True)
 with context.begin_transaction():
     context.run_migrations()
 ]]

@@ -217,7 +217,9 @@ op.execute("TRUNCATE scratch")]],
     },
     {
         "update-without-where", class = "rewriting",
-        bad = [[op.execute(sa.table("news", sa.column("title", sa.Text)).update().values(title="x"))]],
+        bad = [[
+news = sa.table("news", sa.column("title", sa.Text))
+op.execute(news.update().values(title="x"))]],
         good = [[
 news = sa.table("news", sa.column("title", sa.Text), sa.column("id", sa.Integer))
 op.execute(news.update().where(news.c.id < 1000).values(title="x"))]],
@@ -287,7 +289,8 @@ for name in "news", "users", "rooms":
     {
         "opaque-code", class = "rewriting",
         bad = [[op.execute("DO $body$ BEGIN PERFORM 1; END $body$")]],
-        good = [[op.execute("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 1; $$")]],
+        good = [[
+op.execute("CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; $$ LANGUAGE sql")]],
     },
     {
         "opaque-code-that-drops", class = "destructive",
