@@ -207,7 +207,7 @@ local function questions(random, nodes, labels, forms, count)
     for i = 1, count do
         local current = state_of(random, nodes)
         local extra = pick(random, nodes).id
-        -- One more that the others include, perhaps; never twice the same, which is the table's key.
+        -- One more that the others include, perhaps; never one twice: it is the key.
         if random(25) == 1 and not table.concat(current, " "):find(extra, 1, true) then
             current[#current + 1] = extra
         end
