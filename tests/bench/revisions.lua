@@ -1,9 +1,9 @@
 -- How long it takes to read 1,000 revision files and tell their heads, against `alembic heads` in
 -- the same run:
 --   dgrun tests/bench/revisions.lua [rounds]
--- A pipeline asks inside its own process where it would have to start Alembic otherwise; a process of
--- dgrun for nothing else is told too. They take turns; the median counts. Python's bytecode is kept
--- between the rounds, which is Alembic's better case.
+-- A pipeline asks inside its own process where it would have to start Alembic otherwise; a process
+-- of dgrun for nothing else is told too. They take turns; the median counts. Python's bytecode is
+-- kept between the rounds, which is Alembic's better case.
 local dg = require "dgrun"
 local fs = require "host.fs"
 local revisions = require "dgrun.revisions"
