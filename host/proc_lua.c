@@ -204,10 +204,8 @@ static int l_run(lua_State *L)
 int luaopen_host_proc(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"run", l_run},
-        {"spawn", l_proc_spawn},
-        {"self", proc_l_self},
-        {"export", proc_l_export},
+        {"run", l_run},        {"spawn", l_proc_spawn},
+        {"self", proc_l_self}, {"export", proc_l_export},
         {NULL, NULL},
     };
     proc_child_open(L);
