@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <lauxlib.h>
-#include <luajit.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,8 +78,6 @@ bool task_check(lua_State *L)
     if (++t->cancelled_waits > 2 * CANCELLED_WAITS_LIMIT) {
         t->abandoned = true;
         lua_sethook(L, on_abandon, LUA_MASKCOUNT, 1);
-        luaJIT_setmode(L, 0,
-                       LUAJIT_MODE_ENGINE | LUAJIT_MODE_FLUSH); /* traces call none */
     }
     return false;
 }

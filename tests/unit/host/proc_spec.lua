@@ -362,7 +362,6 @@ describe("host.proc.spawn", function()
         local pid -- in a task of its own: no stack slot here remembers the child
         task.all { function() pid = spawn("sleep 60"):pid() end }
         eventually(function()
-            jit.flush() -- compiled code may hold on to what it was made with
             collectgarbage()
             return not alive(pid)
         end)
