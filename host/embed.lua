@@ -1,4 +1,5 @@
--- Writes the stdlib as one C file: luajit host/embed.lua OUT.c stdlib/dgrun/init.lua …
+-- Writes the stdlib as one C file: luajit host/embed.lua OUT.c stdlib/…lua … scripts/…lua …
+-- Scripts stand in it as texts: the module `scripts` gives them by name.
 -- Run from the project's root, so that messages say stdlib/dgrun/git.lua:12.
 local out_path = arg[1]
 
@@ -18,14 +19,25 @@ local function c_string(bytes)
     return table.concat(lines, "\n")
 end
 
-local modules = {}
-for i = 2, #arg do
-    local file = assert(io.open(arg[i], "rb"))
-    local source = file:read("*a")
+local function read(path)
+    local file = assert(io.open(path, "rb"))
+    local text = file:read("*a")
     file:close()
-    local chunk = assert(loadstring(source, "@" .. arg[i]))
-    modules[#modules + 1] = { name = module_name(arg[i]), bytecode = string.dump(chunk) }
+    return text
 end
+
+local modules, scripts = {}, {}
+for i = 2, #arg do
+    local source, script = read(arg[i]), arg[i]:match("^scripts/(.*)%.lua$")
+    if script then
+        scripts[#scripts + 1] = ("[%q] = %q,"):format(script, source)
+    else
+        local chunk = assert(loadstring(source, "@" .. arg[i]))
+        modules[#modules + 1] = { name = module_name(arg[i]), bytecode = string.dump(chunk) }
+    end
+end
+modules[#modules + 1] = { name = "scripts", bytecode = string.dump(assert(loadstring(
+    ("return {\n%s\n}"):format(table.concat(scripts, "\n")), "=scripts"))) }
 table.sort(modules, function(a, b) return a.name < b.name end)
 
 local out = assert(io.open(out_path, "wb"))

@@ -170,10 +170,10 @@ static void push_module_folder(lua_State *L, const char *program)
 static int protected_open(lua_State *L)
 {
     luaL_openlibs(L);
-    /* Debian 12's LuaJIT (2.1.0-beta3, git20220320) now and then compiles a recursive loop
-       over pairs() so that it ends early: a copied machine configuration lost its fields,
-       about once in 40 runs of tests/unit/fly/operations_spec.lua. dgrun waits for others
-       nearly all of its time; the interpreter is fast enough. */
+    /* Debian 12's LuaJIT (2.1.0-beta3, git20220320) now and then compiles a recursive
+       loop over pairs() so that it ends early: a copied machine configuration lost its
+       fields, about once in 40 runs of tests/unit/fly/operations_spec.lua. dgrun waits
+       for others nearly all of its time; the interpreter is fast enough. */
     if (!luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF))
         return luaL_error(L, "the compiler of LuaJIT cannot be turned off");
     task_open(L);

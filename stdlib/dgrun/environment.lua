@@ -148,9 +148,21 @@ end
 
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true }
 
+---The names of all environments of the file that is looked at, sorted; none without a file.
+---@return string[]
+function M.names()
+    local file, names = M.find(state.folder or "."), {}
+    for name in pairs(file and read(file).environments or {}) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    return names
+end
+
 ---@param name string "prod"
+---@param opts? {lazy?: boolean} lazy: its secrets are looked up when the first of them is used
 ---@return dgrun.environment
-function M.get(name)
+function M.get(name, opts)
     local folder = state.folder or "."
     local file = M.find(folder)
     if not file then
@@ -178,6 +190,9 @@ function M.get(name)
                 "input.unknown_name")
         end,
     })
+    if opts and opts.lazy then
+        return env
+    end
     table.insert(state.used, env)
     if require("dgrun.run").current() and not state.names_only then
         resolve { env }

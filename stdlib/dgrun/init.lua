@@ -1,6 +1,9 @@
 -- What a script requires: local dg = require "dgrun". Nothing is loaded before it is used.
 ---@class dgrun
 ---@field pipeline fun(declaration: dgrun.pipeline.declaration): dgrun.pipeline
+---@field command fun(declaration: dgrun.command.declaration): dgrun.command
+---@field place fun(word?: string|dgrun.place): dgrun.place
+---@field places fun(words?: (string|dgrun.place)[]): dgrun.place[]
 ---@field step fun(name: string, fn: fun(): any): any
 ---@field environment fun(name: string): dgrun.environment
 ---@field note fun(text: string)
@@ -10,6 +13,9 @@ local dg = {}
 -- Names that are one function of a module.
 local functions = {
     pipeline = { "dgrun.pipeline", "new" },
+    command = { "dgrun.command", "new" },
+    place = { "dgrun.place", "find" },
+    places = { "dgrun.place", "list" },
     step = { "dgrun.run", "step" },
     log = { "dgrun.run", "log" },
     environment = { "dgrun.environment", "get" },

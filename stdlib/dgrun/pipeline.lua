@@ -1,16 +1,9 @@
 -- What a pipeline file returns: a description, typed inputs, and the function that runs.
 -- The declaration is checked when the file is loaded, before anything runs.
 local check = require "dgrun.check"
-local err = require "dgrun.err"
+local input_of = require "dgrun.input"
 
 local M = {}
-
----@class dgrun.pipeline.input
----@field type? "string"|"boolean"|"integer"|"choice" string when it is absent
----@field choices? string[] for a choice
----@field default? any false for a boolean when it is absent
----@field required? boolean
----@field help? string one line
 
 ---@class dgrun.pipeline.concurrency
 ---@field group string|fun(input: table): string of all runs of a group only one goes on at a time:
@@ -20,105 +13,26 @@ local M = {}
 
 ---@class dgrun.pipeline.declaration
 ---@field description string one line
----@field inputs? table<string, dgrun.pipeline.input>
+---@field inputs? table<string, dgrun.input>
 ---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
 
 ---@class dgrun.pipeline
 ---@field description string
----@field inputs dgrun.pipeline.input[] by name, each with its `name` and `type`
+---@field inputs dgrun.input[] by name, each with its `name` and `type`
 ---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
 local Pipeline = { __name = "dgrun.pipeline" }
 Pipeline.__index = Pipeline
 
-local input_spec = {
-    type = "string?", choices = "table?", default = "any?", required = "boolean?", help = "string?",
-}
-
--- Options of dgrun itself, which stand before or after the script's name.
-local reserved = { help = true, sandbox = true, trace = true, version = true }
-
----Does a value fit an input? Returns nil, or what it must be.
-local fits = {
-    string = function(value) return type(value) ~= "string" and "a string" or nil end,
-    boolean = function(value) return type(value) ~= "boolean" and "true or false" or nil end,
-    integer = function(value)
-        local whole = type(value) == "number" and value % 1 == 0 and math.abs(value) <= 2 ^ 53
-        return not whole and "a whole number" or nil
-    end,
-    choice = function(value, input)
-        for _, choice in ipairs(input.choices) do
-            if value == choice then
-                return nil
-            end
-        end
-        return "one of " .. table.concat(input.choices, ", ")
-    end,
-}
-
----What a value must be to fit the input; nil when it fits.
----@return string?
-function M.misfit(input, value)
-    return fits[input.type](value, input)
-end
-
-local function refuse(message, ...)
-    err.raise { code = "pipeline.invalid", op = "dg.pipeline", msg = message:format(...) }
-end
-
-local function check_choices(name, input)
-    if input.type ~= "choice" then
-        if input.choices then
-            refuse("input '%s' has choices, but is of type %s", name, input.type)
-        end
-        return
-    end
-    if not input.choices or #input.choices == 0 then
-        refuse("input '%s' is a choice: it needs choices = { … }", name)
-    end
-    for _, choice in ipairs(input.choices) do
-        if type(choice) ~= "string" then
-            refuse("input '%s': its choices must be strings", name)
-        end
-    end
-end
-
-local function checked_input(name, declared)
-    if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_]*$") then
-        refuse("an input is called like this_1, not %s", tostring(name))
-    elseif reserved[name] then
-        refuse("an input cannot be called '%s': --%s is an option of dgrun itself", name, name)
-    elseif type(declared) ~= "table" then
-        refuse("input '%s' must be a table such as { default = \"main\" }", name)
-    end
-    check.options(declared, input_spec, ("dg.pipeline: input '%s'"):format(name))
-    local input = { name = name }
-    for key, value in pairs(declared) do
-        input[key] = value
-    end
-    input.type = input.type or input.choices and "choice" or "string"
-    check.known(input.type, fits, ("dg.pipeline: input '%s' has no type"):format(name),
-        "pipeline.invalid")
-    check_choices(name, input)
-    if input.type == "boolean" and input.default == nil and not input.required then
-        input.default = false
-    end
-    if input.required and input.default ~= nil then
-        refuse("input '%s' is required, so its default is never used", name)
-    end
-    local misfit = input.default ~= nil and M.misfit(input, input.default)
-    if misfit then
-        refuse("input '%s': its default must be %s", name, misfit)
-    end
-    return input
-end
+local by = { op = "dg.pipeline", code = "pipeline.invalid" }
 
 local ways = { wait = true, supersede = true, fail = true }
 
 local function check_group(group)
     if type(group) ~= "string" or group == "" or #group > 200 or group:find("%c") then
-        refuse("the group of concurrency is 1 to 200 printable characters, such as env.app")
+        input_of.refuse(by,
+            "the group of concurrency is 1 to 200 printable characters, such as env.app")
     end
 end
 
@@ -155,19 +69,9 @@ end
 function M.new(declaration)
     check.options(declaration, { description = "string", inputs = "table?", run = "function",
         concurrency = "table?" }, "dg.pipeline")
-    local inputs = {}
-    for name, declared in pairs(declaration.inputs or {}) do
-        inputs[#inputs + 1] = checked_input(name, declared)
-    end
-    -- Lua does not keep the order they were written in: required ones first, then by name.
-    table.sort(inputs, function(a, b)
-        if (a.required or false) ~= (b.required or false) then
-            return a.required or false
-        end
-        return a.name < b.name
-    end)
     return setmetatable({
-        description = declaration.description, inputs = inputs, run = declaration.run,
+        description = declaration.description, run = declaration.run,
+        inputs = input_of.list(by, declaration.inputs),
         concurrency = checked_concurrency(declaration.concurrency),
     }, Pipeline)
 end

@@ -1,6 +1,7 @@
 local err = require "dgrun.err"
 local pipeline = require "dgrun.pipeline"
 local inputs = require "dgrun.cli.inputs"
+local usage = require "dgrun.cli.usage"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)
@@ -139,7 +140,7 @@ describe("inputs on the command line", function()
     end)
 
     it("are explained", function()
-        local rows = inputs.rows(declare {
+        local rows = usage.rows(declare {
             ref = { default = "main", help = "git ref" },
             slow = { type = "boolean", default = true },
             size = { choices = { "s", "m" }, required = true, help = "of it" },

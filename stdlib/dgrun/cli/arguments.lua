@@ -7,6 +7,7 @@ local M = {}
 ---@class dgrun.cli.arguments
 ---@field word? string a command, the name of a script or a path
 ---@field rest string[] for the script
+---@field dashes? integer how many of `rest` stood before a --
 ---@field code? string of -e
 ---@field directory? string of -C
 ---@field sandbox? boolean
@@ -50,6 +51,7 @@ function M.parse(argv)
         local token = argv[at]
         local begun = out.word or out.code
         if token == "--" then
+            out.dashes = #out.rest
             for i = at + 1, #argv do
                 table.insert(out.rest, argv[i])
             end

@@ -1,5 +1,7 @@
 -- Runs or plans one script, a line of code or a file, and tells how it went.
 local err = require "dgrun.err"
+local inputs = require "dgrun.cli.inputs"
+local outcome = require "dgrun.cli.outcome"
 local scripts = require "dgrun.cli.scripts"
 local task = require "dgrun.task"
 
@@ -20,13 +22,15 @@ local function script_of(arguments)
     return script
 end
 
----The local Fly, for --sandbox: it knows the apps of the project and ends with the run.
-local function use_sandbox(script, r)
-    if not r.plan then
+---The local Fly, for --sandbox: it knows the apps of the project and ends with the task.
+---@param script {root: string, folder: string}
+---@param read_only? boolean what happens to it is not kept
+function M.use_sandbox(script, read_only)
+    if not read_only then
         require("dgrun.folder").make(script.root)
     end
     local sandbox = require("sandbox").start {
-        dir = script.root / ".dgrun/sandbox", persist = not r.plan,
+        dir = script.root / ".dgrun/sandbox", persist = not read_only,
         apps = require("dgrun.environment").apps(script.folder),
     }
     task.defer(sandbox.close)
@@ -37,67 +41,10 @@ local function use_sandbox(script, r)
     }
 end
 
-local telling = { "commit", "release", "image" }
-local rank = { commit = 1, release = 2, image = 3, url = 5, run = 6 }
-
----What the summary tells beside the effects: what the run said or its steps found, the sites.
-local function facts(r)
-    local run = require "dgrun.run"
-    for _, step in ipairs(r.steps) do
-        for _, name in ipairs(telling) do
-            local value = type(step.result) == "table" and step.result[name]
-            if type(value) == "table" and value.version then
-                value = "v" .. tostring(value.version)
-            end
-            if type(value) == "string" and not run.find_fact(r, name) then
-                run.add_fact(r, name, value)
-            end
-        end
-    end
-    local seen = {}
-    for _, env in ipairs(require("dgrun.environment").used()) do
-        if env.url and not seen[env.url] then
-            seen[env.url] = true
-            run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
-        end
-    end
-    if #r.effects > 0 or #r.steps > 0 then
-        run.add_fact(r, "run", r.id)
-    end
-    table.sort(r.facts, function(a, b)
-        local left, right = rank[a.name] or 4, rank[b.name] or 4
-        return left < right or left == right and a.name < b.name
-    end)
-    return r.facts
-end
-
----The command line that runs this again.
-local function again(arguments, plan)
-    local parts = { "dgrun" }
-    local function add(text)
-        parts[#parts + 1] = text:match("^[%w_.,/:@=+-]+$") and text
-            or "'" .. text:gsub("'", "'\\''") .. "'"
-    end
-    if plan then
-        add "plan"
-    end
-    if arguments.code then
-        add "-e"
-    end
-    add(arguments.code or arguments.word)
-    for _, text in ipairs(arguments.rest) do
-        add(text)
-    end
-    if arguments.sandbox then
-        add "--sandbox"
-    end
-    return table.concat(parts, " ")
-end
-
 ---What a run is, for those who wait for it.
 local function reason_of(r)
-    local inputs = require("dgrun.ui.plain").inputs(r.input)
-    local text = inputs == "" and r.name or ("%s %s"):format(r.name, inputs)
+    local given = require("dgrun.ui.plain").inputs(r.input)
+    local text = given == "" and r.name or ("%s %s"):format(r.name, given)
     local server, repository, id = os.getenv "GITHUB_SERVER_URL", os.getenv "GITHUB_REPOSITORY",
         os.getenv "GITHUB_RUN_ID"
     if server and repository and id then
@@ -119,93 +66,136 @@ local function take_group(r, pipeline)
     })
 end
 
-local function report(r, arguments, quiet)
-    local ui = require "dgrun.ui.plain"
-    if r.status == "done" then
-        if r.plan then
-            local log = require "host.log"
-            log.out(log.clean(require("dgrun.plan").render(r)))
-        elseif not quiet then
-            ui.summary(r, facts(r))
-        end
-        return 0
-    end
-    facts(r)
-    ui.failure(r, {
-        signal = require("host.task").signal(), trace = arguments.trace,
-        again = r.status == "cancelled" and require("dgrun.store").known(r)
-            and "Go on where it stopped: dgrun resume " .. r.id
-            or (r.plan and "" or "Run it again (what is done is not done twice): ")
-                .. again(arguments, r.plan),
-    })
-    return require("dgrun.cli").status(r.error)
-end
-
+---What the file of a script declares; nil for a plain script.
 ---@param script dgrun.cli.script
----@return dgrun.pipeline? pipeline nil for a plain script
----@return table? input
-local function declared(script, arguments)
+---@return dgrun.pipeline|dgrun.command?
+local function declared(script)
     if not scripts.declares(script) then
         require("dgrun.environment").look_from(script.folder)
         return nil
     end
     local value = scripts.declaration(script)
-    if not require("dgrun.pipeline").is(value) then
+    if not require("dgrun.pipeline").is(value) and not require("dgrun.command").is(value) then
         err.raise {
             code = "pipeline.invalid", where = script.path,
             msg = script.path .. " calls dg.pipeline, but does not return what it gives",
             hint = "Write: return dg.pipeline { … }",
         }
     end
-    return value, require("dgrun.cli.inputs").parse(value, arguments.rest, script.name)
+    return value
 end
 
 ---What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
 local function run_returned(value, r, arguments)
     if require("dgrun.pipeline").is(value) then
-        r.input = require("dgrun.cli.inputs").parse(value, arguments.rest, r.name)
+        r.input = inputs.parse(value, arguments.rest, r.name)
         require("dgrun.environment").resolve_all()
         return value.run(r.input)
     end
     return value
 end
 
+---@class dgrun.cli.execution
+---@field script dgrun.cli.script
+---@field arguments dgrun.cli.arguments
+---@field plan boolean
+---@field past? dgrun.past
+
+---Runs `body` as a run of a script, against the local Fly where that is wanted.
+---@param x dgrun.cli.execution
+---@param input table?
+---@param body fun(r: dgrun.run): any
+---@return dgrun.run
+local function carry_out(x, input, body)
+    local ui = require "dgrun.ui.plain"
+    local script = x.script
+    return require("dgrun.run").execute({
+        name = script.name, script = script.path, root = script.root, input = input,
+        plan = x.plan, sandbox = x.arguments.sandbox, source = script.text,
+        arguments = x.arguments.rest, past = x.past,
+        observer = x.plan and ui.quiet() or ui.observer(),
+    }, body)
+end
+
+local function run_pipeline(x, pipeline)
+    local input = inputs.parse(pipeline, x.arguments.rest, x.script.name)
+    local r = carry_out(x, input, function(r)
+        require("dgrun.environment").resolve_all()
+        if not x.plan then
+            require("dgrun.ui.plain").title(r)
+        end
+        take_group(r, pipeline)
+        if r.sandbox then
+            M.use_sandbox(x.script, r.plan)
+        end
+        return pipeline.run(input)
+    end)
+    return outcome.of_run(r, x.arguments, false)
+end
+
+---What `run` of an action gets: words for a place as places.
+local function with_places(action, input)
+    local place = require "dgrun.place"
+    local resolved = {}
+    for name, value in pairs(input) do
+        resolved[name] = value
+    end
+    for _, argument in ipairs(action.arguments) do
+        local value = input[argument.name]
+        if argument.complete == "place" and input.app then
+            local app = place.of_app(input.app)
+            resolved[argument.name] = argument.many and { app } or app
+        elseif argument.complete == "place" and value ~= nil then
+            resolved[argument.name] = argument.many and place.list(value) or place.find(value)
+        end
+    end
+    return resolved
+end
+
+local function run_command(x, command)
+    local arguments, script = x.arguments, x.script
+    local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
+    local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
+    local called = action.name == "" and script.name or script.name .. " " .. action.name
+    local found = {}
+    local input = inputs.parse(action, rest, called, dashes)
+    require("dgrun.environment").look_from(script.folder)
+    local resolved = with_places(action, input)
+    local r = carry_out(x, input, function(r)
+        if r.sandbox then
+            M.use_sandbox(script, r.plan)
+        end
+        found.data, found.problem = action.run(resolved)
+    end)
+    return outcome.of_command(r, arguments, action, found)
+end
+
+local function run_plain(x)
+    local r = carry_out(x, nil, function(r)
+        if r.sandbox then
+            M.use_sandbox(x.script, r.plan)
+        end
+        return run_returned(x.script.chunk(unpack(x.arguments.rest)), r, x.arguments)
+    end)
+    return outcome.of_run(r, x.arguments, #r.effects == 0 and #r.steps == 0)
+end
+
 ---@param arguments dgrun.cli.arguments
 ---@param opts? {plan?: boolean, past?: dgrun.past}
 ---@return integer # exit status
 function M.run(arguments, opts)
-    local plan = opts and opts.plan or false
-    local script = script_of(arguments)
-    if plan then
+    local x = { script = script_of(arguments), arguments = arguments,
+        plan = opts and opts.plan or false, past = opts and opts.past }
+    if x.plan then
         require("host.gate").close()
     end
-    local ui = require "dgrun.ui.plain"
-    local pipeline, input = declared(script, arguments)
-    local quiet = pipeline == nil
-    local r = require("dgrun.run").execute({
-        name = script.name, script = script.path, root = script.root, input = input, plan = plan,
-        sandbox = arguments.sandbox, source = script.text, arguments = arguments.rest,
-        past = opts and opts.past,
-        observer = plan and ui.quiet() or ui.observer(),
-    }, function(r)
-        if pipeline then
-            require("dgrun.environment").resolve_all()
-        end
-        if pipeline and not plan then
-            ui.title(r)
-        end
-        if pipeline then
-            take_group(r, pipeline)
-        end
-        if arguments.sandbox then
-            use_sandbox(script, r)
-        end
-        if not pipeline then
-            return run_returned(script.chunk(unpack(arguments.rest)), r, arguments)
-        end
-        return pipeline.run(input)
-    end)
-    return report(r, arguments, quiet and #r.effects == 0 and #r.steps == 0)
+    local value = declared(x.script)
+    if not value then
+        return run_plain(x)
+    elseif require("dgrun.command").is(value) then
+        return run_command(x, value)
+    end
+    return run_pipeline(x, value)
 end
 
 return M

@@ -3,7 +3,7 @@ local log = require "host.log"
 
 local M = {}
 
-local usage = [[
+local overview = [[
 dgrun runs deploy pipelines written in Lua.
 
   dgrun NAME|FILE [--input value …]   run a script: by name from the nearest scripts/, or a file
@@ -16,6 +16,7 @@ dgrun runs deploy pipelines written in Lua.
   dgrun lock list|hold|release        who holds which group; freeze one, with a reason
   dgrun sandbox [--port N]            serve a local Fly until interrupted
   dgrun -e 'CODE' [argument …]        run a line of Lua
+  dgrun completion SHELL              a script that completes words in bash, zsh or fish
   dgrun version
 
 Options, before or after the word:
@@ -33,7 +34,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a check,
 
 ---@param stream "out"|"err"
 function M.usage(stream)
-    log[stream](usage)
+    log[stream](overview)
 end
 
 local command_help = {
@@ -83,19 +84,44 @@ a group and who waits. hold freezes a group: no run begins until it is released.
 that; with --force it takes the group away from the run that holds it, which then stops before
 its next change.
 ]],
+    completion = [[
+dgrun completion bash|zsh|fish
+
+Prints a script for the shell that completes commands, scripts, their inputs, environments, and
+ids and names of machines. For bash: eval "$(dgrun completion bash)" in ~/.bashrc.
+]],
+    complete = "dgrun complete -- WORD...\n\nWhat the last word may become; shells ask that.\n",
     version = "dgrun version\n\nThe version of dgrun.\n",
 }
 
-local function usage_of(script, inputs, p)
-    local parts = { "dgrun " .. script.name }
-    for _, input in ipairs(p.inputs) do
-        local text = inputs.usage(input)
-        parts[#parts + 1] = input.required and text or "[" .. text .. "]"
+local function described(called, description, face)
+    local usage = require "dgrun.cli.usage"
+    local lines = { ("%s: %s"):format(called, description), "", "  " .. usage.line(called, face) }
+    local rows = usage.rows(face)
+    if #rows > 0 then
+        lines[#lines + 1] = ""
     end
-    return table.concat(parts, " ")
+    for _, line in ipairs(require("dgrun.format").columns(rows, "  ")) do
+        lines[#lines + 1] = line
+    end
+    return table.concat(lines, "\n") .. "\n"
 end
 
-local function describe(word)
+local function actions(script, command)
+    local usage = require "dgrun.cli.usage"
+    local rows = {}
+    for i, name in ipairs(command.names) do
+        local action = command.actions[name]
+        rows[i] = { usage.words(("%s %s"):format(script.name, name), action), action.description }
+    end
+    return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION tells the inputs of one.\n"):format(
+        script.name, command.description,
+        table.concat(require("dgrun.format").columns(rows, "  "), "\n"),
+        command.default and ("Without an action: %s. "):format(command.default) or "", script.name)
+end
+
+---@param action? string of a command
+local function describe(word, action)
     local scripts = require "dgrun.cli.scripts"
     local script = scripts.find(word)
     scripts.load(script)
@@ -105,20 +131,20 @@ local function describe(word)
             :format(script.name, summary or "no description", script.path)
     end
     require("host.gate").close()
-    local p = scripts.declaration(script, { names_only = true })
-    if not require("dgrun.pipeline").is(p) then
+    local value = scripts.declaration(script, { names_only = true })
+    if require("dgrun.pipeline").is(value) then
+        return described(script.name, value.description, value)
+    elseif not require("dgrun.command").is(value) then
         return ("%s: a plain script, %s\n"):format(script.name, script.path)
+    elseif value.actions[""] then
+        return described(script.name, value.description, value.actions[""])
+    elseif not action then
+        return actions(script, value)
     end
-    local inputs = require "dgrun.cli.inputs"
-    local lines = { ("%s: %s"):format(script.name, p.description), "",
-        "  " .. usage_of(script, inputs, p) }
-    if #p.inputs > 0 then
-        lines[#lines + 1] = ""
-    end
-    for _, line in ipairs(require("dgrun.format").columns(inputs.rows(p), "  ")) do
-        lines[#lines + 1] = line
-    end
-    return table.concat(lines, "\n") .. "\n"
+    require("dgrun.check").known(action, value.actions,
+        ("dgrun %s has no action"):format(script.name), "input.unknown")
+    return described(script.name .. " " .. action, value.actions[action].description,
+        value.actions[action])
 end
 
 ---@param arguments dgrun.cli.arguments
@@ -130,7 +156,8 @@ function M.run(arguments)
     elseif require("dgrun.cli").commands[word] and not (word == "plan" and arguments.rest[2]) then
         log.out(command_help[word])
     else
-        log.out(describe(word == "plan" and arguments.rest[2] or word))
+        local at = word == "plan" and 2 or 1
+        log.out(describe(arguments.rest[at], arguments.rest[at + 1]))
     end
     return 0
 end

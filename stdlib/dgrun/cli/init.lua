@@ -5,13 +5,13 @@ local err = require "dgrun.err"
 local M = {}
 
 ---Command words, each a module dgrun.cli.WORD. They win over scripts of the same name.
-M.commands = { help = true, history = true, list = true, lock = true, plan = true, resume = true,
-    sandbox = true, show = true, version = true }
+M.commands = { complete = true, completion = true, help = true, history = true, list = true,
+    lock = true, plan = true, resume = true, sandbox = true, show = true, version = true }
 
 -- What the person gave could not be right: a command line, a ref, a file that was written by hand.
 local bad_input = {
-    "input", "script.syntax", "pipeline.invalid", "environment", "secrets.missing", "yaml", "toml",
-    "dotenv", "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref", "git.not_a_commit",
+    "input", "script.syntax", "pipeline.invalid", "command.invalid", "environment",
+    "secrets.missing", "yaml", "toml", "dotenv", "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref", "git.not_a_commit",
     "fly.config", "fly.invalid_image",
 }
 

@@ -1,14 +1,27 @@
--- The inputs of a pipeline as options of the command line: --ref v1, --ref=v1, --allow-older,
--- --no-allow-older; an underscore may be written as a dash. All that is wrong is told at once.
+-- The inputs of a pipeline or a command on the command line: --ref v1, --ref=v1, --allow-older,
+-- --no-allow-older, -f; an underscore may be written as a dash; plain words where a command takes
+-- some. All that is wrong is told at once.
 local err = require "dgrun.err"
-local pipeline = require "dgrun.pipeline"
+local input_of = require "dgrun.input"
 
 local M = {}
+
+---@class dgrun.cli.face what takes inputs: a pipeline, or an action of a command
+---@field inputs dgrun.input[]
+---@field arguments? dgrun.input[] plain words, in order
+---@field rest? string the name of what stands behind --
 
 ---@param name string
 ---@return string # as it is written: "--allow-older"
 function M.flag(name)
     return "--" .. name:gsub("_", "-")
+end
+
+---How an input is called in messages: "--ref"; "WHERE" of a plain word.
+---@param input dgrun.input
+---@return string
+function M.called(input)
+    return input.positional and input.name:upper() or M.flag(input.name)
 end
 
 local words = { ["true"] = true, yes = true, on = true, ["1"] = true,
@@ -19,17 +32,26 @@ local function parsed(input, text)
         return words[text:lower()]
     elseif input.type == "integer" then
         return text:match("^[+-]?%d+$") and tonumber(text) or nil
+    elseif input.type == "seconds" then
+        return require("dgrun.format").seconds(text)
     end
     return text
 end
 
-local function problem(list, code, msg, hint)
-    list[#list + 1] = { code = "input." .. code, msg = msg, hint = hint }
+---@class dgrun.cli.reading
+---@field face dgrun.cli.face
+---@field values table<string, any>
+---@field problems {code: string, msg: string, hint?: string}[]
+local Reading = {}
+Reading.__index = Reading
+
+function Reading:problem(code, msg, hint)
+    table.insert(self.problems, { code = "input." .. code, msg = msg, hint = hint })
 end
 
-local function unknown(list, inputs, name)
+function Reading:unknown(name)
     local known = {}
-    for i, input in ipairs(inputs) do
+    for i, input in ipairs(self.face.inputs) do
         known[i] = input.name
     end
     local nearest = require("host.opt").nearest(name, known)
@@ -44,84 +66,149 @@ local function unknown(list, inputs, name)
         end
         hint = "Its inputs are " .. require("dgrun.format").list(known) .. "."
     end
-    problem(list, "unknown", ("unknown input %s"):format(M.flag(name)), hint)
+    self:problem("unknown", ("unknown input %s"):format(M.flag(name)), hint)
 end
 
-local function find(inputs, name)
+local function find(inputs, name, key)
     for _, input in ipairs(inputs) do
-        if input.name == name then
+        if input[key] == name then
             return input
         end
     end
 end
 
----One option and what stands behind its =; returns the input and its text or boolean.
+---One option; returns the input, and false when it is negated.
 local function recognized(inputs, name)
-    local input = find(inputs, name)
+    local input = find(inputs, name, "name")
     if input then
         return input, nil
     end
     local negated = name:match("^no_(.+)$")
-    input = negated and find(inputs, negated)
+    input = negated and find(inputs, negated, "name")
     if input and input.type == "boolean" then
         return input, false
     end
 end
 
-local function set(list, values, input, value, text)
-    local flag = M.flag(input.name)
-    if values[input.name] ~= nil then
-        problem(list, "invalid", flag .. " is given twice")
+---@param text? string what was written, for the message
+function Reading:set(input, value, text)
+    local called = M.called(input)
+    if self.values[input.name] ~= nil and not input.many then
+        self:problem("invalid", called .. " is given twice")
         return
     end
-    local misfit = value == nil and (pipeline.misfit(input, nil) or "another value")
-        or pipeline.misfit(input, value)
+    local misfit = value == nil and (input_of.misfit(input, nil) or "another value")
+        or input_of.misfit(input, value)
     if misfit then
         local nearest = input.choices and require("host.opt").nearest(text, input.choices)
-        problem(list, "invalid", ("%s must be %s, not '%s'"):format(flag, misfit, text),
+        self:problem("invalid", ("%s must be %s, not '%s'"):format(called, misfit, text),
             nearest and ("Did you mean '%s'?"):format(nearest))
         value = text
     end
-    values[input.name] = value
+    if input.many then
+        local list = self.values[input.name] or {}
+        list[#list + 1] = value
+        value = list
+    end
+    self.values[input.name] = value
 end
 
-local function read(inputs, arguments, list)
-    local values, at = {}, 1
-    while arguments[at] do
-        local token = arguments[at]
-        local name, text = token:match("^%-%-([^=]+)=(.*)$")
-        name = (name or token:match("^%-%-(.+)$") or ""):gsub("-", "_")
-        local input, value = recognized(inputs, name)
-        if name == "" then
-            problem(list, "unknown", ("unexpected argument '%s'"):format(token),
-                "Inputs are written --name value.")
-        elseif not input then
-            unknown(list, inputs, name)
-            -- What follows is most likely its value.
-            if not text and arguments[at + 1] and arguments[at + 1]:sub(1, 1) ~= "-" then
-                at = at + 1
-            end
-        elseif input.type == "boolean" and not text then
-            set(list, values, input, value == nil or value)
-        elseif value == false then
-            problem(list, "invalid", ("%s takes no value"):format(M.flag(name)))
+---Splits an option into the input it names and the text behind its =.
+function Reading:option(token)
+    local letter = token:match("^%-(%a)$")
+    if letter then
+        return find(self.face.inputs, letter, "short"), nil, nil, letter
+    end
+    local name, text = token:match("^%-%-([^=]+)=(.*)$")
+    name = (name or token:match("^%-%-(.+)$") or ""):gsub("-", "_")
+    local input, value = recognized(self.face.inputs, name)
+    return input, value, text, name
+end
+
+---Reads the option at `at`; returns the position of what it took last.
+function Reading:read_option(tokens, at)
+    local token, following = tokens[at], tokens[at + 1]
+    local input, value, text, name = self:option(token)
+    if name == "" or not input and token:match("^%-%a$") then
+        self:problem("unknown", ("unexpected argument '%s'"):format(token),
+            "Inputs are written --name value.")
+    elseif not input then
+        self:unknown(name)
+        -- What follows is most likely its value.
+        return not text and following and following:sub(1, 1) ~= "-" and at + 1 or at
+    elseif input.type == "boolean" and not text then
+        self:set(input, value == nil or value)
+    elseif value == false then
+        self:problem("invalid", ("%s takes no value"):format(M.flag(name)))
+    else
+        if not text and following and following:sub(1, 2) ~= "--" then
+            text, at = following, at + 1
+        end
+        if text then
+            self:set(input, parsed(input, text), text)
         else
-            local following = arguments[at + 1]
-            if not text and following and following:sub(1, 2) ~= "--" then
-                text, at = following, at + 1
-            end
-            if text then
-                set(list, values, input, parsed(input, text), text)
-            else
-                values[input.name] = ""
-                problem(list, "invalid", M.flag(name) .. " needs a value",
-                    following and ("Write %s=%s if that is its value."):format(
-                        M.flag(name), following))
-            end
+            self.values[input.name] = input.many and self.values[input.name] or ""
+            self:problem("invalid", M.flag(input.name) .. " needs a value", following
+                and ("Write %s=%s if that is its value."):format(M.flag(input.name), following))
+        end
+    end
+    return at
+end
+
+---Gives the plain words to the arguments in order.
+function Reading:assign(plain)
+    local arguments, at = self.face.arguments or {}, 1
+    for _, argument in ipairs(arguments) do
+        if argument.complete == "place" and self.values.app then
+            self.values[argument.name] = argument.many and { self.values.app } or self.values.app
+        else
+            repeat
+                if plain[at] then
+                    self:set(argument, parsed(argument, plain[at]), plain[at])
+                    at = at + 1
+                end
+            until not argument.many or not plain[at]
+        end
+    end
+    for i = at, #plain do
+        self:problem("unknown", ("unexpected argument '%s'"):format(plain[i]),
+            #arguments == 0 and "Inputs are written --name value." or nil)
+    end
+end
+
+---@param last integer the last token before a --
+function Reading:read(tokens, last)
+    local plain, at = {}, 1
+    while at <= last do
+        local token = tokens[at]
+        if token:sub(1, 1) == "-" and token ~= "-" then
+            at = self:read_option(tokens, at)
+        else
+            plain[#plain + 1] = token
         end
         at = at + 1
     end
-    return values
+    local rest = self.face.rest
+    for i = last + 1, #tokens do
+        if rest then
+            self.values[rest] = self.values[rest] or {}
+            table.insert(self.values[rest], tokens[i])
+        else
+            plain[#plain + 1] = tokens[i]
+        end
+    end
+    self:assign(plain)
+end
+
+function Reading:complete(list)
+    for _, input in ipairs(list) do
+        if self.values[input.name] == nil then
+            self.values[input.name] = input.default
+            if input.required then
+                self:problem("missing", M.called(input) .. " is required", input.help)
+            end
+        end
+    end
 end
 
 local function refuse(script, list)
@@ -142,75 +229,20 @@ local function refuse(script, list)
 end
 
 ---The inputs of a run from its arguments; raises input.* naming everything that is wrong.
----@param p dgrun.pipeline
----@param arguments string[]
+---@param face dgrun.cli.face
+---@param tokens string[]
 ---@param script string its name, for messages
+---@param dashes? integer how many tokens stand before a --, all when it is absent
 ---@return table<string, any>
-function M.parse(p, arguments, script)
-    local list = {}
-    local values = read(p.inputs, arguments, list)
-    for _, input in ipairs(p.inputs) do
-        if values[input.name] == nil then
-            values[input.name] = input.default
-            if input.required then
-                problem(list, "missing", M.flag(input.name) .. " is required", input.help)
-            end
-        end
+function M.parse(face, tokens, script, dashes)
+    local self = setmetatable({ face = face, values = {}, problems = {} }, Reading)
+    self:read(tokens, dashes or #tokens)
+    self:complete(face.arguments or {})
+    self:complete(face.inputs)
+    if #self.problems > 0 then
+        refuse(script, self.problems)
     end
-    if #list > 0 then
-        refuse(script, list)
-    end
-    return values
-end
-
-local function default_text(value)
-    if type(value) == "boolean" then
-        return value and "yes" or "no"
-    end
-    return tostring(value)
-end
-
-local function placeholder(input)
-    if input.type == "choice" then
-        return table.concat(input.choices, "|")
-    end
-    return input.type == "integer" and "N" or input.name:upper()
-end
-
----How an input is written: "--ref REF", "--allow-older".
----@return string
-function M.usage(input)
-    if input.type ~= "boolean" then
-        return M.flag(input.name) .. " " .. placeholder(input)
-    end
-    return input.default and M.flag("no_" .. input.name) or M.flag(input.name)
-end
-
----What is said about an input: its help, then its default.
----@return string
-function M.explain(input)
-    local note
-    if input.required then
-        note = "required"
-    elseif input.default ~= nil and input.default ~= "" and input.type ~= "boolean" then
-        note = "default " .. default_text(input.default)
-    end
-    local help = input.help or ""
-    if not note then
-        return help
-    end
-    return help == "" and note or ("%s (%s)"):format(help, note)
-end
-
----A row for each input, to be aligned: how it is written, and what it is.
----@param p dgrun.pipeline
----@return string[][]
-function M.rows(p)
-    local rows = {}
-    for i, input in ipairs(p.inputs) do
-        rows[i] = { M.usage(input), M.explain(input) }
-    end
-    return rows
+    return self.values
 end
 
 return M

@@ -18,17 +18,28 @@ function M.comment(text)
     end
 end
 
+---What a command can do; of one without actions dgrun help tells more.
+local function actions(command)
+    local rows = {}
+    for i, name in ipairs(command.names) do
+        rows[i] = { name, command.actions[name].description }
+    end
+    return command.actions[""] and {} or rows
+end
+
 local function described(script)
     local scripts = require "dgrun.cli.scripts"
     scripts.load(script)
     if not scripts.declares(script) then
         return M.comment(script.text) or "(a plain script)", {}
     end
-    local p = scripts.declaration(script, { names_only = true })
-    if not require("dgrun.pipeline").is(p) then
-        return M.comment(script.text) or "(a plain script)", {}
+    local value = scripts.declaration(script, { names_only = true })
+    if require("dgrun.pipeline").is(value) then
+        return value.description, require("dgrun.cli.usage").rows(value)
+    elseif require("dgrun.command").is(value) then
+        return value.description, actions(value)
     end
-    return p.description, require("dgrun.cli.inputs").rows(p)
+    return M.comment(script.text) or "(a plain script)", {}
 end
 
 local function one(name, clash)

@@ -95,8 +95,13 @@ local function script_of(row, root)
     if not fs.exists(path) then
         path = root / row.script -- the same project in another place
     end
-    local script = scripts.find(path)
+    local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
+    if scripts.declares(script) and require("dgrun.command").is(scripts.declaration(script)) then
+        err.raise { code = "input.not_resumable",
+            msg = ("%s is a command, which has no steps to go on with"):format(row.name),
+            hint = "Run it again: what is done is not done twice." }
+    end
     return script
 end
 

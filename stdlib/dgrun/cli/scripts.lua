@@ -2,14 +2,20 @@
 local err = require "dgrun.err"
 local fs = require "host.fs"
 local path = require "dgrun.path"
+local shipped = require "dgrun.cli.shipped"
 
 local M = {}
+
+---What a name of a script is made of.
+M.NAME = "^[a-z0-9_-]+$"
 
 ---@class dgrun.cli.script
 ---@field name string
 ---@field path string as it is shown
 ---@field folder string that holds it
 ---@field root string the project: the folder that holds scripts/
+---@field text? string
+---@field shipped? boolean it comes with dgrun: the project has none of this name
 ---@field chunk? function
 
 ---The nearest folder upwards that holds scripts/.
@@ -56,6 +62,9 @@ local function unknown_script(name, root)
         for word in pairs(require("dgrun.cli").commands) do
             known[#known + 1] = word
         end
+        for _, word in ipairs(shipped.names()) do
+            known[#known + 1] = word
+        end
         nearest = require("host.opt").nearest(name:gsub("-", "_"), known)
             or require("host.opt").nearest(name, known)
         hint = nearest and ("Did you mean %s?"):format(nearest) or "dgrun list names them all."
@@ -88,7 +97,7 @@ end
 
 local function by_name(name)
     local root = M.project(".")
-    if not name:match("^[a-z0-9_-]+$") then
+    if not name:match(M.NAME) then
         err.raise {
             code = "input.unknown_script",
             msg = ("'%s' cannot be the name of a script"):format(name),
@@ -97,7 +106,7 @@ local function by_name(name)
     end
     local file = root and root / "scripts" / (name .. ".lua")
     if not file or not fs.exists(file) then
-        unknown_script(name, root)
+        return shipped.find(name, root) or unknown_script(name, root)
     end
     local check = require "dgrun.check"
     local real, within = check(fs.real(file)), check(fs.real(root / "scripts"))
@@ -133,7 +142,8 @@ end
 ---Reads and compiles a script.
 ---@param script dgrun.cli.script
 function M.load(script)
-    local text = require "dgrun.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
+    local text = script.text
+        or require "dgrun.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
     if text:sub(1, 2) == "#!" then
         text = "--" .. text
     end
@@ -147,15 +157,16 @@ function M.load(script)
     script.chunk, script.text = chunk, text
 end
 
----Does this script declare a pipeline? If so, running the file does nothing but that. Its text
----must tell, since a plain script would act when it is run to find out.
+---Does this script declare a pipeline or a command? If so, running the file does nothing but that.
+---Its text must tell, since a plain script would act when it is run to find out.
 ---@return boolean
 function M.declares(script)
     local code = script.text:gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", "")
     return code:find("%f[%w_]pipeline%s*[{(]") ~= nil
+        or code:find("%f[%w_]dg%.command%s*[{(]") ~= nil
 end
 
----The pipeline of a script that declares one. It can neither wait nor change anything.
+---What a script declares. It can neither wait nor change anything.
 ---@param script dgrun.cli.script
 ---@param opts? {names_only?: boolean} nothing will run: secrets are not looked up
 ---@return any # what the script returns

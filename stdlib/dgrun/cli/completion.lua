@@ -1,0 +1,64 @@
+-- dgrun completion bash|zsh|fish: a script for the shell, which asks `dgrun complete` for words.
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+local log = require "host.log"
+
+local M = {}
+
+---What each shell reads. The words of the line stand behind --, the last is the one that is begun.
+M.scripts = {
+    bash = [=[
+# dgrun completion for bash: eval "$(dgrun completion bash)"
+_dgrun() {
+    local IFS=$'\n' cur line
+    line=${COMP_LINE:0:COMP_POINT}
+    local -a words
+    IFS=$' \t\n' read -r -a words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    cur=${words[${#words[@]}-1]}
+    COMPREPLY=()
+    while IFS=$'\t' read -r value _; do
+        [[ $value == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "$value")")
+    done < <(dgrun complete -- "${words[@]:1}" 2>/dev/null)
+    # What stands before a = or : is a word of its own for bash.
+    local skip=${cur%"${cur##*[=:]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$skip"}")
+}
+complete -o default -o bashdefault -F _dgrun dgrun
+]=],
+    zsh = [=[
+#compdef dgrun
+# dgrun completion for zsh: eval "$(dgrun completion zsh)"
+_dgrun() {
+    local -a values described
+    local value text
+    while IFS=$'\t' read -r value text; do
+        values+=("$value")
+        described+=("${value}${text:+  -- $text}")
+    done < <(dgrun complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+    (( ${#values} )) && compadd -l -d described -a values || _files
+}
+compdef _dgrun dgrun
+]=],
+    fish = [=[
+# dgrun completion for fish: dgrun completion fish | source
+function __dgrun_complete
+    dgrun complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null
+end
+complete -c dgrun -f -a '(__dgrun_complete)'
+]=],
+}
+
+---@param arguments dgrun.cli.arguments
+---@return integer
+function M.run(arguments)
+    local _, words = require("dgrun.cli.options").parse("completion", arguments.rest, {}, 1)
+    local shell = words[1] or err.raise { code = "input.missing",
+        msg = "dgrun completion needs the name of a shell: bash, zsh or fish",
+        hint = 'eval "$(dgrun completion bash)"' }
+    check.known(shell, M.scripts, "dgrun completion knows no shell", "input.unknown")
+    log.out(M.scripts[shell])
+    return 0
+end
+
+return M

@@ -1,0 +1,133 @@
+-- How a run ended, for the person who started it, and its exit status.
+local log = require "host.log"
+local ui = require "dgrun.ui.plain"
+
+local M = {}
+
+local telling = { "commit", "release", "image" }
+local rank = { commit = 1, release = 2, image = 3, url = 5, run = 6 }
+
+---What the summary tells beside the effects: what the run said or its steps found, the sites.
+local function facts(r)
+    local run = require "dgrun.run"
+    for _, step in ipairs(r.steps) do
+        for _, name in ipairs(telling) do
+            local value = type(step.result) == "table" and step.result[name]
+            if type(value) == "table" and value.version then
+                value = "v" .. tostring(value.version)
+            end
+            if type(value) == "string" and not run.find_fact(r, name) then
+                run.add_fact(r, name, value)
+            end
+        end
+    end
+    local seen = {}
+    for _, env in ipairs(require("dgrun.environment").used()) do
+        if env.url and not seen[env.url] then
+            seen[env.url] = true
+            run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
+        end
+    end
+    if #r.effects > 0 or #r.steps > 0 then
+        run.add_fact(r, "run", r.id)
+    end
+    table.sort(r.facts, function(a, b)
+        local left, right = rank[a.name] or 4, rank[b.name] or 4
+        return left < right or left == right and a.name < b.name
+    end)
+    return r.facts
+end
+
+---The command line that runs this again.
+local function again(arguments, plan)
+    local parts = { "dgrun" }
+    local function add(text)
+        parts[#parts + 1] = text:match("^[%w_.,/:@=+-]+$") and text
+            or "'" .. text:gsub("'", "'\\''") .. "'"
+    end
+    if plan then
+        add "plan"
+    end
+    if arguments.code then
+        add "-e"
+    end
+    add(arguments.code or arguments.word)
+    for _, text in ipairs(arguments.rest) do
+        add(text)
+    end
+    if arguments.sandbox then
+        add "--sandbox"
+    end
+    return table.concat(parts, " ")
+end
+
+---The end of a pipeline or a plain script.
+---@param r dgrun.run
+---@param arguments dgrun.cli.arguments
+---@param quiet boolean say nothing when it went well
+---@return integer # exit status
+function M.of_run(r, arguments, quiet)
+    if r.status == "done" then
+        if r.plan then
+            log.out(log.clean(require("dgrun.plan").render(r)))
+        elseif not quiet then
+            ui.summary(r, facts(r))
+        end
+        return 0
+    end
+    facts(r)
+    ui.failure(r, {
+        signal = require("host.task").signal(), trace = arguments.trace,
+        again = r.status == "cancelled" and require("dgrun.store").known(r)
+            and "Go on where it stopped: dgrun resume " .. r.id
+            or (r.plan and "" or "Run it again (what is done is not done twice): ")
+                .. again(arguments, r.plan),
+    })
+    return require("dgrun.cli").status(r.error)
+end
+
+local function show(action, input, data)
+    if input.json and action.show then
+        log.out(require("dgrun.json").encode(data) .. "\n")
+    elseif action.show then
+        log.out(action.show(data, input))
+    end
+end
+
+---A command that failed: shortly, unless it had begun to change something.
+local function tell_failure(r, arguments)
+    local e = r.error
+    if #r.effects > 0 and not r.plan then
+        return M.of_run(r, arguments, true)
+    end
+    -- Where in the script says nothing to those who did not write it.
+    if e.code ~= "lua.error" and not arguments.trace then
+        e.where = nil
+    end
+    if r.status ~= "cancelled" then
+        ui.complain(e, arguments.trace)
+    end
+    return require("dgrun.cli").status(e)
+end
+
+---The end of a command.
+---@param r dgrun.run
+---@param arguments dgrun.cli.arguments
+---@param action dgrun.command.action
+---@param found {data: any, problem?: dgrun.err} what it returned
+---@return integer # exit status
+function M.of_command(r, arguments, action, found)
+    if r.status ~= "done" then
+        return tell_failure(r, arguments)
+    elseif r.plan then
+        return M.of_run(r, arguments, true)
+    end
+    show(action, r.input, found.data)
+    if not found.problem then
+        return 0
+    end
+    ui.complain(found.problem, arguments.trace)
+    return found.problem.exit_status or require("dgrun.cli").status(found.problem)
+end
+
+return M
