@@ -1,5 +1,5 @@
--- The operations that come with dgrun, such as `dgrun logs`. A project that has a script of the same
--- name uses that.
+-- The operations that come with dgrun, such as `dgrun logs`. A project that has a script of that
+-- name uses its own.
 local fs = require "host.fs"
 
 local M = {}
