@@ -181,6 +181,16 @@ function M.where(where)
     return require("dgrun.secrets.where").of(where)
 end
 
+---Asks the application which settings it requires: the fields of its pydantic class, by the
+---application's own Python, which changes nothing. Raises secrets.undeclared_setting, with `names`,
+---for those that neither a secret nor a literal nor [env] of its fly.toml gives. An application
+---that cannot be asked is a note, and `asked` is false.
+---@param opts dgrun.secrets.required_by
+---@return dgrun.secrets.requirements
+function M.required_by(opts)
+    return require("dgrun.secrets.required_by").compare(opts)
+end
+
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
 ---@param opts {app: string, text: string|userdata, apply?: boolean}
 ---@return {version?: integer, set: string[], unchanged: string[]}
