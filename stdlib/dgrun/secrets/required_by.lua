@@ -4,6 +4,7 @@ local effect = require "dgrun.effect"
 local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local json = require "dgrun.json"
 
 local M = {}
 
@@ -88,7 +89,7 @@ end
 
 ---Secrets that no setting reads.
 local function unread(opts, answer)
-    local list = {}
+    local list = json.array {}
     for name in pairs(opts.secrets) do
         local read = false
         for _, setting in ipairs(answer.settings) do
@@ -138,8 +139,8 @@ function M.compare(opts)
     local entry = owner and getmetatable(owner).entry
     local answer, reason = require("dgrun.secrets.settings").ask { dir = opts.dir,
         python = opts.python, settings = settings, timeout = opts.timeout }
-    local result = { asked = answer ~= nil, reason = reason, required = {}, optional = {},
-        unread = {} }
+    local result = { asked = answer ~= nil, reason = reason, required = json.array {},
+        optional = json.array {}, unread = json.array {} }
     if not answer then
         effect.note(("%s cannot be asked what it requires: %s"):format(settings, reason))
         return result

@@ -19,7 +19,8 @@ local M = {}
 ---@field nested? string its parts may be set one by one, behind this delimiter
 
 local SCRIPT = [[
-import importlib, inspect, json, os, sys
+import importlib, inspect, json, os, sys, warnings
+warnings.simplefilter("ignore")
 answer = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what the application prints is not the answer
 module_name, _, class_name = sys.argv[1].partition(":")
@@ -55,13 +56,18 @@ def bases():
             pass
     return found
 
+def setting(name, names, required, delimiter, kinds):
+    one = dict(name=name, names=names, required=required)
+    if delimiter and any(hasattr(kind, "__fields__") for kind in kinds):  # of another model
+        one["nested"] = delimiter
+    return one
+
 def fields_of_1(cls):
-    config = cls.__config__
-    delimiter = getattr(config, "env_nested_delimiter", None)
+    delimiter = getattr(cls.__config__, "env_nested_delimiter", None)
     for name, field in cls.__fields__.items():
-        names = field.field_info.extra.get("env_names") or {name}
-        yield dict(name=name, names=sorted(names), required=field.required is True,
-                   nested=delimiter if field.is_complex() else None)
+        names = field.field_info.extra.get("env_names") or [name]
+        names = sorted(names) if isinstance(names, (set, frozenset)) else list(names)
+        yield setting(name, names, field.required is True, delimiter, [field.type_])
 
 def names_of_2(source, config, name, field):
     try:
@@ -75,16 +81,13 @@ def names_of_2(source, config, name, field):
         return names if config.get("case_sensitive") else [one.lower() for one in names]
 
 def fields_of_2(cls):
-    from pydantic import BaseModel
     from pydantic_settings import EnvSettingsSource
     config = cls.model_config
-    delimiter = config.get("env_nested_delimiter")
     source = EnvSettingsSource(cls)
     for name, field in cls.model_fields.items():
         kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        model = any(inspect.isclass(one) and issubclass(one, BaseModel) for one in kinds)
-        yield dict(name=name, names=names_of_2(source, config, name, field),
-                   required=field.is_required(), nested=delimiter if model else None)
+        yield setting(name, names_of_2(source, config, name, field), field.is_required(),
+                      config.get("env_nested_delimiter"), kinds)
 
 found = bases()
 if not found:
