@@ -121,11 +121,14 @@ describe("secrets out of JSON", function()
     end)
 
     it("are read strictly, and nothing of the text is quoted", function()
-        for _, text in ipairs { "", " ", "{", '{"A"', '{"A":', '{"A":"canary', '{"A":"x"', '{"A":"x",}',
+        for _, text in ipairs { "", " ", "{", '{"A"', '{"A":', '{"A":"canary', '{"A":"x"',
+            '{"A":"x",}',
             '{"A" "x"}', "{A: 1}", "[1,]", "[1 2]", '{"A":"x"} canary', '{"A":01}', '{"A":1.}',
-            '{"A":-}', '{"A":1e}', '{"A":.5}', '{"A":+1}', '{"A":NaN}', '{"A":tru}', '{"A":"\\x41"}',
+            '{"A":-}', '{"A":1e}', '{"A":.5}', '{"A":+1}', '{"A":NaN}', '{"A":tru}',
+            '{"A":"\\x41"}',
             '{"A":"\\u12"}', '{"A":"\\ud800"}', '{"A":"\\udc00"}', '{"A":"\\ud800\\u0041"}',
-            '{"A":"a\tb"}', '{"A":"a\nb"}', "{'A':'x'}", '{"A":1]', "canary", '"\\', "\0", '{"A"\0:1}',
+            '{"A":"a\tb"}', '{"A":"a\nb"}', "{'A':'x'}", '{"A":1]', "canary", '"\\', "\0",
+            '{"A"\0:1}',
             ("["):rep(70), ("["):rep(65) .. ("]"):rep(65) } do
             local e = fails("json.syntax", "no JSON", text)
             assert.is_nil(e.msg:find("canary", 1, true), e.msg)
