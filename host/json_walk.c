@@ -30,7 +30,9 @@ static void skip_space(struct json_reader *r)
 char json_peek(struct json_reader *r)
 {
     skip_space(r);
-    return r->p < r->end ? *r->p : '\0';
+    if (r->p == r->end)
+        return '\0';
+    return *r->p;
 }
 
 static bool take(struct json_reader *r, char c)

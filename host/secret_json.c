@@ -55,7 +55,7 @@ static void found(struct search *s, const struct buf *name, const struct buf *va
             refuse(s, "%s stands there twice", text);
     if (s->error)
         return;
-    s->values = mem_resize(s->values, (s->count + 1) * sizeof *s->values);
+    s->values = mem_resize(s->values, (s->count + 1) * sizeof(void *));
     s->values[s->count++] = secret_new(text, buf_text(value), value->len);
 }
 

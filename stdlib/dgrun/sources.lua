@@ -191,7 +191,9 @@ local function lines_of(trouble, lines)
         lines[#lines + 1] = ("environment '%s' %s"):format(trouble.environment, text)
     end
     for _, source in ipairs(trouble.failed) do
-        add(("cannot read %s: %s"):format(source.label, source.error.msg))
+        local msg = source.error.msg
+        local named = msg:sub(1, #source.label + 1) == source.label .. ":"
+        add("cannot read " .. (named and msg or source.label .. ": " .. msg))
     end
     if #trouble.missing > 0 then
         add(missing_line(trouble))
@@ -218,7 +220,8 @@ local function hints_of(list)
         for _, one in ipairs(trouble.similar) do
             add(("%s has %s: did you mean %s?"):format(one.source, one.there, one.name))
         end
-        missing, broken = missing or #trouble.missing > 0, broken or #trouble.broken > 0
+        missing = missing or #trouble.missing > 0 and #trouble.failed == 0
+        broken = broken or #trouble.broken > 0
     end
     if missing then
         local planning = require("dgrun.run").planning()

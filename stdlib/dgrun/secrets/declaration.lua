@@ -1,13 +1,51 @@
--- What an entry of environments.yaml says of its secrets: where values come from, and the contract.
---   sources: [env, dotenv: .env.prod, { age: .env.prod.age, identity: ~/.config/age/prod.txt },
---             { command: [op, item, get, draft-prod, --format, json], at: fields, timeout: 60s }]
+-- What an entry of environments.yaml says of its secrets: where values come from, and what they
+-- must be.
+--
+-- ```yaml
+-- secrets:
+--   sources:
+--     - env
+--     - dotenv: .env.prod
+--     - { age: .env.prod.age, identity: ~/.config/age/prod.txt }
+--     - { command: [op, item, get, draft-prod, --format, json], at: fields, timeout: 60s }
 --   required:
---     - SECRET_KEY: { min_length: 16 }
---     - PLAIN_NAME
---   optional: { SENTRY_DSN: { url: https } }
---   literal: { ENV: prod }
--- Lists of names and mappings of names to rules mean the same. A literal may stand beside the same
--- name in required or optional: then it is the value, and is judged by the rules there.
+--     DATABASE_URL: { url: postgresql+asyncpg }
+--     SECRET_KEY: { min_length: 16, not_one_of: [changeme-changeme] }
+--     ENV: { one_of: [dev, stage, prod] }
+--     S3_BUCKET:
+--   optional: [GEMINI_API_KEY, SENTRY_DSN: { url: https }]
+--   literal: { ENV: prod, LOG_LEVEL: INFO }
+-- ```
+--
+-- **Sources** are asked in this order; the first that has a value gives it, and an empty value is
+-- none. A source is not asked while those before it have everything. `dgrun secrets where prod`
+-- shows what comes from where.
+--
+-- - `env`: the process environment. What is taken from there, children no longer inherit.
+-- - `dotenv: FILE`: relative to the project, or `~/…`. `export`, comments, single and double
+--   quotes, values over several lines, escapes in double quotes. Nothing is expanded or run: a value
+--   with `${NAME}`, `$(…)` or a backquote is taken as it stands, and that is said unless it stands
+--   in single quotes. A file that is not there has no values.
+-- - `age: FILE`: such a file, encrypted. It is decrypted by `age` with `identity: FILE`, else with
+--   what the variable AGE_IDENTITY holds: a key, or the name of a file. The text stays in sealed
+--   memory.
+-- - `command: [PROGRAM, …]`: a program that changes nothing and prints JSON, run in the project's
+--   folder without a shell, in plans too: an object of names and values, or a list of objects with
+--   `name`, `key` or `label`, and `value`, below the keys of `at` (`data.secrets`, or a list of
+--   keys) where that is given. `timeout` is 60s unless set.
+--
+-- **The contract**: `required` and `optional` are lists of names or mappings of names to rules; a
+-- list may mix both. A `literal` may stand beside the same name there: it is the value then, and is
+-- judged too. All that is missing, breaks a rule or cannot be read, in all environments of a
+-- script, is told at once before the first change, by name and rule, never with a value.
+--
+-- | rule | the value must |
+-- |---|---|
+-- | `url` | be a URL: of this scheme, of one in a list, or any with `true` |
+-- | `one_of` | be one of these; such a value is public, and not masked in output |
+-- | `not_one_of` | not be one of these |
+-- | `pattern` | match as a whole: a POSIX extended regular expression, over bytes |
+-- | `min_length`, `max_length` | have so many characters |
 local reader = require "dgrun.environment_reader"
 local rules = require "dgrun.secrets.rules"
 

@@ -1,10 +1,6 @@
 -- What a contract may ask of a value: `SECRET_KEY: { min_length: 16 }`. The host judges sealed
 -- values, so that none becomes a string here; literals are judged by the same rules.
---   url         true, a scheme, or a list of schemes: postgresql+asyncpg
---   one_of      a list of values. They stand in a file, so a value that is one of them is no secret
---   not_one_of  a list of values: changeme
---   pattern     a POSIX extended regular expression; it must match the whole value, byte by byte
---   min_length, max_length   in characters
+-- Patterns are POSIX extended ones because libc matches them where the value lies.
 local format = require "dgrun.format"
 local reader = require "dgrun.environment_reader"
 local secret = require "host.secret"

@@ -118,9 +118,13 @@ function open.env(_, _, source)
 end
 
 function open.dotenv(entry, declared, source)
-    local entries, e = require("host.dotenv").read(place(declared.root, entry.file))
+    local file = place(declared.root, entry.file)
+    local entries, e = require("host.dotenv").read(file)
     if not entries then
         source.state = is_missing(e) and "absent" or "failed"
+        if e.msg:sub(1, #file) == file then
+            e.msg = entry.file .. e.msg:sub(#file + 1) -- as the entry has it
+        end
         return e
     end
     of_entries(entries, source)

@@ -59,7 +59,7 @@ describe("a source", function()
         local root = with([[
       sources: [dotenv: .env.a, dotenv: .env.b, command: [bin/op] ]
       required: [T_FIRST, T_SECOND]
-]], { [".env.a"] = "T_FIRST=of file a\nT_SECOND=\n", 
+]], { [".env.a"] = "T_FIRST=of file a\nT_SECOND=\n",
             [".env.b"] = "T_FIRST=of file b\nT_SECOND=of b\n",
             ["bin/op"] = "#!/bin/sh\ntouch asked\necho '{}'\n" })
         local secrets = secrets_of()
@@ -389,7 +389,7 @@ environments:
         for _, text in ipairs {
             "environment 'stage' lacks the required secret T_ONE (looked in .env.stage)",
             "environment 'stage' breaks a rule: T_TWO must be a URL of https (from .env.stage:1)",
-            "environment 'prod' cannot read .env.prod: ", ".env.prod:1: the quote",
+            "environment 'prod' cannot read .env.prod:1: the quote",
             "environment 'prod' cannot read `no-such-op`: the program 'no-such-op' was not found",
             "environment 'prod' lacks the required secret T_THREE (looked in .env.prod (cannot be "
                 .. "read) and then `no-such-op` (cannot be read))",
