@@ -23,9 +23,9 @@
 --
 -- - `env`: the process environment. What is taken from there, children no longer inherit.
 -- - `dotenv: FILE`: relative to the project, or `~/…`. `export`, comments, single and double
---   quotes, values over several lines, escapes in double quotes. Nothing is expanded or run: a value
---   with `${NAME}`, `$(…)` or a backquote is taken as it stands, and that is said unless it stands
---   in single quotes. A file that is not there has no values.
+--   quotes, values over several lines, escapes in double quotes. Nothing is expanded or run: a
+--   value with `${NAME}`, `$(…)` or a backquote is taken as it stands, and that is said unless it
+--   stands in single quotes. A file that is not there has no values.
 -- - `age: FILE`: such a file, encrypted. It is decrypted by `age` with `identity: FILE`, else with
 --   what the variable AGE_IDENTITY holds: a key, or the name of a file. The text stays in sealed
 --   memory.

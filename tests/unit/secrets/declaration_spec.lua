@@ -83,6 +83,16 @@ describe("the declaration of secrets", function()
         }, declared.sources)
     end)
 
+    it("reads as the reference says", function()
+        local page = require("host.fs").read("stdlib/reference/environments.secrets.md")
+        local example = page:match "```yaml\nsecrets:\n(.-)```"
+        local declared = read((example:gsub("  ([^\n]*\n)", "      %1")))
+        assert.equal(4, #declared.sources)
+        assert.same({ "DATABASE_URL", "ENV", "S3_BUCKET", "SECRET_KEY" }, declared.required)
+        assert.same({ "GEMINI_API_KEY", "SENTRY_DSN" }, declared.optional)
+        assert.same({ ENV = "prod", LOG_LEVEL = "INFO" }, declared.literal)
+    end)
+
     it("is refused with line and reason", function()
         for _, case in ipairs {
             { "      required:\n        - A: { min: 16 }\n", 6, "%[1%].A has no key 'min'" },
