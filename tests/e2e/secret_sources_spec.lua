@@ -130,6 +130,56 @@ END
         assert.same(deployed, names_on_fly(project))
     end)
 
+    it("are in memory only where core dumps leave them out", function()
+        local project = sample.new()
+        local text = ("DATABASE_URL=sqlite+aiosqlite:///x\nSECRET_KEY=%s\n# %s\n"):format(
+            canaries.SECRET_KEY, canaries.OTHER)
+        project:write(".env.mem", text)
+        local key = assert(proc.run { argv = { "age-keygen" } })
+        project:write("key.txt", key.stdout)
+        assert(proc.run { stdin = text, argv = { "age", "-r",
+            key.stdout:match "public key: (%S+)", "-o", project.dir / ".env.mem.age" } })
+        project:write("fields.json", ([[[{"name": "SECRET_KEY", "value": "%s"}, {"name": "OTHER",
+            "value": "%s"}, {"name": "DATABASE_URL", "value": "sqlite+aiosqlite:///x"}] ]]):format(
+                canaries.SECRET_KEY, canaries.OTHER))
+        project:write("scripts/memory.lua", [[
+            local env = require("dgrun").environment "prod"
+            assert(env.secrets.SECRET_KEY)
+            local mappings, last = {}, nil
+            for line in io.lines "/proc/self/smaps" do
+                local from, to, readable, name =
+                    line:match "^(%x+)%-(%x+) (r?)%S+ %S+ %S+ %S+%s*(.*)"
+                if from then
+                    last = { from = tonumber(from, 16), to = tonumber(to, 16), name = name,
+                        read = readable == "r" and not name:find "^%[v" }
+                    mappings[#mappings + 1] = last
+                elseif line:find "^VmFlags:.* dd" then
+                    last.read = false
+                end
+            end
+            local memory, searched = io.open("/proc/self/mem", "rb"), 0
+            for _, mapping in ipairs(mappings) do
+                local size = mapping.to - mapping.from
+                if mapping.read and size < 2 ^ 28 and memory:seek("set", mapping.from) then
+                    local bytes = memory:read(size) or ""
+                    searched = searched + #bytes
+                    if bytes:find "canary[-]key" or bytes:find "canary[-]of[-]no" then
+                        print("found in", mapping.name)
+                    end
+                end
+            end
+            print("searched", searched > 2 ^ 20)]])
+        local yaml = project:read "scripts/environments.yaml"
+        for _, one in ipairs { "dotenv: .env.mem", "{ age: .env.mem.age, identity: key.txt }",
+            "command: [cat, fields.json]" } do
+            project:write("scripts/environments.yaml", yaml)
+            source(project, "[" .. one .. "]")
+            local run = project:run { "memory" }
+            assert.equal(0, run.status, run.all)
+            assert.equal("searched\ttrue\n", run.stdout, one)
+        end
+    end)
+
     it("that break the contract stop every environment before the first effect", function()
         local project = sample.new()
         project:write(".env.prod", "DATABASE_URL=postgres://u:" .. canaries.SECRET_KEY
