@@ -313,7 +313,10 @@ static int l_parse(lua_State *L)
         return err_argument(L, "dotenv.parse", "needs a string or a sealed value, not %s",
                             luaL_typename(L, 1));
     const char *source = luaL_optstring(L, 2, "dotenv");
-    return parse_and_return(L, text, len, source, check_names(L, 3, "dotenv.parse"));
+    char **names = check_names(L, 3, "dotenv.parse");
+    int results = parse_and_return(L, text, len, source, names);
+    mem_wipe_stack();
+    return results;
 }
 
 /* read(path, {names={…}}) → the same */
@@ -333,6 +336,7 @@ static int l_read(lua_State *L)
     }
     int results = parse_and_return(L, buf_text(&text), text.len, path, names);
     buf_fini_wiped(&text);
+    mem_wipe_stack();
     return results;
 }
 

@@ -228,5 +228,6 @@ int secret_l_from_json(lua_State *L)
         results = push_values(L, &s);
     }
     mem_free(s.values);
+    mem_wipe_stack();
     return results;
 }
