@@ -77,26 +77,38 @@ local function fill(env, values)
     end
 end
 
----Looks up the secrets of these environments; one error names all that are missing.
+---Looks up the secrets of these environments; one error names all that is wrong with them.
 ---@param list dgrun.environment[]
 local function resolve(list)
     local sources = require "dgrun.sources"
-    local missing = {}
+    local troubles = {}
     for _, env in ipairs(list) do
         local entry = getmetatable(env).entry
         if not entry.resolved then
-            local values, absent = sources.look_up(entry)
-            if absent then
-                missing[#missing + 1] = absent
+            local values, trouble = sources.look_up(entry)
+            if not values then
+                troubles[#troubles + 1] = trouble
             else
                 entry.resolved = true
                 fill(env, values)
             end
         end
     end
-    if #missing > 0 then
-        err.raise(sources.missing(missing))
+    if #troubles > 0 then
+        err.raise(sources.error(troubles))
     end
+end
+
+---The secrets of an environment, looked up if they were not; other tables as they are. For those
+---who go through all of them.
+---@param secrets table<string, any>
+---@return table<string, any>
+function M.complete(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    if env and not state.names_only then
+        resolve { env }
+    end
+    return secrets
 end
 
 ---The secrets of all environments the script asked for, before its first effect.
@@ -126,6 +138,7 @@ end
 local function new_secrets(env, entry)
     local declared = secret_names(entry.secrets)
     return setmetatable({}, {
+        environment = env,
         __index = function(_, name)
             require("dgrun.check").known(name, declared,
                 ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")

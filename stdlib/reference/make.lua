@@ -21,6 +21,9 @@ local pages = {
     { "dg.fly.api", "stdlib/dgrun/fly/api.lua" },
     { "dg.fly.guard", "stdlib/dgrun/fly/guard.lua", prefix = "dg.fly" },
     { "dg.secrets", "stdlib/dgrun/secrets.lua" },
+    { "dg.secrets.where", "stdlib/dgrun/secrets/where.lua", only = {} },
+    { "dg.secrets.required_by", "stdlib/dgrun/secrets/required_by.lua", only = {} },
+    { "environments.secrets", "stdlib/dgrun/secrets/declaration.lua", only = {}, tables = false },
     { "dg.cron", "stdlib/dgrun/cron.lua" },
     { "dg.probe", "stdlib/dgrun/probe.lua" },
     { "dg.git", "stdlib/dgrun/git.lua" },
@@ -139,7 +142,7 @@ local function render(page)
     local classes, functions = {}, {}
     local heading = true
     for line in text:gmatch "(.-)\n" do
-        local comment = line:match "^%-%-%s(.*)$"
+        local comment = line:match "^%-%-%s(.*)$" or line == "--" and "" or nil
         heading = heading and comment ~= nil
         if heading then
             intro[#intro + 1] = comment
@@ -179,7 +182,7 @@ local function render(page)
         out[#out + 1] = "## Functions\n"
         out[#out + 1] = table.concat(functions, "\n") .. "\n"
     end
-    if #classes > 0 then
+    if #classes > 0 and page.tables ~= false then
         out[#out + 1] = "## Tables\n"
         out[#out + 1] = table.concat(classes, "\n")
     end
