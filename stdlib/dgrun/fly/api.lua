@@ -76,6 +76,13 @@ function M.registry_url()
     return "https://" .. (environment("FLY_REGISTRY_HOST") or "registry.fly.io")
 end
 
+---Where the Machines API in use is.
+---@return string
+function M.machines_url()
+    return settings and settings.machines_url or environment("FLY_FLAPS_BASE_URL")
+        or "https://api.machines.dev"
+end
+
 ---Seconds between two looks at something that takes a while; a local machine takes less.
 ---@param seconds number
 ---@return number
