@@ -65,7 +65,8 @@ void http_push_headers(const struct transfer *t, lua_State *L); /* names in lowe
 void http_take_body(struct transfer *t, lua_State *L);          /* what came so far */
 size_t http_unread(const struct transfer *t);
 void http_push_answer(struct transfer *t, lua_State *L); /* {status, headers, body, …} */
-void http_push_connection(const struct transfer *t, lua_State *L); /* {address, seconds} */
+void http_push_connection(const struct transfer *t,
+                          lua_State *L); /* {address, seconds} */
 
 /* Adds "name: value"; false when a character would end the line. */
 bool http_add_header(struct curl_slist **list, const char *name, const char *value,
