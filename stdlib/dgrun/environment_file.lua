@@ -83,11 +83,13 @@ local function named(keys)
     return text == "" and "the file" or text
 end
 
-local function below(keys, key)
+function Reader.below(keys, key)
     local deeper = { unpack(keys) }
     deeper[#deeper + 1] = key
     return deeper
 end
+
+local below = Reader.below
 
 local function is_map(value)
     return type(value) == "table" and #value == 0
@@ -168,8 +170,9 @@ end
 
 function Reader:secrets(value, keys)
     value = value or {}
-    self:map(value, keys, { sources = true, required = true, optional = true, literal = true })
-    local out = { sources = {}, required = {}, optional = {}, literal = {} }
+    self:map(value, keys, { sources = true, required = true, optional = true, literal = true,
+        private = true })
+    local out = { sources = {}, required = {}, optional = {}, literal = {}, private = {} }
     local seen = {}
     local function once(name, at)
         self:secret_name(name, at)
@@ -181,7 +184,7 @@ function Reader:secrets(value, keys)
     for i, source in ipairs(self:list(value.sources, below(keys, "sources"))) do
         out.sources[i] = self:source(source, below(below(keys, "sources"), i))
     end
-    for _, list in ipairs { "required", "optional" } do
+    for _, list in ipairs { "required", "optional", "private" } do
         for i, name in ipairs(self:list(value[list], below(keys, list))) do
             once(name, below(below(keys, list), i))
             out[list][i] = name
@@ -231,8 +234,9 @@ end
 
 local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true }
 
-function Reader:environment(value, keys)
-    self:map(value, keys, environment_keys, { "app" })
+---@param known table<string, true> keys
+function Reader:environment(value, keys, known)
+    self:map(value, keys, known, { "app" })
     local out = { crons = {} }
     for _, key in ipairs { "app", "url", "config" } do
         out[key] = self:string(value[key], below(keys, key))
@@ -244,24 +248,37 @@ function Reader:environment(value, keys)
     return out
 end
 
+---An entry below `environments` is an app; one below `templates` a pattern for many.
+function Reader:app(value, keys)
+    local out = self:environment(value, keys, environment_keys)
+    if out.app:find("[{}]") then
+        self:refuse(below(keys, "app"), ("%s.app is the name of one app, not a pattern"):format(
+            named(keys)), "An environment for each pull request stands below the key templates.")
+    end
+    return out
+end
+
 ---@param file string
----@return {environments: table<string, table>, root: string} # root: the folder that holds scripts/
+---@return {environments: table<string, table>, templates: table<string, table>, root: string}
+---  root: the folder that holds scripts/
 function M.read(file)
     local fs = require "host.fs"
     local text = check(fs.read(file, { limit = 1024 * 1024 }))
     local value = check(require("host.yaml").decode(text, { source = file }))
     local self = setmetatable({ file = file, text = text }, Reader)
-    self:map(value, {}, { environments = true }, { "environments" })
+    self:map(value, {}, { environments = true, templates = true }, { "environments" })
     if not is_map(value.environments) then
         self:refuse({ "environments" }, "environments must map names to environments")
     end
     local environments = {}
     for name, entry in pairs(value.environments) do
-        environments[name] = self:environment(entry, { "environments", name })
+        environments[name] = self:app(entry, { "environments", name })
     end
+    local templates = require("dgrun.environment_template").read(self, value.templates or {},
+        environments, environment_keys)
     local folder = check(fs.absolute(path.dirname(file)))
     local root = path.basename(folder) == "scripts" and path.dirname(folder) or folder
-    return { environments = environments, root = root }
+    return { environments = environments, templates = templates, root = root }
 end
 
 return M

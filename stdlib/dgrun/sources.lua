@@ -34,26 +34,39 @@ function open.dotenv(source, root)
 end
 
 ---@param entry table an entry of environments.yaml
----@return table<string, any>? values by name; nil when required ones are missing
----@return {environment: string, names: string[], looked: string[]}? missing
-function M.look_up(entry)
-    local declared = entry.secrets
+---@return fun(name: string): userdata? find
+---@return string[] looked where, for people
+local function finder(entry)
     local opened, looked = {}, {}
-    for i, source in ipairs(declared.sources) do
+    for i, source in ipairs(entry.secrets.sources) do
         opened[i], looked[i] = open[source.kind](source, entry.root)
     end
-    local values, missing = {}, {}
-    local function find(name)
+    return function(name)
         for _, get in ipairs(opened) do
             local value = usable(get(name))
             if value then
                 return value
             end
         end
-    end
+    end, looked
+end
+
+---Values by name of those that go to the app.
+---@param entry table an entry of environments.yaml
+---@return table<string, any>? values nil when required or private ones are missing
+---@return {environment: string, names: string[], looked: string[]}? missing
+function M.look_up(entry)
+    local declared = entry.secrets
+    local find, looked = finder(entry)
+    local values, missing = {}, {}
     for _, name in ipairs(declared.required) do
         values[name] = find(name)
         if not values[name] then
+            missing[#missing + 1] = name
+        end
+    end
+    for _, name in ipairs(declared.private) do
+        if not find(name) then
             missing[#missing + 1] = name
         end
     end
@@ -69,6 +82,27 @@ function M.look_up(entry)
         }
     end
     return values
+end
+
+---Is it a secret for the pipeline alone, which no app gets?
+---@return boolean
+function M.is_private(entry, name)
+    for _, one in ipairs(entry.secrets.private) do
+        if one == name then
+            return true
+        end
+    end
+    return false
+end
+
+---A private secret, whatever becomes of the others.
+---@param entry table
+---@param name string
+---@return userdata sealed
+function M.private(entry, name)
+    local find, looked = finder(entry)
+    return find(name) or err.raise(M.missing { { environment = entry.name, names = { name },
+        looked = looked, file = entry.file } })
 end
 
 ---The one error for all that is missing.

@@ -16,8 +16,8 @@ local connection = {}
 ---  `sqlstate`: what the server says of the query
 function connection:query(sql, parameters) end
 
----The hash that stands for a password in CREATE ROLE or ALTER ROLE: so it is in no statement, and in
----no log of the server.
+---The hash that stands for a password in CREATE ROLE or ALTER ROLE: so it is in no statement, and
+---in no log of the server.
 ---@param role string
 ---@param password string|host.secret.value
 ---@return string? hash "SCRAM-SHA-256$…"

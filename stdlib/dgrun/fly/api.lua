@@ -153,6 +153,10 @@ end
 
 local function call(api, method, path, opts)
     opts = check.options(opts or {}, call_options, "fly." .. api)
+    local pretended, as_status = require("dgrun.fly.pretend").answer(method, path)
+    if as_status then
+        return pretended, as_status
+    end
     if opts.query and next(opts.query) then
         path = path .. "?" .. require("dgrun.http").query(opts.query)
     end

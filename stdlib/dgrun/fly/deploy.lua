@@ -1,6 +1,5 @@
 -- A deploy of an app by flyctl's algorithm: deploy.md. It converges: machines that are already as
 -- wanted are left alone, and when all are, there is no release.
-local api = require "dgrun.fly.api"
 local apply = require "dgrun.fly.apply"
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
@@ -12,7 +11,6 @@ local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
-local retry = require "dgrun.fly.retry"
 local run = require "dgrun.run"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
@@ -131,27 +129,13 @@ local function provision(deploy, changes)
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
-    local path = ("/v1/apps/%s/ip_assignments"):format(deploy.app)
-    if #api.machines("GET", path).ips > 0 then
+    local apps = require "dgrun.fly.apps"
+    if #apps.addresses(deploy.app) > 0 then
         return
     end
-    local kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
-        or { "v4", "v6" }
-    for i, kind in ipairs(kinds) do
-        effect.write {
-            kind = "fly.ip.create", target = deploy.app, after = { type = kind },
-            summary = ("allocate a %s address for %s"):format(kind, deploy.app),
-            apply = function()
-                return retry.settled(function()
-                    return api.machines("POST", path, { json = { type = kind }, once = true }).ip
-                end, function()
-                    -- There was none at all before.
-                    local ips = api.machines("GET", path).ips
-                    return ips[i] and ips[i].ip
-                end)
-            end,
-        }
-    end
+    apps.ensure_addresses { app = deploy.app,
+        kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
+            or { "v4", "v6" } }
 end
 
 local function release_command(deploy)
