@@ -119,7 +119,8 @@ end
 local function check_number(pr)
     if type(pr) ~= "number" or pr % 1 ~= 0 or pr < 1 or pr >= 10 ^ DIGITS then
         err.raise { code = "input.invalid", op = "review",
-            msg = ("'%s' is not the number of a pull request"):format(tostring(pr)) }
+            msg = ("'%s' is not the number of a pull request"):format(tostring(pr)),
+            hint = ("Numbers are from 1 to %d."):format(10 ^ DIGITS - 1) }
     end
 end
 

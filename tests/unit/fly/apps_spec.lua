@@ -100,7 +100,7 @@ describe("fly.apps", function()
         end
     end)
 
-    it("finds its app when all answers to the creation are lost but the last, a refusal", function()
+    it("whose creation nobody heard of is found by the next run", function()
         fly_run.with(function(fly, execute)
             -- It is there by the first call; the questions after it fail too.
             fly.fault { method = "GET", path = "^/v1/apps/second$", after = 1, times = 100,
@@ -146,7 +146,8 @@ internal_port = 8080
                     config = fly.dir / "fly.toml", image = "registry.fly.io/second:1" }
             end, true))
             assert.same({ "fly.app.create", "fly.ip.create", "fly.ip.create", "fly.secrets.set",
-                "fly.release.create", "fly.release_command.run", "fly.machine.create" }, kinds(plan))
+                "fly.release.create", "fly.release_command.run", "fly.machine.create" },
+                kinds(plan))
             assert.is_nil(apps.find "second")
         end)
     end)
