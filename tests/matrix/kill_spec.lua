@@ -42,9 +42,10 @@ describe("a run that is killed and resumed ends as if nothing had happened:", fu
         it(pipeline.name, function()
             local template = pipelines.templates()[pipeline.from]
             local expected = pipelines.undisturbed(pipeline, template)
+            local every = os.getenv "DGRUN_MATRIX" ~= "full" and pipeline.every or 1
             local sum, parts = 0, {}
             for i, place in ipairs(points.places) do
-                local count = points.all(AT_ONCE, 1, function(at)
+                local count = points.all(AT_ONCE, every, function(at)
                     return killed(pipeline, template, expected, place, at)
                 end)
                 -- What sets up cron machines starts no child.

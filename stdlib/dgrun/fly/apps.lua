@@ -202,4 +202,21 @@ function M.ensure_addresses(opts)
     end
 end
 
+---The addresses of an app's first deploy: none where it has any, since somebody chose those. Some
+---that a run allocated before it was killed are completed.
+---@param opts {app: string, kinds: string[]}
+function M.first_addresses(opts)
+    local store, key = require "dgrun.store", "addresses.begun:" .. opts.app
+    local journaled = require("dgrun.run").current() ~= nil
+    if #M.addresses(opts.app) > 0 and not (journaled and store.kv_get(key)) then
+        return
+    elseif journaled then
+        store.kv_put(key, true)
+    end
+    M.ensure_addresses(opts)
+    if journaled then
+        store.kv_put(key, false)
+    end
+end
+
 return M

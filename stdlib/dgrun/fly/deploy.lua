@@ -129,13 +129,10 @@ local function provision(deploy, changes)
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
-    local apps = require "dgrun.fly.apps"
-    if #apps.addresses(deploy.app) > 0 then
-        return
-    end
-    apps.ensure_addresses { app = deploy.app,
-        kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
-            or { "v4", "v6" } }
+    require("dgrun.fly.apps").first_addresses {
+        app = deploy.app, kinds = config_of.ip_kind(deploy.config) == "shared"
+            and { "v6", "shared_v4" } or { "v4", "v6" },
+    }
 end
 
 local function release_command(deploy)
