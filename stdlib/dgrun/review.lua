@@ -22,6 +22,17 @@ local M = {}
 ---A hook: what gives each app a database of its own.
 ---@alias dgrun.review.databases fun(app: string, env: dgrun.environment): dgrun.review.database
 
+---@class dgrun.review.postgres
+---@field server string|userdata URL of a role that may create roles, and schemas or databases
+---@field as? "schema"|"database" "schema" when absent
+---@field driver? string of the app's URL, such as "asyncpg"; that of `server` when absent
+
+---@class dgrun.review.hosted
+---@field what string what one of them is called: "branch"
+---@field find fun(name: string): string|userdata? the URL of what is there, nil when it is not
+---@field create fun(name: string): string|userdata creates it; its URL
+---@field drop fun(name: string) drops what is there
+
 ---The environment of a pull request, as dg.environment gives others.
 ---@param opts {pr: integer, template?: string, lazy?: boolean} template: "review" when absent;
 ---  lazy: its secrets are looked up when the first of them is used, and those that are private one
@@ -76,7 +87,7 @@ end
 ---@class dgrun.review.app
 ---@field app string
 ---@field pr integer
----@field state "deployed"|"half made"|"empty"|"not ours"
+---@field state "deployed"|"unfinished"|"empty"|"foreign"
 ---@field commit? string that runs
 ---@field machines integer
 ---@field deployed? string when it was deployed last, or made; ISO 8601

@@ -118,7 +118,7 @@ describe("a review app", function()
         end
         assert.matches("left alone, since they carry no mark of dgrun: draft%-app%-pr%-7",
             run(project, nil, "sweep", "--open", "none").stderr)
-        assert.same({ "draft-app-pr-7 not ours 0" }, listed(project))
+        assert.same({ "draft-app-pr-7 foreign 0" }, listed(project))
     end)
 end)
 

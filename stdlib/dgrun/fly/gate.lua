@@ -48,14 +48,15 @@ local function judge(deploy, machine)
     if sample.outcome == "good" then
         return
     elseif sample.outcome == "unknown" and deploy.on_inconclusive ~= "fail" then
-        require("dgrun.probe.watch").tell_inconclusive(("%s is deployed, but whether it is good is "
-            .. "not known: %s"):format(what, sample.why))
-        return
+        if not (sample.verdict and sample.verdict.unknown) then -- a watch has told it
+            require("dgrun.probe.watch").tell_inconclusive(sample.why)
+        end
+        return effect.note(("whether %s is good is not known; the deploy goes on"):format(what))
     end
     local bad = sample.outcome == "bad"
     err.raise {
         code = bad and "fly.gate_bad" or "fly.gate_inconclusive", op = "fly.deploy",
-        machine = machine and machine.id, verdict = sample.verdict, cause = sample.cause,
+        machine = machine and machine.id, verdict = sample.verdict,
         msg = ("%s is healthy, but %s: %s"):format(what,
             bad and "the gate says bad" or "whether it is good is not known", sample.why),
         hint = "What was updated has the new version. Deploy the one before, or a mended one.",

@@ -18,12 +18,12 @@ local function of_error(e)
     if is_own(e) then
         error(e, 0)
     elseif silent[e.code] or err.is(e, "probe.inconclusive") then
-        return { outcome = "unknown", why = e.msg, cause = e }
+        return { outcome = "unknown", why = e.msg }
     elseif err.is(e, "http") then
         local unknown = require("dgrun.probe.control").why_unknown(e, "", nil)
-        return { outcome = unknown and "unknown" or "bad", why = unknown or e.msg, cause = e }
+        return { outcome = unknown and "unknown" or "bad", why = unknown or e.msg }
     end
-    return { outcome = "bad", why = e.msg, cause = e }
+    return { outcome = "bad", why = e.msg }
 end
 
 local function of_value(value, why)

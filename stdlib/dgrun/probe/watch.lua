@@ -167,7 +167,8 @@ function M.watch(opts)
     elseif verdict.outcome == "inconclusive" then
         M.tell_inconclusive(verdict.why)
     else
-        effect.note(("watched %s (%s)"):format(verdict.why, verdict.outcome))
+        effect.note(("watched %s%s"):format(verdict.why,
+            verdict.outcome == "bad" and ", which is bad" or ""))
     end
     return verdict
 end

@@ -28,7 +28,7 @@ end
 
 ---What an app is to us: made by dgrun for a pull request; made, and nothing more; or somebody's.
 ---@param app dgrun.fly.app
----@return "ours"|"empty"|"not ours"
+---@return "ours"|"empty"|"foreign"
 ---@return string? since when the mark is there
 function M.standing(app)
     local list = secrets.list { app = app.name }
@@ -39,12 +39,12 @@ function M.standing(app)
     end
     local empty = #list == 0 and app.status == "pending" and #machines.list(app.name) == 0
         and #api.machines("GET", ("/v1/apps/%s/volumes"):format(app.name)) == 0
-    return empty and "empty" or "not ours"
+    return empty and "empty" or "foreign"
 end
 
 local function refuse_others(app, op)
     local standing = M.standing(app)
-    if standing == "not ours" then
+    if standing == "foreign" then
         err.raise { code = "refused.not_ours", op = op, app = app.name,
             msg = ("app %s is in use, and was not made by dgrun for a pull request: it is left "
                 .. "alone"):format(app.name),

@@ -5,12 +5,6 @@ local err = require "dgrun.err"
 
 local M = {}
 
----@class dgrun.review.hosted
----@field what string what one of them is called: "branch"
----@field find fun(name: string): string|userdata? the URL of what is there, nil when it is not
----@field create fun(name: string): string|userdata creates it; its URL
----@field drop fun(name: string) drops what is there
-
 local function sealed(app, url)
     local secret = require "host.secret"
     if secret.is(url) or require("dgrun.unknown").is(url) then

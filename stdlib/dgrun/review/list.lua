@@ -27,8 +27,6 @@ local function commit_of(list)
     return commit
 end
 
-local states = { empty = "empty", ["not ours"] = "not ours" }
-
 ---@return dgrun.review.app
 local function look(name, template, app, pr)
     local standing, since = require("dgrun.review.apps").standing(app)
@@ -40,7 +38,8 @@ local function look(name, template, app, pr)
         app = app.name, pr = pr, machines = #list, commit = commit_of(list), deployed = deployed,
         age = at and math.max(0, math.floor(require("host.time").wall() - at)) or nil,
         url = template_of.fill(name, template, pr).url,
-        state = states[standing] or (app.status == "pending" and "half made" or "deployed"),
+        state = standing ~= "ours" and standing
+            or app.status == "pending" and "unfinished" or "deployed",
     }
 end
 
@@ -107,7 +106,7 @@ function M.pick(list, opts)
     local open = opts.open and open_set(opts.open)
     local strays = {}
     for _, one in ipairs(list) do
-        local ours = one.state == "deployed" or one.state == "half made"
+        local ours = one.state == "deployed" or one.state == "unfinished"
         local old = not opts.older or one.age ~= nil and one.age >= opts.older
         if ours and old and not (open and open[one.pr]) then
             strays[#strays + 1] = one

@@ -6,11 +6,6 @@ local err = require "dgrun.err"
 
 local M = {}
 
----@class dgrun.review.postgres
----@field server string|userdata URL of a role that may create roles, and schemas or databases
----@field as? "schema"|"database" "schema" when absent
----@field driver? string of the app's URL, such as "asyncpg"; that of `server` when absent
-
 local ways = { schema = true, database = true }
 local CONNECT_SECONDS = 15
 ---PostgreSQL cuts off longer names: https://www.postgresql.org/docs/current/sql-syntax-lexical.html

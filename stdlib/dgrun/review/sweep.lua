@@ -27,7 +27,7 @@ end
 local function tell(list, strays)
     local kept = {}
     for _, one in ipairs(list) do
-        if one.state == "not ours" or one.state == "empty" then
+        if one.state == "foreign" or one.state == "empty" then
             kept[#kept + 1] = one.app
         end
     end

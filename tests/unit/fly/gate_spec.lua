@@ -182,8 +182,10 @@ describe("a gate", function()
                 probe = { url = "https://web.fly.dev/", control = "http://127.0.0.1:1/" } } })
             assert.equal("done", record.status, tostring(record.error))
             assert.same({ new = 2 }, on.tags())
-            assert.matches("INCONCLUSIVE: machine %x+ of web is deployed, but whether it is good "
-                .. "is not known", texts(record))
+            assert.matches("INCONCLUSIVE: https://web.fly.dev/: 0 good, 0 bad, ", texts(record), 1,
+                true)
+            assert.matches("whether machine %x+ of web is good is not known; the deploy goes on",
+                texts(record))
             assert.equal("complete", on.statuses()[1])
             local found
             for _, fact in ipairs(record.facts) do
@@ -195,6 +197,14 @@ describe("a gate", function()
                 interval = 0.01, probe = { url = "https://web.fly.dev/" } } })
             assert.equal("fly.gate_bad", record.error.code)
             assert.same({ new = 2 }, on.tags())
+        end)
+    end)
+
+    it("of one's own that cannot tell is noted loudly too", function()
+        with_machines(1, function(on)
+            local record = on.go("new", { gate = asking { "unknown", true } })
+            assert.equal("done", record.status, tostring(record.error))
+            assert.matches("INCONCLUSIVE: said so", texts(record), 1, true)
         end)
     end)
 
@@ -217,6 +227,16 @@ describe("a gate", function()
                 gate = function() error "a typo" end })
             assert.matches("a typo", record.error.msg)
             assert.same({ old = 2 }, on.tags())
+        end)
+    end)
+
+    it("that is cancelled says nothing: no machine is rolled back", function()
+        with_machines(2, function(on)
+            local record = on.go("new", { on_failure = "rollback", max_unavailable = 1,
+                gate = asking { { code = "cancelled", msg = "cancelled" } } })
+            assert.equal("cancelled", record.error.code)
+            assert.same({ new = 1, old = 1 }, on.tags())
+            assert.equal("interrupted", on.statuses()[1])
         end)
     end)
 

@@ -110,7 +110,7 @@ describe("a review app", function()
         end)
     end)
 
-    it("is completed when it was half made", function()
+    it("is completed when it was unfinished", function()
         with(function(on)
             on.make "shop-pr-12"
             assert.same({ "fly.secrets.set", "fly.ip.create", "fly.ip.create" },
@@ -182,22 +182,22 @@ describe("review apps", function()
                 seen[i] = ("%d %s %s"):format(one.pr, one.state,
                     one.age and math.floor(one.age / 86400) or "-")
             end
-            assert.same({ "1 empty -", "2 not ours -", "12 deployed 9", "7 deployed 2",
-                "3 half made 0" }, seen)
+            assert.same({ "1 empty -", "2 foreign -", "12 deployed 9", "7 deployed 2",
+                "3 unfinished 0" }, seen)
             assert.equal(("%040d"):format(12), list[3].commit)
             assert.equal("https://shop-pr-12.fly.dev", list[3].url)
             assert.equal(1, list[3].machines)
             local text = require("dgrun.ui.review").text(list)
             assert.matches("shop%-pr%-12 +deployed +000000000000 +9d ago +https://shop%-pr%-12",
                 text)
-            assert.matches("shop%-pr%-2 +not ours +%- +never +%-\n", text)
+            assert.matches("shop%-pr%-2 +foreign +%- +never +%-\n", text)
             assert.equal("There are none.\n", require("dgrun.ui.review").text {})
         end)
     end)
 
     local all = {}
-    for i, one in ipairs { { 1, "deployed", 10 }, { 2, "deployed", 3 }, { 3, "half made", 8 },
-        { 4, "not ours", 90 }, { 5, "empty" }, { 6, "deployed", 9 } } do
+    for i, one in ipairs { { 1, "deployed", 10 }, { 2, "deployed", 3 }, { 3, "unfinished", 8 },
+        { 4, "foreign", 90 }, { 5, "empty" }, { 6, "deployed", 9 } } do
         all[i] = { pr = one[1], app = "a" .. one[1], state = one[2],
             age = one[3] and one[3] * 86400 }
     end
