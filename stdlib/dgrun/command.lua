@@ -1,5 +1,6 @@
 -- What the file of a command returns: an operation for people, such as `dgrun machines stop prod`.
--- Unlike a pipeline it has no steps and takes no group; it may show what it found.
+-- Unlike a pipeline it has no steps and takes no group; it may show what it found. An action may be
+-- a pipeline, and is run as one.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local input_of = require "dgrun.input"
@@ -23,12 +24,14 @@ local M = {}
 
 ---@class dgrun.command.declaration: dgrun.command.action
 ---@field run? fun(input: table): any, dgrun.err?
----@field actions? table<string, dgrun.command.action> instead of `run`: dgrun machines stop
+---@field actions? table<string, dgrun.command.action|dgrun.pipeline> instead of `run`: dgrun
+---  machines stop
 ---@field default? string the action that is meant when none is named
 
 ---@class dgrun.command
 ---@field description string
----@field actions table<string, dgrun.command.action> by name; one called "" when it has no actions
+---@field actions table<string, dgrun.command.action> by name, one that is a pipeline with it as its
+---  `pipeline`; one called "" when it has no actions
 ---@field names string[] of the actions, the default first
 ---@field default? string
 local Command = { __name = "dgrun.command" }
@@ -89,6 +92,9 @@ end
 local function checked_action(declared, name)
     if type(declared) ~= "table" then
         input_of.refuse(by, "action '%s' must be a table", name)
+    elseif require("dgrun.pipeline").is(declared) then
+        return { name = name, description = declared.description, inputs = declared.inputs,
+            arguments = {}, pipeline = declared }
     end
     check.options(declared, action_spec, name == "" and by.op or ("%s: action '%s'"):format(by.op,
         name))

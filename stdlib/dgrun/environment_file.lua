@@ -37,8 +37,9 @@ end
 
 local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true }
 
-local function read_environment(r, value, keys)
-    r:map(value, keys, environment_keys, { "app" })
+---@param known table<string, true> keys
+local function read_environment(r, value, keys, known)
+    r:map(value, keys, known, { "app" })
     local out = { crons = {} }
     for _, key in ipairs { "app", "url", "config" } do
         out[key] = r:string(value[key], below(keys, key))
@@ -51,24 +52,37 @@ local function read_environment(r, value, keys)
     return out
 end
 
+---An entry below `environments` is an app; one below `templates` a pattern for many.
+local function read_app(r, value, keys)
+    local out = read_environment(r, value, keys, environment_keys)
+    if out.app:find("[{}]") then
+        r:refuse(below(keys, "app"), ("%s.app is the name of one app, not a pattern"):format(
+            named(keys)), "An environment for each pull request stands below the key templates.")
+    end
+    return out
+end
+
 ---@param file string
----@return {environments: table<string, table>, root: string} # root: the folder that holds scripts/
+---@return {environments: table<string, table>, templates: table<string, table>, root: string}
+---  root: the folder that holds scripts/
 function M.read(file)
     local fs = require "host.fs"
     local text = check(fs.read(file, { limit = 1024 * 1024 }))
     local value = check(require("host.yaml").decode(text, { source = file }))
     local r = reader.new(file, text)
-    r:map(value, {}, { environments = true }, { "environments" })
+    r:map(value, {}, { environments = true, templates = true }, { "environments" })
     if not reader.is_map(value.environments) then
         r:refuse({ "environments" }, "environments must map names to environments")
     end
     local environments = {}
     for name, entry in pairs(value.environments) do
-        environments[name] = read_environment(r, entry, { "environments", name })
+        environments[name] = read_app(r, entry, { "environments", name })
     end
+    local templates = require("dgrun.environment_template").read(r, value.templates or {},
+        environments, environment_keys, read_environment)
     local folder = check(fs.absolute(path.dirname(file)))
     local root = path.basename(folder) == "scripts" and path.dirname(folder) or folder
-    return { environments = environments, root = root }
+    return { environments = environments, templates = templates, root = root }
 end
 
 return M

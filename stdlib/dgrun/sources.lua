@@ -39,7 +39,7 @@ function M.names(declared)
             names[#names + 1] = name
         end
     end
-    for _, list in ipairs { declared.required, declared.optional } do
+    for _, list in ipairs { declared.required, declared.optional, declared.private } do
         for _, name in ipairs(list) do
             add(name)
         end
@@ -84,7 +84,7 @@ local states = { absent = " (no such file)", failed = " (cannot be read)" }
 ---The names wanted of sources, in the order in which they are told when missing.
 local function wanted(declared)
     local list = {}
-    for _, names in ipairs { declared.required, declared.optional } do
+    for _, names in ipairs { declared.required, declared.private, declared.optional } do
         for _, name in ipairs(names) do
             if declared.literal[name] == nil then
                 list[#list + 1] = name
@@ -130,8 +130,20 @@ local function similar(missing, opened, declared)
     return list
 end
 
+---Is it a secret for the pipeline alone, which no app gets?
+---@return boolean
+function M.is_private(entry, name)
+    for _, one in ipairs(entry.secrets.private) do
+        if one == name then
+            return true
+        end
+    end
+    return false
+end
+
+---Values by name of those that go to the app.
 ---@param entry table an entry of environments.yaml
----@return table<string, any>? values by name; nil when something is wrong
+---@return table<string, any>? values nil when something is wrong, private ones included
 ---@return dgrun.sources.trouble?
 function M.look_up(entry)
     local declared = entry.secrets
@@ -161,8 +173,10 @@ function M.look_up(entry)
         end
         left = still
     end
-    for _, name in ipairs(declared.required) do
-        trouble.missing[#trouble.missing + 1] = not found[name] and name or nil
+    for _, names in ipairs { declared.required, declared.private } do
+        for _, name in ipairs(names) do
+            trouble.missing[#trouble.missing + 1] = not found[name] and name or nil
+        end
     end
     trouble.similar = similar(trouble.missing, opened, declared)
     judge(found, declared, trouble)
@@ -171,9 +185,26 @@ function M.look_up(entry)
     end
     local values = {}
     for name, one in pairs(found) do
-        values[name] = one.value
+        values[name] = not M.is_private(entry, name) and one.value or nil
     end
     return values
+end
+
+---A private secret, whatever becomes of the others.
+---@param entry table
+---@param name string
+---@return userdata sealed
+function M.private(entry, name)
+    local trouble = { environment = entry.name, file = entry.file, looked = {}, missing = { name },
+        similar = {}, broken = {}, failed = {} }
+    for source in M.each(entry) do
+        if source.has(name) then
+            return source.get(name)
+        end
+        trouble.looked[#trouble.looked + 1] = source.label .. (states[source.state] or "")
+        trouble.failed[#trouble.failed + 1] = source.state == "failed" and source or nil
+    end
+    err.raise(M.error { trouble })
 end
 
 local function missing_line(trouble)

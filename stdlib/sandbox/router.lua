@@ -72,6 +72,12 @@ end
 function M.handle(world, request)
     local proxy = require "sandbox.proxy"
     if proxy.is_site(request) then
+        local mishap = faults.match_site(world, request)
+        if mishap and not mishap.late then
+            return faults.apply(mishap, request)
+        elseif mishap then
+            clock.sleep(mishap.seconds)
+        end
         return proxy.forward(world, request)
     end
     if world.latency > 0 then

@@ -117,12 +117,14 @@ local function carry_out(x, input, body)
     }, body)
 end
 
-local function run_pipeline(x, pipeline)
-    local input = inputs.parse(pipeline, x.arguments.rest, x.script.name)
+---@param rest string[] its arguments
+---@param called string "prod_deploy", "review_app deploy"
+local function run_pipeline(x, pipeline, rest, called)
+    local input = inputs.parse(pipeline, rest, called)
     local r = carry_out(x, input, function(r)
         require("dgrun.environment").resolve_all()
         if not x.plan then
-            require("dgrun.ui.plain").title(r)
+            require("dgrun.ui.plain").title(r, called)
         end
         take_group(r, pipeline)
         if r.sandbox then
@@ -157,6 +159,9 @@ local function run_command(x, command)
     local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name
+    if action.pipeline then
+        return run_pipeline(x, action.pipeline, rest, called)
+    end
     local found = {}
     local input = inputs.parse(action, rest, called, dashes)
     require("dgrun.environment").look_from(script.folder)
@@ -195,7 +200,7 @@ function M.run(arguments, opts)
     elseif require("dgrun.command").is(value) then
         return run_command(x, value)
     end
-    return run_pipeline(x, value)
+    return run_pipeline(x, value, arguments.rest, x.script.name)
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
 local parts = {
-    api = "api", config = "config", image = "image", leases = "leases", machines = "operations",
-    releases = "releases", strategies = "strategies", logs = "logs",
+    api = "api", apps = "apps", config = "config", image = "image", leases = "leases",
+    machines = "operations", releases = "releases", strategies = "strategies", logs = "logs",
 }
 local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },

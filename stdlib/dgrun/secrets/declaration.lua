@@ -55,6 +55,7 @@ local M = {}
 ---@field sources dgrun.secrets.source_entry[]
 ---@field required string[]
 ---@field optional string[]
+---@field private string[] required, for the pipeline alone: no app gets them
 ---@field literal table<string, string>
 ---@field rules table<string, dgrun.secrets.rule[]> by name
 
@@ -197,13 +198,14 @@ end
 ---@return dgrun.secrets.declaration
 function M.read(r, value, keys)
     value = value or {}
-    r:map(value, keys, { sources = true, required = true, optional = true, literal = true })
-    local out = { sources = {}, required = {}, optional = {}, rules = {} }
+    r:map(value, keys, { sources = true, required = true, optional = true, literal = true,
+        private = true })
+    local out = { sources = {}, required = {}, optional = {}, private = {}, rules = {} }
     for i, one in ipairs(r:list(value.sources, below(keys, "sources"))) do
         out.sources[i] = source(r, one, below(below(keys, "sources"), i))
     end
     local seen = {}
-    for _, list in ipairs { "required", "optional" } do
+    for _, list in ipairs { "required", "optional", "private" } do
         for i, one in ipairs(names(r, value[list], below(keys, list))) do
             r:secret_name(one.name, one.keys)
             if seen[one.name] then
