@@ -64,8 +64,9 @@ function M.answer(world, request)
     if is_new then
         all["Set-Cookie"] = ("%s=%s; Path=/; HttpOnly"):format(SESSION, session)
     end
-    return { status = status or 200, headers = all, body = body and json.encode(body) or "" },
-        session
+    -- A handler may answer the text itself.
+    local text = type(body) == "string" and body or body and json.encode(body) or ""
+    return { status = status or 200, headers = all, body = text }, session
 end
 
 ---Answers one request, whatever it is.
