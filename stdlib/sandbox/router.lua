@@ -57,6 +57,7 @@ function M.answer(world, request)
         body, status, headers = { error = "the sandbox failed: " .. tostring(body) }, 500, nil
     end
     local all = { ["Content-Type"] = "application/json",
+        Date = os.date("!%a, %d %b %Y %H:%M:%S GMT", math.floor(clock.now(world))),
         ["fly-request-id"] = world_of.ulid(world):lower() .. "-local" }
     for name, value in pairs(headers or {}) do
         all[name] = value

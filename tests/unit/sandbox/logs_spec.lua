@@ -41,8 +41,9 @@ end
 
 ---Everything behind a token, and the ids.
 local function read_all(fly, token)
-    local messages, ids, data = {}, {}, nil
+    local messages, ids = {}, {}
     repeat
+        local data
         data, token = fly.page(token)
         for _, line in ipairs(data) do
             messages[#messages + 1] = line.attributes.message
