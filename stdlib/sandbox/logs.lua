@@ -9,7 +9,8 @@ local time = require "host.time"
 
 local M = {}
 
-local PAGE = 100
+---Lines of an answer at most. Fly's number is not known.
+M.PAGE = 500
 ---What is kept of an app is between half of this and all of it, in memory and on disk.
 M.KEPT_BYTES = 32 * 2 ^ 20
 ---@type integer a segment is dropped as a whole
@@ -154,7 +155,7 @@ end
 ---@return integer at the last one that was looked at
 local function page(store, at, instance, region)
     local found, i = {}, segment_at(store, at + 1)
-    while store.segments[i] and #found < PAGE do
+    while store.segments[i] and #found < M.PAGE do
         local segment = store.segments[i]
         local texts, instances, regions = segment.texts, segment.instances, segment.regions
         for n = math.max(1, at + 2 - segment.first), #texts do
@@ -162,7 +163,7 @@ local function page(store, at, instance, region)
             if (not instance or instance == instances[n]) and (not region or region == regions[n])
             then
                 found[#found + 1] = texts[n]
-                if #found == PAGE then
+                if #found == M.PAGE then
                     break
                 end
             end
