@@ -28,7 +28,7 @@ function M.clean(text) end
 ---@return boolean
 function M.is_terminal(stream) end
 
----Can what is written still reach somebody? Not once the reader of a pipe, or the terminal, is gone.
+---Can what is written still reach somebody? Not once who read a pipe, or the terminal, is gone.
 ---@param stream "out"|"err"
 ---@return boolean
 function M.is_open(stream) end

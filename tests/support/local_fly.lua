@@ -99,7 +99,8 @@ end
 ---@return any body
 function Fly:call(method, path, value)
     local answer = assert(require("host.http").request { url = self.url .. path, method = method,
-        body = value and json.encode(value), headers = { Authorization = "Bearer " .. self.token } })
+        body = value and json.encode(value),
+        headers = { Authorization = "Bearer " .. self.token } })
     return answer.status, answer.body ~= "" and json.decode(answer.body) or {}
 end
 

@@ -26,6 +26,7 @@ local PATH = "/logs$"
 ---@field disordered integer
 ---@field seconds number from the first line to the last
 ---@field memory_kb integer[] resident, at each tenth of the lines
+---@field said string[] on standard error
 ---@field status integer exit status after SIGINT
 ---@field requests integer calls of the log
 
@@ -114,7 +115,8 @@ function M.run(opts)
         end
     end
     local exit = child:wait()
-    result.status, result.requests = exit.signal and 128 + exit.signal or exit.status, log_calls(fly)
+    result.status = exit.signal and 128 + exit.signal or exit.status
+    result.requests = log_calls(fly)
     return result
 end
 

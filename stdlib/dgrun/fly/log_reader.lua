@@ -93,6 +93,7 @@ function Reader:page()
         query.region = self.region
     end
     local page, _, answer = api.rest("GET", self.path, { query = query, timeout = PAGE_SECONDS })
+    page = type(page) == "table" and page or {}
     local data = type(page.data) == "table" and page.data or {}
     self.began = self.began or time_of(answer.headers)
     self:forget_ids()

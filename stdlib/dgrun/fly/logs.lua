@@ -164,7 +164,8 @@ end
 
 ---The newest lines of several apps, in the order of time; then, with `follow`, those that come.
 ---@param opts {apps: string[], follow?: boolean, count?: integer, instance?: string,
----  region?: string, since?: number, grep?: string,
+---  region?: string, since?: number, grep?: string, instance: id of a machine, the beginning of
+---  one, or a name;
 ---  on_page: fun(entries: dgrun.fly.log.entry[]): boolean?,
 ---  on_trouble?: fun(app: string, e?: dgrun.err)} on_page gets what was read, none when there is
 ---  nothing new, and ends it with true; on_trouble hears once that an app's log cannot be read and
@@ -173,8 +174,12 @@ function M.stream(opts)
     options(opts, { apps = "table", follow = "boolean?", on_page = "function",
         on_trouble = "function?" }, "fly.logs.stream")
     local readers, followers = {}, {}
-    for i, app in ipairs(opts.apps) do
-        local reader = log_reader.new { app = app, instance = opts.instance, region = opts.region }
+    local instance, apps = opts.instance, opts.apps
+    if instance then
+        instance, apps = require("dgrun.fly.machine_names").locate(apps, instance)
+    end
+    for i, app in ipairs(apps) do
+        local reader = log_reader.new { app = app, instance = instance, region = opts.region }
         readers[i] = reader
         followers[i] = function()
             follow(reader, { on_trouble = opts.on_trouble, on_page = function(entries)
@@ -208,12 +213,19 @@ function M.follower(app, instance, on_line)
     }
 end
 
+local function unpainted(_, words)
+    return words
+end
+
 ---One line as people read it.
 ---@param entry dgrun.fly.log.entry
+---@param paint? fun(part: "origin"|"level", words: string): string
 ---@return string
-function M.format(entry)
-    return ("%s %s[%s] %s [%s] %s"):format((entry.timestamp:gsub("%.%d+Z$", "Z")), entry.provider,
-        entry.instance, entry.region, entry.level, entry.message)
+function M.format(entry, paint)
+    paint = paint or unpainted
+    return ("%s %s %s"):format(paint("origin", ("%s %s[%s] %s"):format(
+        (entry.timestamp:gsub("%.%d+Z$", "Z")), entry.provider, entry.instance, entry.region)),
+        paint("level", ("[%s]"):format(entry.level)), entry.message)
 end
 
 ---The lines of machines that ended some moment ago; never an error.
