@@ -26,6 +26,7 @@ local PATH = "/logs$"
 ---@field disordered integer
 ---@field seconds number from the first line to the last
 ---@field memory_kb integer[] resident, at each tenth of the lines
+---@field cpu number seconds of the processor that the client took
 ---@field said string[] on standard error
 ---@field status integer exit status after SIGINT
 ---@field requests integer calls of the log
@@ -33,6 +34,14 @@ local PATH = "/logs$"
 local function memory_kb(pid)
     local status = assert(fs.read(("/proc/%d/status"):format(pid)))
     return tonumber(status:match "VmRSS:%s*(%d+)")
+end
+
+local TICKS = 100
+
+local function cpu_seconds(pid)
+    local stat = assert(fs.read(("/proc/%d/stat"):format(pid)))
+    local user, system = stat:match("^.*%)" .. (" %S+"):rep(11) .. " (%d+) (%d+)")
+    return (tonumber(user) + tonumber(system)) / TICKS
 end
 
 ---Notes a line of a machine whose lines are numbered from 1.
@@ -84,7 +93,7 @@ local function read(child, opts, result)
             result.said[#result.said + 1] = item.line
         end
     end
-    result.seconds = time.now() - started
+    result.seconds, result.cpu = time.now() - started, cpu_seconds(child:pid())
 end
 
 ---@param opts support.log_soak

@@ -9,6 +9,8 @@ local functions = {
     rollback = { "dgrun.fly.rollback", "rollback" },
     refuse_older = { "dgrun.fly.guard", "refuse_older" },
     deployed = { "dgrun.fly.guard", "deployed" },
+    run = { "dgrun.fly.command", "run" },
+    exit_problem = { "dgrun.fly.exit", "problem" },
 }
 
 ---@class dgrun.fly
@@ -17,6 +19,8 @@ local functions = {
 ---@field build fun(opts: dgrun.fly.build.options): dgrun.fly.build.result
 ---@field refuse_older fun(opts: {app: string, commit: string, unless?: boolean, dir?: string})
 ---@field deployed fun(app: string): boolean
+---@field run fun(opts: dgrun.fly.run.options): dgrun.fly.run.result
+---@field exit_problem fun(exit: {exit_code?: integer}): dgrun.err?
 return setmetatable({}, {
     __index = function(self, name)
         local value
