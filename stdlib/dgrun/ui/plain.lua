@@ -10,9 +10,16 @@ Plain.__index = Plain
 
 local M = {}
 
----Text without control sequences, in a style for standard error.
+local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
+
+---Text without control sequences; in a style where standard error is a terminal that wants it.
 local function styled(style, text)
-    return require("dgrun.ui.style").paint(style, log.clean(text), "err")
+    text = log.clean(text)
+    if not style or not log.is_terminal("err") or (os.getenv("NO_COLOR") or "") ~= ""
+        or os.getenv("TERM") == "dumb" then
+        return text
+    end
+    return ("\27[%sm%s\27[0m"):format(codes[style], text)
 end
 
 local function tell(text)
