@@ -120,7 +120,8 @@ local function carry_out(opts, machine, on_line)
     local exit, id = one_off.run {
         app = opts.app, config = config, region = opts.region or machine.region,
         secrets_version = require("dgrun.secrets").version(opts.app), wait_timeout = WAIT_SECONDS,
-        timeout = opts.timeout or 0, on_line = on_line, live = true,
+        timeout = opts.timeout or 0, on_line = on_line,
+        attached = true,
     }
     if not exit then
         err.raise { code = "fly.command_timeout", op = "fly.run", machine = id,

@@ -17,7 +17,8 @@ local M = {}
 ---@field wait_timeout number seconds until it is there
 ---@field timeout number seconds it may run; 0 for any
 ---@field on_line fun(line: string) what it prints
----@field live? boolean lines are read as they come, those of the app alone; a cancel destroys it
+---@field attached? boolean somebody watches: lines are told as they come, those of the app alone,
+---  and a cancel destroys it
 
 ---The exit event, once it is there: a moment after the machine is gone.
 local function exit_of(app, id)
@@ -31,13 +32,12 @@ local function exit_of(app, id)
     end
 end
 
----@param drain fun() reads what it printed so far
-local function wait_end(opts, id, drain)
+local function wait_end(opts, id, follower)
     local time = require "host.time"
     local deadline = opts.timeout > 0 and time.now() + opts.timeout or math.huge
     while not machines.wait_once(opts.app, id, { state = "destroyed",
             seconds = math.min(api.pace(10), deadline - time.now()) }) do
-        drain()
+        follower.drain()
         if time.now() >= deadline then
             pcall(machines.destroy, opts.app, id)
             return false
@@ -49,7 +49,7 @@ end
 local function follow(opts, id, before)
     local follower = logs.follower(opts.app, id, opts.on_line)
     before()
-    local ended = wait_end(opts, id, follower.drain)
+    local ended = wait_end(opts, id, follower)
     local exit = ended and exit_of(opts.app, id) or nil
     follower.drain()
     return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, id
@@ -59,7 +59,7 @@ end
 local LAST_LINES_SECONDS = 20
 
 ---Prints lines until the platform says that the command has ended.
-local function read_live(opts, id)
+local function tell_lines(opts, id)
     local ok, e = pcall(logs.follow, { app = opts.app, instance = id, on_entry = function(entry)
         if entry.provider == "app" then
             opts.on_line(entry.message)
@@ -72,7 +72,7 @@ local function read_live(opts, id)
 end
 
 ---The same with lines as they come; a cancel ends the command.
-local function follow_live(opts, id, before)
+local function follow_attached(opts, id, before)
     return task.scope(function()
         local gone = false
         task.defer(function()
@@ -81,9 +81,9 @@ local function follow_live(opts, id, before)
                 effect.note(("machine %s is destroyed"):format(id))
             end
         end)
-        local reader = task.spawn(function() read_live(opts, id) end, "lines of " .. id)
+        local reader = task.spawn(function() tell_lines(opts, id) end, "lines of " .. id)
         before()
-        local ended = wait_end(opts, id, function() end)
+        local ended = wait_end(opts, id, { drain = function() end })
         gone = true
         local exit = ended and exit_of(opts.app, id) or nil
         pcall(task.timeout, api.pace(ended and LAST_LINES_SECONDS or 1), reader.join)
@@ -101,7 +101,7 @@ function M.run(opts)
     config.dns = { skip_registration = true }
     local machine = machines.create(opts.app, { region = opts.region, config = config,
         skip_launch = true, min_secrets_version = opts.secrets_version })
-    return (opts.live and follow_live or follow)(opts, machine.id, function()
+    return (opts.attached and follow_attached or follow)(opts, machine.id, function()
         machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
         machines.start(opts.app, machine.id, nil, { fresh = true })
     end)

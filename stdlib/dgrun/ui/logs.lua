@@ -25,7 +25,8 @@ local function prefixes(places)
     end
     for i, place in ipairs(places) do
         result[place.app] = #places == 1 and ""
-            or style.paint(palette[(i - 1) % #palette + 1], format.pad(place.name, width)) .. "  "
+            or style.text("out", palette[(i - 1) % #palette + 1],
+                format.pad(place.name, width)) .. "  "
     end
     return result
 end
@@ -34,7 +35,7 @@ end
 ---@return string
 local function line_of(entry)
     local text = logs.format(entry, function(part, words)
-        return style.paint(part == "origin" and "dim" or levels[entry.level:lower()], words)
+        return style.text("out", part == "origin" and "dim" or levels[entry.level:lower()], words)
     end)
     -- What a message has behind its first line cannot pass for another message.
     return text:gsub("\n", "\n    ") .. "\n"

@@ -72,7 +72,7 @@ local function painted(line, row)
         worst = one.status == "critical" and "failed" or worst
     end
     local paint = states[worst]
-    return paint ~= "green" and style.paint(paint, line) or line
+    return style.text("out", paint ~= "green" and paint or nil, line)
 end
 
 ---@param rows dgrun.fly.machine.row[]
@@ -88,8 +88,7 @@ function M.table(rows)
     end
     local lines = format.columns(cells)
     for i, line in ipairs(lines) do
-        line = log.clean(line)
-        lines[i] = i == 1 and style.paint("bold", line) or painted(line, rows[i - 1])
+        lines[i] = i == 1 and style.text("out", "bold", line) or painted(line, rows[i - 1])
     end
     return table.concat(lines, "\n") .. "\n"
 end

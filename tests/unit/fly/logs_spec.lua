@@ -12,8 +12,12 @@ local function numbered(count)
     return lines
 end
 
----Two web machines that wrote `count` lines each.
+---Two web machines that wrote `count` lines each, in a log of short pages.
 local function with_lines(count, body)
+    local store = require "sandbox.logs"
+    local page = store.PAGE
+    store.PAGE = 100
+    task.defer(function() store.PAGE = page end)
     fly_run.with(function(fly)
         fly.register(image, { log = numbered(count) })
         local first, second = fly.web(image), fly.web(image)

@@ -23,6 +23,13 @@ local function with_machine(behaviour, body, opts)
     end, opts)
 end
 
+---Pages that a test fills.
+local function with_short_pages()
+    local page = logs.PAGE
+    logs.PAGE = 100
+    task.defer(function() logs.PAGE = page end)
+end
+
 ---Limits that a test reaches.
 local function with_small_segments(body)
     local segment, kept = logs.SEGMENT_BYTES, logs.KEPT_BYTES
@@ -55,6 +62,7 @@ end
 
 describe("the log of the local Fly", function()
     it("is read in pages, as the references show a line", function()
+        with_short_pages()
         with_machine({ log = numbered(1, 250) }, function(fly, machine)
             local data, token = fly.page()
             assert.equal(100, #data)
