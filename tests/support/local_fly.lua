@@ -109,8 +109,10 @@ local function good(status, body)
     return body
 end
 
-function Fly:register(ref, behaviour)
-    return good(self:call("POST", "/sandbox/v1/images", { ref = ref, behaviour = behaviour }))
+---@param digest? string that of an image which shall behave in another way now
+function Fly:register(ref, behaviour, digest)
+    return good(self:call("POST", "/sandbox/v1/images",
+        { ref = ref, behaviour = behaviour, digest = digest }))
 end
 
 ---A machine that serves.

@@ -96,7 +96,12 @@ end
 ---@param opts dgrun.fly.machines.list
 ---@return dgrun.fly.machine.row[]
 function M.overview(opts)
-    return rows.all(M.list(opts))
+    local list = require("dgrun.json").array {}
+    for _, row in ipairs(rows.all(M.list(opts))) do
+        -- One that no deploy touches is in no group.
+        list[#list + 1] = (not opts.group or row.group == opts.group) and row or nil
+    end
+    return list
 end
 
 ---The machines that words name: whole ids, beginnings of ids, names.
@@ -219,10 +224,11 @@ function M.exec(opts)
     return require("dgrun.fly.machine_exec").run(opts, found(opts, "fly.machines.exec"))
 end
 
----Destroys a machine; one that is gone already is fine. A running one only with `force`.
----@param opts {app: string, id: string, force?: boolean}
+---Destroys a machine and waits until it is gone; one that is gone already is fine. A running one
+---only with `force`.
+---@param opts {app: string, id: string, force?: boolean, wait?: number} wait as for start
 function M.destroy(opts)
-    options(opts, { force = "boolean?" }, "fly.machines.destroy")
+    options(opts, { force = "boolean?", wait = "seconds?" }, "fly.machines.destroy")
     local machine = machines.get(opts.app, opts.id)
     if not machine or machine.state == "destroyed" or machine.state == "destroying" then
         return effect.note(("machine %s is gone already"):format(opts.id))
@@ -233,6 +239,7 @@ function M.destroy(opts)
     end
     change(opts, "destroy", { before = { state = machine.state } },
         function(nonce) machines.destroy(opts.app, opts.id, nonce) end)
+    wait_for(opts, "destroyed", opts.wait)
 end
 
 ---Waits for a state.

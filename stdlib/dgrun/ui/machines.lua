@@ -26,16 +26,6 @@ local function age(at)
     return ("%ds"):format(seconds)
 end
 
----@param reference string
----@return string # its tag, else the beginning of its digest
-local function short_image(reference)
-    local ok, image = pcall(image_of.parse, reference)
-    if not ok then
-        return reference
-    end
-    return image.tag or image.digest and image.digest:sub(1, 19) or image.repository
-end
-
 ---@param checks {name: string, status: string}[]
 ---@return string # "2/2", "1/2 critical"
 local function short_checks(checks)
@@ -61,7 +51,7 @@ end
 
 local function cells_of(row)
     return { row.id, row.name or "-", row.schedule and "cron, " .. row.schedule or row.group or "-",
-        row.region, state_of(row), short_checks(row.checks), short_image(row.image),
+        row.region, state_of(row), short_checks(row.checks), image_of.short(row.image),
         row.commit and row.commit:sub(1, 12) or "-", age(row.version_at or row.created_at) }
 end
 
