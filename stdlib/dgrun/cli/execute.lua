@@ -7,6 +7,8 @@ local task = require "dgrun.task"
 
 local M = {}
 
+local with_places
+
 local function script_of(arguments)
     if arguments.code then
         local chunk, reason = loadstring(arguments.code, "=-e")
@@ -54,12 +56,13 @@ local function reason_of(r)
 end
 
 ---The local Fly of a project is another world than the real one.
-local function take_group(r, pipeline)
+---@param input table as `run` gets it
+local function take_group(r, pipeline, input)
     local concurrency = pipeline.concurrency
     if not concurrency or r.plan then
         return
     end
-    local group = require("dgrun.pipeline").group(pipeline, r.input)
+    local group = require("dgrun.pipeline").group(pipeline, input)
     require("dgrun.lease").take(r, {
         name = r.sandbox and "sandbox/" .. group or group,
         when_busy = concurrency.when_busy, reason = reason_of(r),
@@ -90,7 +93,7 @@ local function run_returned(value, r, arguments)
     if require("dgrun.pipeline").is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
         require("dgrun.environment").resolve_all()
-        return value.run(r.input)
+        return value.run(with_places(value, r.input))
     end
     return value
 end
@@ -119,22 +122,23 @@ end
 
 local function run_pipeline(x, pipeline)
     local input = inputs.parse(pipeline, x.arguments.rest, x.script.name)
+    local resolved = with_places(pipeline, input)
     local r = carry_out(x, input, function(r)
         require("dgrun.environment").resolve_all()
         if not x.plan then
             require("dgrun.ui.plain").title(r)
         end
-        take_group(r, pipeline)
+        take_group(r, pipeline, resolved)
         if r.sandbox then
             M.use_sandbox(x.script, r.plan)
         end
-        return pipeline.run(input)
+        return pipeline.run(resolved)
     end)
     return outcome.of_run(r, x.arguments, false)
 end
 
----What `run` of an action gets: words for a place as places.
-local function with_places(action, input)
+---What `run` of an action or a pipeline gets: words for a place as places.
+function with_places(action, input)
     local place = require "dgrun.place"
     local resolved = {}
     for name, value in pairs(input) do

@@ -7,6 +7,7 @@ local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },
     build = { "dgrun.fly.build", "build" },
     rollback = { "dgrun.fly.rollback", "rollback" },
+    rollback_target = { "dgrun.fly.rollback", "target" },
     refuse_older = { "dgrun.fly.guard", "refuse_older" },
     deployed = { "dgrun.fly.guard", "deployed" },
     run = { "dgrun.fly.command", "run" },
@@ -16,6 +17,8 @@ local functions = {
 ---@class dgrun.fly
 ---@field deploy fun(opts: dgrun.fly.deploy.options): dgrun.fly.deploy.result
 ---@field rollback fun(opts: dgrun.fly.rollback.options): dgrun.fly.deploy.result
+---@field rollback_target fun(opts: {app: string, to?: integer}): {version: integer, image: string,
+---  commit?: string, created_at: string}
 ---@field build fun(opts: dgrun.fly.build.options): dgrun.fly.build.result
 ---@field refuse_older fun(opts: {app: string, commit: string, unless?: boolean, dir?: string})
 ---@field deployed fun(app: string): boolean
