@@ -14,6 +14,7 @@ local pages = {
         only = { build = true } },
     { "dg.fly.config", "stdlib/dgrun/fly/config.lua" },
     { "dg.fly.machines", "stdlib/dgrun/fly/operations.lua" },
+    { "dg.fly.run", "stdlib/dgrun/fly/command.lua", prefix = "dg.fly" },
     { "dg.fly.leases", "stdlib/dgrun/fly/leases.lua" },
     { "dg.fly.releases", "stdlib/dgrun/fly/releases.lua" },
     { "dg.fly.logs", "stdlib/dgrun/fly/logs.lua" },

@@ -191,7 +191,7 @@ end
 ---Errors: fly.no_release.
 ---@param opts {app: string, to?: integer}
 ---@return {version: integer, image: string, commit?: string, created_at: string}
-function M.target(opts)
+function M.rollback_target(opts)
     check.options(opts, { app = "string", to = "integer?" }, "fly.rollback_target")
     require("dgrun.fly.machines").app(opts.app)
     local target = find(releases.history(opts.app), opts)
