@@ -113,9 +113,11 @@ describe("dgrun logs", function()
         assert.same({ 0, "", "" }, { result.status, result.stdout, result.stderr })
         result = fly:run { "logs", "--app", "nosuch" }
         assert.equal(1, result.status)
-        assert.matches("nosuch", result.stderr)
-        result = fly:run { "logs", "--since", "soon" }
-        assert.equal(2, result.status)
+        assert.matches("Fly has no app called 'nosuch'", result.stderr)
+        for _, words in ipairs { { "--since", "soon" }, { "-n", "-1" }, { "-n", "x" } } do
+            result = fly:run { "logs", unpack(words) }
+            assert.equal(2, result.status, result.all)
+        end
     end)
 
     it("follows several apps, and ends with 130 at Ctrl-C without a word", function()
@@ -161,6 +163,7 @@ describe("dgrun logs", function()
         local status, lines = rest_of(child)
         assert.equal(1, status)
         assert.matches("^dgrun: .*403", lines[1])
+        assert.matches("may not read the log", lines[2])
     end)
 
     it("loses, repeats and disorders nothing of 5,000 lines a second, whatever fails", function()

@@ -17,6 +17,18 @@ local DEFAULT_COUNT = 100
 local final = { ["fly.unauthorized"] = true, ["fly.forbidden"] = true, ["fly.not_found"] = true,
     cancelled = true, plan = true }
 
+---An error of reading a log, with what Fly does not say.
+local function explained(app, e)
+    e = err.object(e)
+    if err.is(e, "fly.not_found") then
+        require("dgrun.fly.machines").app(app)
+    elseif err.is(e, "fly.forbidden") then
+        e.hint = "The token may not read the log. One that deploys a single app is not always "
+            .. "allowed to; fly auth token prints one that is."
+    end
+    return e
+end
+
 ---Pages until `opts.on_page` answers true; what fails is tried again for a while.
 local function follow(reader, opts)
     local failures = 0
@@ -26,7 +38,7 @@ local function follow(reader, opts)
             local e = err.object(entries)
             failures = failures + 1
             if final[e.code] or failures >= ERRORS_IN_A_ROW then
-                err.raise(e)
+                err.raise(explained(reader.app, e))
             elseif failures == 1 and opts.on_trouble then
                 opts.on_trouble(reader.app, e)
             end
@@ -94,7 +106,11 @@ end
 local function backlog(reader, count, opts)
     local kept = {}
     repeat
-        for _, entry in ipairs(chosen(reader:page(), opts, reader)) do
+        local ok, entries = pcall(reader.page, reader)
+        if not ok then
+            err.raise(explained(reader.app, entries))
+        end
+        for _, entry in ipairs(chosen(entries, opts, reader)) do
             kept[#kept + 1] = entry
         end
         -- Only the end is wanted: half of a list that grew long is dropped at once.
@@ -149,7 +165,11 @@ local function options(opts, more, op)
             spec[name] = kind
         end
     end
-    return check.options(opts, spec, op)
+    check.options(opts, spec, op)
+    if (opts.count or 0) < 0 then
+        err.raise { code = "input.invalid", op = op, msg = "so many of the last lines as "
+            .. opts.count .. " cannot be shown" }
+    end
 end
 
 ---The newest lines, oldest first.
