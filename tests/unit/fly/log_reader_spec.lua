@@ -127,3 +127,41 @@ describe("a reader of logs", function()
         end)
     end)
 end)
+
+describe("logs of several apps", function()
+    it("are merged by time, each in its own order, and cut to the newest", function()
+        local minutes = { a = { 1, 5, 3, 9 }, b = { 2, 4, 9, 6 } }
+        local function answer(request)
+            local app = request.path:match "/apps/(%a)/"
+            local data = json.array {}
+            if request.query.next_token == "" then
+                for i, minute in ipairs(minutes[app]) do
+                    data[i] = line(app .. i, {
+                        timestamp = ("2026-08-01T10:0%d:00.5Z"):format(minute) })
+                end
+            end
+            local reply = page(data, "end")
+            reply.headers = { Date = "Sat, 01 Aug 2026 10:30:00 GMT" }
+            return reply
+        end
+        wire.with("fo1_a", answer, function()
+            local function got(opts)
+                local list = {}
+                opts.apps = { "a", "b" }
+                opts.on_page = function(entries)
+                    for _, entry in ipairs(entries) do
+                        list[#list + 1] = entry.message:match "line (.*)"
+                    end
+                end
+                logs.stream(opts)
+                return table.concat(list, " ")
+            end
+            assert.equal("a1 b1 b2 a2 a3 a4 b3 b4", got {})
+            assert.equal("a4 b3 b4", got { count = 3 })
+            assert.equal("", got { count = 0 })
+            assert.equal("a4 b3 b4", got { since = 24.1 * 60 })
+            assert.equal("a2 a3 a4", got { grep = "a", since = 28 * 60 })
+            assert.equal("b2", got { grep = "b2" })
+        end)
+    end)
+end)
