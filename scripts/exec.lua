@@ -18,7 +18,7 @@ local function on_new_machine(app, input)
 end
 
 return dg.command {
-    description = "Run a command with an app's image, secrets and configuration",
+    description = "Run a command with an app's image and secrets; its exit status is dgrun's",
     arguments = {
         { name = "where", complete = "place", required = true,
             help = "an environment, or its app" },

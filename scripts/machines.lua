@@ -114,7 +114,7 @@ return dg.command {
             show = function(made) return made.id .. "\n" end,
         },
         exec = {
-            description = "run a command inside a machine; its exit status is that of dgrun then",
+            description = "run a command inside a machine; its exit status is dgrun's",
             arguments = { where, id },
             inputs = { timeout = { type = "seconds", help = "how long it may take: 30s" } },
             rest = "command",
