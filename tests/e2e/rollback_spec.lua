@@ -11,13 +11,35 @@ local function good(result)
     return result
 end
 
----Three releases: v1.1.0, v1.2.0, and a commit behind it, which needs the same database.
+local destructive = [[
+"""nobody needs players"""
+
+from alembic import op
+
+revision = "a1b2c3d4e5f6"
+down_revision = "9caf00c0de09"
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    op.drop_table("players")
+
+
+def downgrade():
+    pass
+]]
+
+---Three releases: v1.2.0, a commit whose migration destroys something, and one behind it, which
+---needs the same database.
 local function three_releases()
     local project = sample.new()
-    good(project:run { "--sandbox", "prod_deploy", "--ref", "v1.1.0" })
     good(project:run { "--sandbox", "prod_deploy", "--ref", "v1.2.0" })
-    project:commit { ["app/extra.py"] = "# more\n" }
-    good(project:run { "--sandbox", "prod_deploy", "--allow-older" })
+    for _, files in ipairs { { ["alembic/versions/0010_players.py"] = destructive },
+        { ["app/extra.py"] = "# more\n" } } do
+        project:commit(files)
+        good(project:run { "--sandbox", "prod_deploy", "--allow-older" })
+    end
     return project
 end
 
