@@ -42,23 +42,25 @@ local by = { op = "dg.command", code = "command.invalid" }
 local action_spec = { description = "string", arguments = "table?", inputs = "table?",
     rest = "string?", run = "function", show = "function?" }
 
-local function checked_arguments(declared)
+---@param who? dgrun.input.declarer dg.command
+local function checked_arguments(declared, who)
     local arguments = {}
+    who = who or by
     for i, one in ipairs(declared or {}) do
         if type(one) ~= "table" then
-            input_of.refuse(by, "argument %d must be a table such as { name = \"where\" }", i)
+            input_of.refuse(who, "argument %d must be a table such as { name = \"where\" }", i)
         end
         local copy = {}
         for key, value in pairs(one) do
             copy[key] = value
         end
         copy.name = nil
-        local argument = input_of.checked(by, one.name, copy)
+        local argument = input_of.checked(who, one.name, copy)
         argument.positional = true
         if argument.short or argument.type == "boolean" then
-            input_of.refuse(by, "argument '%s' is a plain word, not short, no boolean", one.name)
+            input_of.refuse(who, "argument '%s' is a plain word, not short, no boolean", one.name)
         elseif argument.many and declared[i + 1] then
-            input_of.refuse(by, "argument '%s' takes many words: it must be the last", one.name)
+            input_of.refuse(who, "argument '%s' takes many words: it must be the last", one.name)
         end
         arguments[i] = argument
     end
@@ -87,6 +89,16 @@ local function all_inputs(action, arguments)
         inputs.app = { help = "an app, whether an environment names it or not", complete = "app" }
     end
     return inputs
+end
+
+---The plain words and the inputs of a pipeline, as those of a command.
+---@param who dgrun.input.declarer
+---@param declared {arguments?: dgrun.command.argument[], inputs?: table<string, dgrun.input>}
+---@return dgrun.input[] arguments
+---@return dgrun.input[] inputs
+function M.words(who, declared)
+    local arguments = checked_arguments(declared.arguments, who)
+    return arguments, input_of.list(who, all_inputs({ inputs = declared.inputs }, arguments))
 end
 
 local function checked_action(declared, name)

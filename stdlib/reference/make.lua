@@ -15,6 +15,7 @@ local pages = {
     { "dg.fly.config", "stdlib/dgrun/fly/config.lua" },
     { "dg.fly.machines", "stdlib/dgrun/fly/operations.lua" },
     { "dg.fly.apps", "stdlib/dgrun/fly/apps.lua" },
+    { "dg.fly.run", "stdlib/dgrun/fly/command.lua", prefix = "dg.fly" },
     { "dg.fly.leases", "stdlib/dgrun/fly/leases.lua" },
     { "dg.fly.releases", "stdlib/dgrun/fly/releases.lua" },
     { "dg.fly.logs", "stdlib/dgrun/fly/logs.lua" },
