@@ -12,12 +12,13 @@ local M = {}
 ---after them do not. healthy_after: seconds of the first checks that fail. grace: the first result
 ---comes after the check's grace_period. stop_seconds: what it needs to stop. body: what the site
 ---shows. listen: address, or a list of them. exec: {exit_code, exit_signal, stdout, stderr,
----seconds}, also below `commands` by the joined command.
+---seconds}, also below `commands` by the joined command. commands: by the joined words of what the
+---machine's configuration runs, what is different with that command.
 local fields = {
     exit_code = "number", seconds = "number", log = "table", crash = "boolean", health = "string",
     boot = "string", oom = "boolean", body = "string", fail_after = "number",
     sick_after = "number", healthy_after = "number", grace = "boolean", stop_seconds = "number",
-    listen = "any", exec = "table",
+    listen = "any", exec = "table", commands = "table",
 }
 
 ---@param given table? of a request
@@ -39,7 +40,25 @@ function M.check(given)
             answer.fail(422, "behaviour: log must be a list of texts")
         end
     end
+    for command, special in pairs(given.commands or {}) do
+        if type(command) ~= "string" or type(special) ~= "table" or special.commands then
+            answer.fail(422, "behaviour: commands must be an object of behaviours by command")
+        end
+        M.check(special)
+    end
     return given
+end
+
+---The words that the configuration of a machine runs, joined.
+local function command_of(config)
+    local init = type(config.init) == "table" and config.init or {}
+    local words = {}
+    for _, list in ipairs { init.exec or init.entrypoint or {}, not init.exec and init.cmd or {} } do
+        for _, word in ipairs(list) do
+            words[#words + 1] = word
+        end
+    end
+    return table.concat(words, " ")
 end
 
 ---The image of a machine, as it is known now.
@@ -73,6 +92,9 @@ function M.of(world, machine)
         all.health = "critical"
     end
     for name, value in pairs(machine.behaviour or {}) do
+        all[name] = value
+    end
+    for name, value in pairs((all.commands or {})[command_of(machine.config)] or {}) do
         all[name] = value
     end
     return all

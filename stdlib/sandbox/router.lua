@@ -56,7 +56,7 @@ function M.answer(world, request)
             .. (type(body) == "table" and body.trace or ""))
         body, status, headers = { error = "the sandbox failed: " .. tostring(body) }, 500, nil
     end
-    local all = { ["Content-Type"] = "application/json",
+    local all = { ["Content-Type"] = "application/json", Date = clock.http(world),
         ["fly-request-id"] = world_of.ulid(world):lower() .. "-local" }
     for name, value in pairs(headers or {}) do
         all[name] = value
