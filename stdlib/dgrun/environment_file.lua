@@ -201,17 +201,30 @@ function Reader:secrets(value, keys)
     return out
 end
 
-local cron_keys = { name = true, config = true, schedule = true, when_running = true }
+local cron_keys = { name = true, config = true, schedule = true, when_running = true,
+    optional = true }
+
+function Reader:schedule(value, keys)
+    local schedule = require "dgrun.cron.schedule"
+    self:string(value, keys)
+    if not schedule.is(value) then
+        self:refuse(keys, ("%s must be %s"):format(named(keys), schedule.misfit(value)),
+            schedule.explain(value))
+    end
+    return value
+end
 
 function Reader:cron(value, keys)
     self:map(value, keys, cron_keys, { "name", "config", "schedule" })
     local out = {
         name = self:string(value.name, below(keys, "name")),
         config = self:string(value.config, below(keys, "config")),
-        schedule = self:one_of(value.schedule, below(keys, "schedule"),
-            { "hourly", "daily", "weekly", "monthly" }),
+        schedule = self:schedule(value.schedule, below(keys, "schedule")),
+        optional = value.optional,
     }
-    if value.when_running == nil then
+    if value.optional ~= nil and type(value.optional) ~= "boolean" then
+        self:refuse(below(keys, "optional"), named(keys) .. ".optional must be true or false")
+    elseif value.when_running == nil then
         return out
     end
     local at = below(keys, "when_running")
@@ -238,8 +251,15 @@ function Reader:environment(value, keys)
         out[key] = self:string(value[key], below(keys, key))
     end
     out.secrets = self:secrets(value.secrets, below(keys, "secrets"))
+    local seen = {}
     for i, cron in ipairs(self:list(value.crons, below(keys, "crons"))) do
-        out.crons[i] = self:cron(cron, below(below(keys, "crons"), i))
+        local at = below(below(keys, "crons"), i)
+        out.crons[i] = self:cron(cron, at)
+        if seen[out.crons[i].name] then
+            self:refuse(below(at, "name"), ("%s: another cron machine is called '%s'"):format(
+                named(at), out.crons[i].name), "A machine is found again by its name.")
+        end
+        seen[out.crons[i].name] = true
     end
     return out
 end

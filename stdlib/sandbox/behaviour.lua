@@ -53,7 +53,8 @@ end
 local function command_of(config)
     local init = type(config.init) == "table" and config.init or {}
     local words = {}
-    for _, list in ipairs { init.exec or init.entrypoint or {}, not init.exec and init.cmd or {} } do
+    local head = init.exec or init.entrypoint or {}
+    for _, list in ipairs { head, not init.exec and init.cmd or {} } do
         for _, word in ipairs(list) do
             words[#words + 1] = word
         end
