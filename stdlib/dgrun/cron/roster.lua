@@ -23,12 +23,16 @@ local function is_candidate(machine)
         and metadata_of(machine).dgrun_job == nil
 end
 
----The first of several for one declaration is the machine, the others are too many.
+---The first of several for one declaration is the machine, the others are too many: one that dgrun
+---made under that name, then the oldest.
 local function before(name)
+    local function fit(machine)
+        return (metadata_of(machine).dgrun_cron == name and 2 or 0)
+            + (machine.name == name and 1 or 0)
+    end
     return function(a, b)
-        local mark_a, mark_b = metadata_of(a).dgrun_cron == name, metadata_of(b).dgrun_cron == name
-        if mark_a ~= mark_b then
-            return mark_a
+        if fit(a) ~= fit(b) then
+            return fit(a) > fit(b)
         elseif (a.created_at or "") ~= (b.created_at or "") then
             return (a.created_at or "") < (b.created_at or "")
         end
