@@ -34,7 +34,7 @@ local function size(guest)
     if type(guest) ~= "table" then
         return "the default"
     end
-    return ("%s, %s CPU, %s MB"):format(tostring(guest.cpu_kind), tostring(guest.cpus),
+    return ("%s-cpu-%sx, %s MB"):format(tostring(guest.cpu_kind), tostring(guest.cpus),
         tostring(guest.memory_mb))
 end
 

@@ -1,4 +1,5 @@
 -- Makes the cron machines of an app as they are declared.
+local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.changes"
 local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
@@ -19,7 +20,7 @@ local M = {}
 
 ---Ticks are waited for side by side.
 local AT_ONCE = 8
-local LAUNCH_SECONDS = 10
+local LAUNCH_SECONDS = 60
 ---How long the second chance waits for a tick, when nothing else is said.
 local SETTLE_SECONDS = 600
 
@@ -71,6 +72,12 @@ local function gate_passes(desk, cron, view)
     return passes
 end
 
+---A machine that was made a moment ago starts by itself.
+local function await_launch(app, id)
+    return machines.wait_once(app, id, { state = "started,stopped,failed",
+        seconds = api.pace(LAUNCH_SECONDS) })
+end
+
 local function create(desk, cron, view)
     refuse_taken_name(desk, cron)
     if not effect.planning() and not gate_passes(desk, cron, view) then
@@ -83,16 +90,16 @@ local function create(desk, cron, view)
         after = changes_of.readable(view.wanted),
         apply = function()
             local body = mounted(desk, body_of(desk, view, { name = cron.name }))
-            return { id = machines.create(desk.app, body).id }
+            local id = machines.create(desk.app, body).id
+            await_launch(desk.app, id)
+            return { id = id }
         end,
     }
 end
 
----A machine that was made a moment ago starts by itself.
 local function needs_start(app, machine)
     if machine.state == "created" then
-        machines.wait_once(app, machine.id, { state = "started,stopped,failed",
-            seconds = require("dgrun.fly.api").pace(LAUNCH_SECONDS) })
+        await_launch(app, machine.id)
         machine = machines.get(app, machine.id) or machine
     end
     return machine.state == "failed"

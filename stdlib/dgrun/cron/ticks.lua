@@ -14,6 +14,14 @@ function M.runs(machine)
     return not idle[machine.state]
 end
 
+---How long Fly may take to start what it has just made.
+local LAUNCH_SECONDS = 60
+
+local function is_being_made(machine, now)
+    local created = time.parse(machine.created_at or "")
+    return machine.state == "created" and created ~= nil and now - created < LAUNCH_SECONDS
+end
+
 ---@class dgrun.cron.ticks
 ---@field running boolean
 ---@field armed boolean was it started since it was made or changed last? Else its schedule stands
@@ -53,7 +61,8 @@ end
 function M.of(machine, now)
     local events = machine.events or {}
     local ticks = {
-        running = M.runs(machine), armed = machines.was_started(machine),
+        running = M.runs(machine),
+        armed = machines.was_started(machine) or is_being_made(machine, now),
         last = newest(events, { start = true }),
         changed = newest(events, { update = true, launch = true }), exit = last_exit(events),
         overdue = false,
