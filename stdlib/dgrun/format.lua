@@ -28,9 +28,9 @@ end
 ---@param seconds number
 ---@return string # "40s", "12m", "8h", "3d"
 function M.age(seconds)
-    for _, unit in ipairs { { 2 * 86400, 86400, "d" }, { 2 * 3600, 3600, "h" }, { 120, 60, "m" } } do
-        if seconds >= unit[1] then
-            return ("%d%s"):format(math.floor(seconds / unit[2]), unit[3])
+    for _, unit in ipairs { { 86400, "d" }, { 3600, "h" }, { 60, "m" } } do
+        if seconds >= 2 * unit[1] then
+            return ("%d%s"):format(math.floor(seconds / unit[1]), unit[2])
         end
     end
     return ("%ds"):format(math.floor(seconds))

@@ -106,7 +106,7 @@ describe("environments.yaml", function()
             { secrets .. "sources: [vault]\n", 5, "must be env or dotenv" },
             { head .. "    crons:\n    - { name: a, config: b, schedule: minutely }\n", 5,
                 "hourly, daily, weekly or monthly, not 'minutely'" },
-            { head .. "    crons:\n    - { name: a, config: b, schedule: daily, optional: soon }\n", 5,
+            { head .. "    crons:\n    - { name: a, config: b, schedule: daily, optional: x }\n", 5,
                 "optional must be true or false" },
             { head .. "    crons:\n    - { name: a, config: b, schedule: daily }\n"
                 .. "    - { name: a, config: c, schedule: daily }\n", 6,

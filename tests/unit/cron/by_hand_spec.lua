@@ -39,7 +39,7 @@ local function copies(fly)
 end
 
 describe("cron.run_now", function()
-    it("runs the job on a copy without a schedule, follows its log, returns its exit code", function()
+    it("runs the job on a copy, follows its log and returns its exit code", function()
         with_job(function(fly, run_now, job)
             local lines = {}
             local record = done(run_now { on_line = function(line) lines[#lines + 1] = line end })

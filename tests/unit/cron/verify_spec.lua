@@ -165,7 +165,8 @@ describe("cron.verify", function()
                 done(verify(opts))
             end
             opts.image = crons.image_a .. "@sha256:" .. ("0"):rep(64)
-            assert.matches("it runs web:a@sha256:%x+, not web:a@sha256:0000", wrong(verify(opts))[1])
+            assert.matches("it runs web:a@sha256:%x+, not web:a@sha256:0000",
+                wrong(verify(opts))[1])
             -- The tag stands for another image now.
             opts.image = crons.image_a
             fly.register(crons.image_a, { body = "another" })
