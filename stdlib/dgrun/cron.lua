@@ -161,6 +161,16 @@ function M.list(opts)
         image = image, dir = opts.dir }
 end
 
+---The cron machines of several places, asked for side by side; a place that does not answer is told
+---as such.
+---@param places dgrun.place[]
+---@param strict? boolean something that is wrong is an error, of code refused.cron
+---@return dgrun.cron.place[]
+---@return dgrun.err? # of the first place that could not be asked, else of what is wrong
+function M.overview(places, strict)
+    return require("dgrun.cron.list").overview(places, strict)
+end
+
 ---Runs the job of a cron machine now: on a machine of its own that is like it, has no schedule and
 ---is destroyed behind the job. Where one runs already, as that of a run that was killed, its end
 ---is waited for instead.
@@ -175,15 +185,30 @@ function M.run_now(opts)
     return require("dgrun.cron.by_hand").run_now(opts)
 end
 
+---What a run by hand that did not end well means for a command: its exit status.
+---@param result {exit_code: integer, oom_killed: boolean, machine: string}
+---@return dgrun.err?
+function M.exit_problem(result)
+    if effect.is_unknown(result) or result.exit_code == 0 then
+        return nil
+    end
+    return err.new { code = "cron.job_failed", op = "cron.run_now", machine = result.machine,
+        exit_status = result.exit_code > 0 and result.exit_code or 1,
+        msg = result.exit_code < 0 and "how the job ended is not known"
+            or ("the job ended with exit code %d%s"):format(result.exit_code,
+                result.oom_killed and ", out of memory" or "") }
+end
+
 ---Brings cron machines to another image, and to the app's secrets of now; all else stays as it is,
 ---whatever is declared. They are started afterwards, as by `sync`.
 ---@param opts {app: string, crons?: dgrun.cron.declaration[], name?: string, image?: string,
----  when_running?: dgrun.cron.when_running} name: only this one, else all that are declared; image:
----  that of the web machines
----@return {name: string, id: string, skipped?: boolean}[]
+---  dir?: string, when_running?: dgrun.cron.when_running} name: only this one, else all that are
+---  declared; image: that of the web machines; dir: where the configuration files are
+---@return {name: string, id: string, changed: boolean, skipped?: boolean}[]
+---@return dgrun.err? # refused.cron_drift: what else of them is not as declared
 function M.update_image(opts)
     check.options(opts, { app = "string", crons = "table?", name = "string?", image = "value?",
-        when_running = "table?" }, "cron.update_image")
+        dir = "string?", when_running = "table?" }, "cron.update_image")
     return require("dgrun.cron.by_hand").update_image(opts)
 end
 

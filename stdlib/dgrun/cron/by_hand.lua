@@ -9,6 +9,7 @@ local err = require "dgrun.err"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local roster_of = require "dgrun.cron.roster"
+local run = require "dgrun.run"
 local secrets_state = require "dgrun.fly.secrets_state"
 local ticks_of = require "dgrun.cron.ticks"
 
@@ -66,13 +67,16 @@ function M.run_now(opts)
     -- The tag may have moved since; the copy is of what runs.
     config.image = image_of.of_machine(machine)
     local state = secrets_state.read(opts.app)
-    return require("dgrun.cron.job").run {
+    local result = require("dgrun.cron.job").run {
         app = opts.app, name = name, config = config, region = machine.region, shared = true,
         secrets_version = state.version, timeout = opts.timeout, on_line = opts.on_line,
-        summary = ("run %s once, on a machine of its own"):format(name),
-        after = { image = config.image, region = machine.region,
-            command = config.init and config.init.cmd },
+        summary = ("run %s once, on a machine of its own: %s"):format(name,
+            table.concat(config.init and config.init.cmd or { "the image's command" }, " ")),
     }
+    if not effect.is_unknown(result) then
+        effect.note(("%s ended with exit code %s"):format(name, result.exit_code))
+    end
+    return result
 end
 
 local function update_one(app, name, machine, to)
@@ -83,11 +87,11 @@ local function update_one(app, name, machine, to)
     if image_of.same(to.image, image_of.of_machine(machine))
         and secrets_state.is_current(secrets, machine) then
         effect.note(("%s is on this image already"):format(name))
-        return { name = name, id = machine.id }
+        return { name = name, id = machine.id, changed = false }
     end
     local patience = cron_machine.patience(to.when_running)
     if not effect.planning() and not cron_machine.wait_idle(app, machine, patience) then
-        return { name = name, id = machine.id, skipped = true }
+        return { name = name, id = machine.id, changed = false, skipped = true }
     end
     local result = effect.write {
         kind = "fly.machine.update", target = app .. "/" .. name, name = "machine",
@@ -100,8 +104,29 @@ local function update_one(app, name, machine, to)
                 { config = config, version = version, patience = patience })
         end,
     }
-    return { name = name, id = machine.id,
-        skipped = not effect.is_unknown(result) and result.skipped or nil }
+    local skipped = not effect.is_unknown(result) and result.skipped or nil
+    return { name = name, id = machine.id, changed = not skipped, skipped = skipped }
+end
+
+---What of the machines differs from their declarations besides the image: an image that goes with
+---another command line is a tick that dies.
+local function what_else(opts, image, results)
+    local lines = {}
+    local desk = desk_of.open({ app = opts.app, crons = opts.crons or {}, image = image,
+        dir = opts.dir or (run.current() and run.current().root) }, "cron.update_image")
+    for _, cron in ipairs(opts.crons or {}) do
+        local is_meant = false
+        for _, result in ipairs(results) do
+            is_meant = is_meant or (result.name == cron.name and not result.skipped)
+        end
+        local ok, view = pcall(desk_of.view, desk, cron)
+        for _, one in ipairs(is_meant and ok and view.differences or {}) do
+            lines[#lines + 1] = ("%s: %s"):format(cron.name, one.text)
+        end
+    end
+    return #lines > 0 and err.new { code = "refused.cron_drift", op = "cron.update_image",
+        msg = "besides the image, not all is as declared:\n" .. table.concat(lines, "\n"),
+        hint = "dgrun cron_setup brings the whole declaration to the machines." } or nil
 end
 
 local function when_running_of(crons, name)
@@ -140,7 +165,7 @@ function M.update_image(opts)
             secrets = secrets,
             when_running = opts.when_running or when_running_of(opts.crons, one.name) })
     end
-    return results
+    return results, not effect.planning() and what_else(opts, image, results) or nil
 end
 
 return M

@@ -31,7 +31,6 @@ function M.of(desk, cron, view)
                 secrets_version = version, timeout = opts and opts.timeout or 600,
                 summary = ("ask whether %s may be created: %s"):format(cron.name,
                     table.concat(command, " ")),
-                after = { command = table.concat(command, " "), image = desk.image },
             }).exit_code
         end,
     }

@@ -24,7 +24,6 @@ local WAIT_SECONDS = 300
 ---@field on_line? fun(line: string) what it prints; the run's log when absent
 ---@field shared? boolean one that runs already will do, whoever started it
 ---@field summary string
----@field after? table for a plan
 
 ---@class dgrun.cron.job_result
 ---@field exit_code integer -1 where Fly does not tell
@@ -130,7 +129,7 @@ function M.run(job)
     local key = key_of(job.name)
     return effect.write {
         kind = "fly.machine.run", target = job.app .. "/" .. job.name, name = "job",
-        summary = job.summary, after = job.after, once = key,
+        summary = job.summary, once = key,
         apply = function()
             task.checkpoint()
             return dossier.around(job.app, carry_out, job, key)

@@ -2,9 +2,13 @@
 local clock = require "dgrun.fly.clock"
 local desk_of = require "dgrun.cron.desk"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local image_of = require "dgrun.fly.image"
 local inspect = require "dgrun.cron.inspect"
+local json = require "dgrun.json"
 local releases = require "dgrun.fly.releases"
+local run = require "dgrun.run"
+local task = require "dgrun.task"
 local ticks_of = require "dgrun.cron.ticks"
 local time = require "host.time"
 
@@ -68,15 +72,15 @@ local function declared_row(desk, cron)
     local ok, view = pcall(desk_of.view, desk, cron)
     if not machine then
         return { name = cron.name, kind = "missing", schedule = cron.schedule,
-            optional = cron.optional, problems = not cron.optional
-                and { { kind = "missing", text = "it does not exist" } } or {} }
+            optional = cron.optional, problems = json.array(not cron.optional
+                and { { kind = "missing", text = "it does not exist" } } or {}) }
     elseif not ok then
         view = { machine = machine, differences = { { field = "declaration",
             text = "its declaration cannot be read: " .. err.object(view).msg } } }
     end
     local problems, ticks = inspect.problems(view, clock.now())
     return row_of(desk, machine, ticks, { name = cron.name, kind = "declared",
-        optional = cron.optional, problems = problems })
+        optional = cron.optional, problems = json.array(problems) })
 end
 
 local function extra_row(desk, machine, kind, text, name)
@@ -102,6 +106,54 @@ function M.rows(opts)
         rows[#rows + 1] = extra_row(desk, stray, "stray", "nobody declares it")
     end
     return rows
+end
+
+---@class dgrun.cron.place the cron machines of an environment or an app
+---@field name string
+---@field app string
+---@field crons dgrun.cron.row[]
+---@field error? string why they are not known
+
+---What an environment has; what fails is told of this one only.
+local function of_place(place)
+    local declared = place.environment and place.environment.crons or {}
+    local ok, rows = pcall(require("dgrun.cron").list, { app = place.app, crons = declared,
+        dir = run.current() and run.current().root })
+    if not ok and err.is(rows, "cancelled") then
+        err.raise(rows)
+    end
+    return { name = place.name, app = place.app, crons = json.array(ok and rows or {}),
+        error = not ok and err.object(rows).msg or nil }, not ok and err.object(rows) or nil
+end
+
+---What is wrong, for a monitor.
+local function refusal(places)
+    local lines = {}
+    for _, place in ipairs(places) do
+        for _, row in ipairs(place.crons) do
+            for _, problem in ipairs(row.problems) do
+                lines[#lines + 1] = ("%s of %s: %s"):format(row.name, place.name, problem.text)
+            end
+        end
+    end
+    return #lines > 0 and err.new { code = "refused.cron", op = "cron",
+        msg = ("%s with cron machines"):format(format.count(#lines, "thing is wrong",
+            "things are wrong")), problems = lines } or nil
+end
+
+---The cron machines of several places, asked for side by side.
+---@param places dgrun.place[]
+---@param strict? boolean
+---@return dgrun.cron.place[]
+---@return dgrun.err?
+function M.overview(places, strict)
+    local failure
+    local found = task.map(places, {}, function(place)
+        local result, e = of_place(place)
+        failure = failure or e
+        return result
+    end)
+    return json.array(found), failure or (strict and refusal(found)) or nil
 end
 
 return M

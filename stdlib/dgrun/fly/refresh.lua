@@ -15,8 +15,8 @@ local WAIT_SECONDS = 300
 local MAX_UNAVAILABLE = 0.33
 
 ---Machines that do not have this version yet: those that deploys touch, and cron machines.
-local function outdated(app, version, state, planned)
-    local managed, crons = {}, {}
+local function outdated(app, version, planned)
+    local managed, crons, state = {}, {}, secrets_state.read(app)
     for _, machine in ipairs(machines.list(app)) do
         local metadata = machine.config and machine.config.metadata or {}
         local change = { group = machines.group(machine), machine = machine }
@@ -28,7 +28,7 @@ local function outdated(app, version, state, planned)
                 and change or nil
         end
     end
-    return managed, crons
+    return managed, crons, state
 end
 
 ---@param apply fun(config: table): any gets the configuration with the new mark
@@ -84,8 +84,7 @@ function M.secrets(app, changed)
     if not version and not planned then
         return
     end
-    local state = secrets_state.read(app)
-    local managed, crons = outdated(app, version, state, planned)
+    local managed, crons, state = outdated(app, version, planned)
     local ids = {}
     for i, change in ipairs(managed) do
         ids[i] = change.machine.id
