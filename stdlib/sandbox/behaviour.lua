@@ -6,19 +6,20 @@ local world_of = require "sandbox.world"
 
 local M = {}
 
----exit_code, oom, seconds: how a command ends, and after how long. log: lines it writes.
----crash: a server ends with code 1 at once. boot: "fail". health: "critical", or "never" for no
----checks at all. fail_after, sick_after: so many machines of the image boot, or get healthy, those
----after them do not. healthy_after: seconds of the first checks that fail. grace: the first result
----comes after the check's grace_period. stop_seconds: what it needs to stop. body: what the site
----shows. listen: address, or a list of them. exec: {exit_code, exit_signal, stdout, stderr,
----seconds}, also below `commands` by the joined command. commands: by the joined words of what the
----machine's configuration runs, what is different with that command.
+---exit_code, oom, seconds: how a command ends, and after how long. log: lines it writes when it
+---begins, log_at_end: when it ends by itself. crash: a server ends with code 1 at once. boot:
+---"fail". health: "critical", or "never" for no checks at all. fail_after, sick_after: so many
+---machines of the image boot, or get healthy, those after them do not. healthy_after: seconds of
+---the first checks that fail. grace: the first result comes after the check's grace_period.
+---stop_seconds: what it needs to stop. body: what the site shows. listen: address, or a list of
+---them. exec: {exit_code, exit_signal, stdout, stderr, seconds}, also below `commands` by the joined
+---command. commands: by the joined words of what the machine's configuration runs, what is
+---different with that command.
 local fields = {
-    exit_code = "number", seconds = "number", log = "table", crash = "boolean", health = "string",
-    boot = "string", oom = "boolean", body = "string", fail_after = "number",
-    sick_after = "number", healthy_after = "number", grace = "boolean", stop_seconds = "number",
-    listen = "any", exec = "table", commands = "table",
+    exit_code = "number", seconds = "number", log = "table", log_at_end = "table",
+    crash = "boolean", health = "string", boot = "string", oom = "boolean", body = "string",
+    fail_after = "number", sick_after = "number", healthy_after = "number", grace = "boolean",
+    stop_seconds = "number", listen = "any", exec = "table", commands = "table",
 }
 
 ---@param given table? of a request
@@ -35,9 +36,11 @@ function M.check(given)
                 tostring(name)))
         end
     end
-    for _, line in ipairs(given.log or {}) do
-        if type(line) ~= "string" then
-            answer.fail(422, "behaviour: log must be a list of texts")
+    for _, name in ipairs { "log", "log_at_end" } do
+        for _, line in ipairs(given[name] or {}) do
+            if type(line) ~= "string" then
+                answer.fail(422, ("behaviour: %s must be a list of texts"):format(name))
+            end
         end
     end
     for command, special in pairs(given.commands or {}) do
