@@ -12,8 +12,8 @@ local M = {}
 ---machines of the image boot, or get healthy, those after them do not. healthy_after: seconds of
 ---the first checks that fail. grace: the first result comes after the check's grace_period.
 ---stop_seconds: what it needs to stop. body: what the site shows. listen: address, or a list of
----them. exec: {exit_code, exit_signal, stdout, stderr, seconds}, also below `commands` by the joined
----command. commands: by the joined words of what the machine's configuration runs, what is
+---them. exec: {exit_code, exit_signal, stdout, stderr, seconds}, also below `commands` by the
+---joined command. commands: by the joined words of what the machine's configuration runs, what is
 ---different with that command.
 local fields = {
     exit_code = "number", seconds = "number", log = "table", log_at_end = "table",

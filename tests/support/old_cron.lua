@@ -1,5 +1,5 @@
--- Pipelines that update cron machines as workflows of bash and jq did, over the raw Machines API; for
--- tests of what that led to. Each ends green by the checks it makes itself.
+-- Pipelines that update cron machines as workflows of bash and jq did, over the raw Machines API;
+-- for tests of what that led to. Each ends green by the checks it makes itself.
 local M = {}
 
 local HEAD = [[

@@ -1,5 +1,5 @@
--- A deploy came while the cron job was at work, and the update of the machine killed it: half of the
--- feed was taken in, nobody was told, and the deploy was green.
+-- A deploy came while the cron job was at work, and the update of the machine killed it: half of
+-- the feed was taken in, nobody was told, and the deploy was green.
 local fast_project = require "support.fast_project"
 local old_cron = require "support.old_cron"
 
