@@ -9,10 +9,10 @@ local M = {}
 ---exit_code, oom, seconds: how a command ends, and after how long. log: lines it writes when it
 ---begins, log_at_end: when it ends by itself. chatter: {per_second, lines, text}, lines it goes on
 ---writing, as chatter.lua says. crash: a server ends with code 1 at once. boot: "fail". health:
----"critical", or "never" for no checks at all. fail_after, sick_after: so many machines of the image
----boot, or get healthy, those after them do not. healthy_after: seconds of the first checks that
----fail. grace: the first result comes after the check's grace_period. stop_seconds: what it needs to
----stop. body: what the site shows. listen: address, or a list of them. exec: {exit_code,
+---"critical", or "never" for no checks at all. fail_after, sick_after: so many machines of the
+---image boot, or get healthy, those after them do not. healthy_after: seconds of the first checks
+---that fail. grace: the first result comes after the check's grace_period. stop_seconds: what it
+---needs to stop. body: what the site shows. listen: address, or a list of them. exec: {exit_code,
 ---exit_signal, stdout, stderr, seconds}, also below `commands` by the joined command. commands: by
 ---the joined words of what the machine's configuration runs, what is different with that command.
 local fields = {
