@@ -49,8 +49,9 @@ function M.image(opts)
     }
 end
 
----The machine configuration of a declaration, without image.
-local function wanted_of(opts, cron)
+---The machine configuration of a declaration, and the region for it.
+---@param version? integer of the app's secrets
+local function wanted_of(opts, cron, version)
     check.options(cron, declaration, "cron.sync: " .. tostring(cron.name))
     if not schedules[cron.schedule] then
         err.raise {
@@ -67,13 +68,12 @@ local function wanted_of(opts, cron)
     wanted.services, wanted.checks = nil, nil
     wanted.schedule = cron.schedule
     wanted.restart = wanted.restart or { policy = "on-failure" }
-    local version = require("dgrun.secrets").version(opts.app)
     -- Without fly_platform_version: fly deploy leaves such machines alone.
     wanted.metadata = {
         dgrun_cron = cron.name, dgrun_secrets = version and tostring(version) or nil,
     }
     wanted.image = opts.image
-    return wanted, config.primary_region, version
+    return wanted, config.primary_region
 end
 
 local function find(all, name)
@@ -87,7 +87,8 @@ local function find(all, name)
 end
 
 local function sync_one(opts, cron, all)
-    local wanted, region, version = wanted_of(opts, cron)
+    local version = require("dgrun.secrets").version(opts.app)
+    local wanted, region = wanted_of(opts, cron, version)
     local machine = find(all, cron.name)
     if not machine then
         return effect.write {
@@ -150,6 +151,55 @@ local function differences(machine, wanted)
         end
     end
     return found
+end
+
+local function last_tick(machine)
+    for _, event in ipairs(machine.events or {}) do
+        if event.type == "start" then
+            return event.timestamp / 1000
+        end
+    end
+end
+
+---@class dgrun.cron.inspection
+---@field name string
+---@field id? string of the machine
+---@field state string of the machine; "missing" where there is none
+---@field drift? string[] how it differs from its declaration; nil where that is not known
+---@field unknown? string why it is not
+---@field last_tick? number unix seconds
+---@field exit_code? integer of the last tick that ended
+
+local function inspected(opts, cron, all)
+    local machine = find(all, cron.name)
+    if not machine then
+        return { name = cron.name, state = "missing", drift = { "it does not exist" } }
+    end
+    local ok, found = pcall(function() return differences(machine, (wanted_of(opts, cron))) end)
+    if not ok and err.is(found, "cancelled") then
+        err.raise(found)
+    end
+    local exit = machines.last_exit(machine)
+    return {
+        id = machine.id, name = cron.name, state = machine.state, drift = ok and found or nil,
+        unknown = not ok and found.msg or nil, last_tick = last_tick(machine),
+        exit_code = exit and exit.exit_code,
+    }
+end
+
+---How the cron machines are, against their declarations. Only looks.
+---@param opts dgrun.cron.options|{machines?: table[]} machines: those of the app, when they are
+---  known already
+---@return dgrun.cron.inspection[]
+function M.inspect(opts)
+    check.options(opts, { app = "string", crons = "table", image = "string", dir = "string?",
+        machines = "table?" }, "cron.inspect")
+    local all = opts.machines or machines.list(opts.app)
+    local list = {}
+    for i, cron in ipairs(opts.crons) do
+        list[i] = inspected(opts, cron, all)
+    end
+    return list
 end
 
 ---Raises cron.drift when a cron machine is missing or not as declared.

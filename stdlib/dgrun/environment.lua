@@ -12,6 +12,7 @@ local M = {}
 ---@field config? string its fly.toml, relative to the project
 ---@field crons dgrun.environment.cron[]
 ---@field secrets table<string, any> sealed values and literal strings by name
+---@field probes dgrun.environment.probe[] of its site; /health where none are declared
 
 ---@class dgrun.environment.cron
 ---@field name string
@@ -146,7 +147,16 @@ local function new_secrets(env, entry)
     })
 end
 
-local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true }
+local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
+    probes = true }
+
+---What the file says of an environment: `root` is the folder that holds scripts/, `secrets` their
+---names and sources.
+---@param env dgrun.environment
+---@return table
+function M.entry(env)
+    return getmetatable(env).entry
+end
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -181,6 +191,7 @@ function M.get(name, opts)
     entry.name, entry.root, entry.file = name, known.root, file
     local env = {
         name = name, app = entry.app, url = entry.url, config = entry.config, crons = entry.crons,
+        probes = entry.probes,
     }
     env.secrets = new_secrets(env, entry)
     setmetatable(env, {

@@ -229,7 +229,8 @@ function Reader:cron(value, keys)
     return out
 end
 
-local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true }
+local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
+    probes = true }
 
 function Reader:environment(value, keys)
     self:map(value, keys, environment_keys, { "app" })
@@ -241,6 +242,7 @@ function Reader:environment(value, keys)
     for i, cron in ipairs(self:list(value.crons, below(keys, "crons"))) do
         out.crons[i] = self:cron(cron, below(below(keys, "crons"), i))
     end
+    out.probes = require("dgrun.environment_probes").read(self, value, keys)
     return out
 end
 

@@ -70,6 +70,7 @@ function M.http(opts)
     until left <= 0
     err.raise {
         code = "probe.failed", op = "probe.http", url = opts.url, attempts = attempts,
+        why = wrong,
         msg = ("%s is not as expected after %g s and %d attempt(s): %s"):format(
             opts.url, within, attempts, wrong),
         hint = "The deploy itself is done. Look at the app's logs, then run again or roll back.",

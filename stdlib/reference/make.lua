@@ -23,6 +23,7 @@ local pages = {
     { "dg.secrets", "stdlib/dgrun/secrets.lua" },
     { "dg.cron", "stdlib/dgrun/cron.lua" },
     { "dg.probe", "stdlib/dgrun/probe.lua" },
+    { "dg.status", "stdlib/dgrun/status.lua" },
     { "dg.git", "stdlib/dgrun/git.lua" },
     { "dg.migrations", "stdlib/dgrun/migrations.lua" },
     { "dg.http", "stdlib/dgrun/http.lua" },

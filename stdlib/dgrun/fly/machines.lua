@@ -50,9 +50,11 @@ local function plain(machine)
 end
 
 ---@param app string
+---@param with? {leases?: boolean} leases: who holds a machine stands in its `lease`
 ---@return table[] machines
-function M.list(app)
-    local list = api.machines("GET", path(app))
+function M.list(app, with)
+    local list = api.machines("GET", path(app),
+        { query = with and with.leases and { include_leases = "true" } or nil })
     for _, machine in ipairs(list) do
         plain(machine)
     end
