@@ -3,6 +3,7 @@ local err = require "dgrun.err"
 local format = require "dgrun.format"
 local host = require "host.git"
 local overview = require "dgrun.fly.overview"
+local repository_of = require "dgrun.status.repository"
 local shared = require "dgrun.status.shared"
 local task = require "dgrun.task"
 
@@ -70,53 +71,69 @@ local function why_unknown(repository, e)
         or "it is not in this repository: git fetch gets what is new"
 end
 
-local function compare(repository, one)
-    local branch, e = shared.attempt(repository.branch)
-    local info = branch and shared.attempt(repository.info)
-    if branch and info and info.shallow and branch.commit ~= one.commit then
-        e = { msg = "the clone is shallow: git fetch --unshallow gets the rest" }
+local function listed(commits)
+    local list = require("dgrun.json").array {}
+    for i = 1, math.min(#commits, LISTED) do
+        local commit = commits[i]
+        list[i] = { commit = commit.commit, subject = commit.subject, author = commit.author,
+            time = commit.time }
     end
-    if e then
+    return list
+end
+
+---What git says of a commit; nil where it has none of that name.
+local function look_up(repository, one)
+    local list, e = host.log { dir = repository.dir, to = one.commit, limit = 1 }
+    if list then
+        return list[1]
+    end
+    one.unknown = why_unknown(repository, e)
+end
+
+---Compares by asking git, where the recent commits of the branch do not tell.
+local function count(repository, branch, one)
+    task.all {
+        function()
+            local found, e = host.count { dir = repository.dir, from = branch.commit,
+                to = one.commit }
+            one.behind, one.ahead = found and found.behind, found and found.ahead
+            one.behind_unknown = e and e.msg
+        end,
+        function()
+            one.commits = listed(host.log { dir = repository.dir, from = one.commit,
+                to = branch.commit, limit = LISTED } or {})
+        end,
+    }
+end
+
+local function compare(repository, one, recent)
+    local branch, e = shared.attempt(repository.branch)
+    if not branch then
         one.behind_unknown = e.msg
         return
     end
     one.base = branch.name
-    task.all {
-        function()
-            local count, failed = host.count { dir = repository.dir, from = branch.commit,
-                to = one.commit }
-            one.behind = count and count.behind
-            one.ahead = count and count.ahead
-            one.behind_unknown = failed and failed.msg
-        end,
-        function()
-            one.commits = require("dgrun.json").array {}
-            for i, commit in ipairs(host.log { dir = repository.dir, from = one.commit,
-                to = branch.commit, limit = LISTED } or {}) do
-                one.commits[i] = { commit = commit.commit, subject = commit.subject,
-                    author = commit.author, time = commit.time }
-            end
-        end,
-    }
+    local newer = recent and repository_of.newer(recent, one.commit)
+    local info = not newer and shared.attempt(repository.info)
+    if newer then
+        one.behind, one.ahead, one.commits = #newer, 0, listed(newer)
+    elseif info and info.shallow then
+        one.behind_unknown = "the clone is shallow: git fetch --unshallow gets the rest"
+    else
+        count(repository, branch, one)
+    end
 end
 
 ---Fills in what the repository knows of a commit.
 local function describe(place, one)
     local repository = place.repository
-    task.all {
-        function()
-            local list, e = host.log { dir = repository.dir, to = one.commit, limit = 1 }
-            if not list then
-                one.unknown = why_unknown(repository, e)
-                return
-            end
-            one.subject, one.author, one.time = list[1].subject, list[1].author, list[1].time
-            one.age = math.max(0, place.now - one.time)
-        end,
-        function() compare(repository, one) end,
-    }
-    if one.unknown then
-        one.base, one.behind, one.ahead, one.commits = nil, nil, nil, nil
+    local recent = shared.attempt(repository.recent)
+    local found = recent and recent.by_commit[one.commit] or look_up(repository, one)
+    if found then
+        one.subject, one.author, one.time = found.subject, found.author, found.time
+        one.age = math.max(0, place.now - found.time)
+        compare(repository, one, recent)
+    else
         one.behind_unknown = one.unknown
     end
 end

@@ -47,7 +47,7 @@ end
 local function ids(list)
     local found = require("dgrun.json").array {}
     for i, revision in ipairs(list) do
-        found[i] = revision.id
+        found[i] = revision.revision
     end
     return found
 end

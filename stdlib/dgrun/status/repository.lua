@@ -3,7 +3,6 @@ local check = require "dgrun.check"
 local err = require "dgrun.err"
 local git = require "dgrun.git"
 local host = require "host.git"
-local task = require "dgrun.task"
 
 local M = {}
 
@@ -11,21 +10,82 @@ local M = {}
 ---@field dir string
 ---@field info fun(): {git_dir: string, shallow: boolean}
 ---@field branch fun(): {commit: string, name: string} what is compared with: the remote's, if any
+---@field recent fun(): dgrun.status.recent
 ---@field branch_files fun(): string folder with the files of that
 ---@field files fun(commit: string): string folder with the files of a commit
 
+---@class dgrun.status.recent
+---@field list dgrun.git.commit[] newest first
+---@field by_commit table<string, dgrun.git.commit>
+---@field shallow boolean the history is cut off
+
 local REMOTE = "origin"
+local RECENT = 300
 
 local function find_branch(dir, branch)
-    local found = task.map({ ("refs/remotes/%s/%s"):format(REMOTE, branch), branch }, {},
-        function(ref) return check(host.resolve { dir = dir, ref = ref, remote = REMOTE }) or false end)
-    if found[1] then
-        return { commit = found[1].commit, name = ("%s/%s"):format(REMOTE, branch) }
-    elseif found[2] then
-        return { commit = found[2].commit, name = branch }
+    local remote = ("%s/%s"):format(REMOTE, branch)
+    local found = check(host.resolve { dir = dir, ref = "refs/remotes/" .. remote,
+        remote = REMOTE })
+    if found then
+        return { commit = found.commit, name = remote }
+    end
+    found = check(host.resolve { dir = dir, ref = branch, remote = REMOTE })
+    if found then
+        return { commit = found.commit, name = branch }
     end
     err.raise { code = "git.unknown_ref", op = "status",
         msg = ("there is no branch %s here to compare with"):format(branch) }
+end
+
+---The newest commits of the branch, by their names too: most questions are about these, and need
+---no further program.
+local function read_recent(dir, branch)
+    local recent = { list = check(host.log { dir = dir, to = branch.commit, limit = RECENT }),
+        by_commit = {} }
+    for _, commit in ipairs(recent.list) do
+        recent.by_commit[commit.commit] = commit
+    end
+    return recent
+end
+
+---Marks a commit and what it is built on, as far as that is known.
+local function mark(recent, commit, marked)
+    local queue = { commit }
+    while #queue > 0 do
+        local one = recent.by_commit[table.remove(queue)]
+        if one and not marked[one.commit] then
+            marked[one.commit] = true
+            for _, parent in ipairs(one.parents) do
+                queue[#queue + 1] = parent
+            end
+        end
+    end
+end
+
+---The commits of the branch that are not part of one of its recent commits, newest first; nil when
+---the recent ones do not tell.
+---@param recent dgrun.status.recent
+---@param commit string
+---@return dgrun.git.commit[]?
+function M.newer(recent, commit)
+    if recent.list[1].commit == commit then
+        return {}
+    elseif not recent.by_commit[commit] or recent.shallow then
+        return nil
+    end
+    local known, list = {}, {}
+    mark(recent, commit, known)
+    for _, one in ipairs(recent.list) do
+        if not known[one.commit] then
+            for _, parent in ipairs(one.parents) do
+                if not recent.by_commit[parent] then
+                    return nil
+                end
+            end
+            list[#list + 1] = one
+        end
+    end
+    return list
 end
 
 ---@param dir string a folder in it
@@ -38,6 +98,11 @@ function M.open(dir, branch, start)
     self.branch = start("branch", function()
         check(host.check_ref(branch, "status"))
         return find_branch(dir, branch)
+    end)
+    self.recent = start("recent commits", function()
+        local recent = read_recent(dir, self.branch())
+        recent.shallow = self.info().shallow
+        return recent
     end)
     function self.files(commit)
         return git.files { commit = commit, git_dir = self.info().git_dir }

@@ -37,11 +37,17 @@ function M.attempt(f, ...)
     return nil, err.object(result)
 end
 
----Starts `f` now, as a child of the current task.
+---Starts `f`, as a child of the current task.
+---@param later? boolean behind all that begins now
 ---@return fun(): any # waits for what it returns, or raises what it raised
-local function started(clock, name, f)
+local function started(clock, name, f, later)
     local result
-    local child = task.spawn(function() result = { pcall(within, clock, f) } end, name)
+    local child = task.spawn(function()
+        if later then
+            time.sleep(0)
+        end
+        result = { pcall(within, clock, f) }
+    end, name)
     return function()
         -- Not before it had its turn; then at once.
         child.join()
@@ -88,6 +94,9 @@ local function place_of(given, x)
     end)
     place.files = started(x.clock, "files", function()
         local running = deployed_commit(place.machines())
+        if running and running.commit == x.repository.branch().commit then
+            return x.repository.branch_files()
+        end
         return running and x.repository.files(running.commit)
     end)
     return place
@@ -104,8 +113,9 @@ function M.places(opts)
     }
     local run = require("dgrun.run").current()
     local root = run and run.root or "."
+    -- The start of a program holds up the loop: what goes over the network goes first.
     local function start(name, f)
-        return started(x.clock, name, f)
+        return started(x.clock, name, f, true)
     end
     x.repository = require("dgrun.status.repository").open(root, opts.branch or "main", start)
     local apps = {}
