@@ -45,6 +45,8 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---@field left fun(): number seconds until the time is over
 ---@field repository dgrun.status.repository
 ---@field machines fun(): table[] of the app, as the API shows them
+---@field releases fun(): table[] the newest, the newest first
+---@field secrets fun(): {name: string}[]
 ---@field files fun(): string? folder with the files of the commit that is deployed
 ---@field history fun(): dgrun.status.history
 
@@ -82,7 +84,8 @@ function M.ask(opts)
         timeout = "seconds?" }, "status.ask")
     return task.scope(function()
         local places = shared.places(opts)
-        return { time = require("host.time").wall(), environments = task.map(places, {}, ask_place) }
+        return { time = require("host.time").wall(),
+            environments = json.array(task.map(places, {}, ask_place)) }
     end)
 end
 

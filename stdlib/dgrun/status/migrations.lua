@@ -1,4 +1,5 @@
--- Which migrations the database lacks: of the code that is deployed, and of the branch that will be.
+-- Which migrations the database lacks: of the code that is deployed, and of the branch that comes
+-- next.
 local err = require "dgrun.err"
 local fs = require "host.fs"
 local migrations = require "dgrun.migrations"

@@ -1,11 +1,8 @@
 -- The newest release, as Fly has it.
 local format = require "dgrun.format"
-local releases = require "dgrun.fly.releases"
-local shared = require "dgrun.status.shared"
 
 local M = {}
 
-local LOOKED_AT = 10
 -- A deploy that takes longer than this is not one that goes on.
 local LONG = 3600
 
@@ -22,7 +19,7 @@ local good = { complete = true, succeeded = true }
 ---@return dgrun.status.release? # nil before the first one
 ---@return string[]? problems
 function M.ask(place)
-    local list = shared.of_app(place.app, releases.list, place.app, LOOKED_AT)
+    local list = place.releases()
     local newest = list[1]
     if not newest then
         return nil

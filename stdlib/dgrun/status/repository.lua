@@ -3,6 +3,7 @@ local check = require "dgrun.check"
 local err = require "dgrun.err"
 local git = require "dgrun.git"
 local host = require "host.git"
+local host_task = require "host.task"
 
 local M = {}
 
@@ -13,6 +14,7 @@ local M = {}
 ---@field recent fun(): dgrun.status.recent
 ---@field branch_files fun(): string folder with the files of that
 ---@field files fun(commit: string): string folder with the files of a commit
+---@field close fun()
 
 ---@class dgrun.status.recent
 ---@field list dgrun.git.commit[] newest first
@@ -104,8 +106,20 @@ function M.open(dir, branch, start)
         recent.shallow = self.info().shallow
         return recent
     end)
+    local exports = {}
+    ---@param commit string
     function self.files(commit)
-        return git.files { commit = commit, git_dir = self.info().git_dir }
+        exports[commit] = exports[commit] or host_task.spawn(function()
+            return git.files { commit = commit, git_dir = self.info().git_dir }
+        end, { name = "files of " .. commit })
+        local ok, result = exports[commit]:join()
+        return ok and result or err.raise(result)
+    end
+    function self.close()
+        for _, export in pairs(exports) do
+            export:cancel()
+            export:join()
+        end
     end
     self.branch_files = start("files of the branch", function()
         return self.files(self.branch().commit)

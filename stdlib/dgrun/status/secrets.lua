@@ -1,7 +1,5 @@
 -- Which secrets the app has, against those that its environment declares. Values are not looked at.
 local format = require "dgrun.format"
-local secrets = require "dgrun.secrets"
-local shared = require "dgrun.status.shared"
 
 local M = {}
 
@@ -32,7 +30,7 @@ end
 function M.ask(place)
     local array = require("dgrun.json").array
     local facts, there = { set = array {}, missing = array {}, undeclared = array {} }, {}
-    for i, secret in ipairs(shared.of_app(place.app, secrets.list, { app = place.app })) do
+    for i, secret in ipairs(place.secrets()) do
         facts.set[i], there[secret.name] = secret.name, true
     end
     if not place.environment then

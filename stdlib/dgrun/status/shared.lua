@@ -10,6 +10,7 @@ local time = require "host.time"
 local M = {}
 
 local DEFAULT_TIMEOUT = 10
+local RELEASES = 10
 
 ---Runs `f` until it is done or the time is over.
 local function within(clock, f)
@@ -63,13 +64,16 @@ local function started(clock, name, f, later)
     end
 end
 
----Asks something of an app. One that Fly does not know is told as such.
----@generic T
----@param app string
----@param f fun(...): T
----@return T
-function M.of_app(app, f, ...)
-    local ok, result = pcall(f, ...)
+---All that is asked of Fly, each with one call; none needs the answer of another.
+local asked_of_fly = {
+    machines = function(app) return machines.list(app, { leases = true }) end,
+    releases = function(app) return require("dgrun.fly.releases").list(app, RELEASES) end,
+    secrets = function(app) return require("dgrun.secrets").list { app = app } end,
+}
+
+---An app that Fly does not know is told as such.
+local function of_app(app, ask)
+    local ok, result = pcall(ask, app)
     if ok then
         return result
     elseif err.is(result, "fly.not_found") then
@@ -89,14 +93,11 @@ local function place_of(given, x)
         database = x.database, now = x.now, left = x.clock.left, repository = x.repository,
         history = x.history, within = function(f) return within(x.clock, f) end,
     }
-    place.machines = started(x.clock, "machines", function()
-        return M.of_app(given.app, machines.list, given.app, { leases = true })
-    end)
+    for name, ask in pairs(asked_of_fly) do
+        place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
+    end
     place.files = started(x.clock, "files", function()
         local running = deployed_commit(place.machines())
-        if running and running.commit == x.repository.branch().commit then
-            return x.repository.branch_files()
-        end
         return running and x.repository.files(running.commit)
     end)
     return place
@@ -118,6 +119,7 @@ function M.places(opts)
         return started(x.clock, name, f, true)
     end
     x.repository = require("dgrun.status.repository").open(root, opts.branch or "main", start)
+    task.defer(x.repository.close)
     local apps = {}
     for i, place in ipairs(opts.places) do
         apps[i] = place.app

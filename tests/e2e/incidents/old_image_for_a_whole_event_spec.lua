@@ -1,9 +1,7 @@
--- Production ran a 3.5-day-old image for a whole event and nobody knew: the workflow deployed what a
--- moving label of the registry meant, and the label had not moved. It was green each time.
+-- Production ran a 3.5-day-old image for a whole event and nobody knew: the workflow deployed what
+-- a moving label of the registry meant, and the label had not moved. It was green each time.
 local fast_project = require "support.fast_project"
 local json = require "dgrun.json"
-
-local HOUR = 3600
 
 ---How it was done: deploy the label, ask the site, be content.
 local old_way = [[

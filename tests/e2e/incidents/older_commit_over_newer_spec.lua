@@ -1,5 +1,5 @@
--- An older commit overwrote a newer one, twice in a week: a re-run of an old job, and a job that had
--- waited in the queue. Each was green, and production went back in time.
+-- An older commit overwrote a newer one, twice in a week: a re-run of an old job, and a job that
+-- had waited in the queue. Each was green, and production went back in time.
 local fast_project = require "support.fast_project"
 
 ---How it was done: whatever ref the job is about is deployed.
