@@ -69,8 +69,11 @@ local function ask_place(place)
     local found = { name = place.name, app = place.app, unknown = {}, problems = json.array {},
         url = place.environment and place.environment.url }
     for i, name in ipairs(M.sources) do
-        found[name], found.unknown[name] = answers[i].facts, answers[i].unknown
-        for _, text in ipairs(answers[i].problems) do
+        -- Where nothing is deployed, that no site answers tells nothing more.
+        local deployed = name == "commit" or found.commit or found.unknown.commit
+        local answer = (deployed or name ~= "site") and answers[i] or { problems = {} }
+        found[name], found.unknown[name] = answer.facts, answer.unknown
+        for _, text in ipairs(answer.problems) do
             found.problems[#found.problems + 1] = { source = name, text = text }
         end
     end

@@ -54,20 +54,13 @@ function M.running(list)
     return found, unsaid
 end
 
----Is there a machine that a deploy made? Where that is not known there may be.
----@param list? table[]
----@return boolean
-function M.deployed(list)
-    local found, unsaid = M.running(list or {})
-    return not list or #found + unsaid > 0
-end
-
 local function why_unknown(repository, e)
     if not err.is(e, "git.unknown_ref") then
         return e.msg
     end
     local info = shared.attempt(repository.info)
-    return info and info.shallow and "it is not in this clone, which is shallow: git fetch --unshallow"
+    return info and info.shallow
+        and "it is not in this clone, which is shallow: git fetch --unshallow gets the rest"
         or "it is not in this repository: git fetch gets what is new"
 end
 

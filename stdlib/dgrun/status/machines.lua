@@ -1,7 +1,10 @@
 -- The machines of deploys by group, state and health.
+local format = require "dgrun.format"
 local overview = require "dgrun.fly.overview"
 
 local M = {}
+
+local OUTPUT = 100
 
 ---@class dgrun.status.group
 ---@field name string
@@ -41,7 +44,7 @@ local function complaint(machine)
         return ("it crashes with exit code %d%s"):format(exit.exit_code,
             exit.oom_killed and ", out of memory" or "")
     elseif machine.state == "started" and check then
-        local output = check.output:gsub("%s+", " "):sub(1, 100)
+        local output = format.cut(check.output:gsub("%s+", " "), OUTPUT)
         return ("check %s is %s%s"):format(check.name, check.status,
             output ~= "" and ": " .. output or "")
     elseif machine.state == "stopped" and exit and not exit.requested_stop

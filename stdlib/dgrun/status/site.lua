@@ -49,12 +49,11 @@ function M.ask(place)
     end
     local list = task.map(env.probes, {}, function(one) return ask_one(place, one) end)
     local problems = {}
-    if not require("dgrun.status.commit").deployed(shared.attempt(place.machines)) then
-        return nil -- whatever answers there
-    end
     for _, one in ipairs(list) do
         if one.good == false then
-            problems[#problems + 1] = ("%s %s"):format(one.path, one.why)
+            -- What curl says names the address already.
+            problems[#problems + 1] = one.why:find(one.path, 1, true) and one.why
+                or ("%s %s"):format(one.path, one.why)
         end
     end
     return require("dgrun.json").array(list), problems

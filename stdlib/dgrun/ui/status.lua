@@ -19,6 +19,7 @@ end
 ---@class dgrun.ui.status.row
 ---@field rank integer 1: something is wrong, 2: something is not known, 3: all is well
 ---@field name string
+---@field count? integer sources that it is about
 ---@field lines {text: string, style?: dgrun.ui.style, cut?: boolean}[]
 
 ---What one source has to say; nil when it is nothing.
@@ -53,7 +54,7 @@ local function unknown_rows(found, verbose)
         end
     end
     for i, group in ipairs(rows) do
-        rows[i] = { rank = 2, name = "unknown", lines = {
+        rows[i] = { rank = 2, name = "unknown", count = #group.names, lines = {
             { text = ("%s: %s"):format(table.concat(group.names, ", "), group.e.msg) },
             verbose and group.e.hint and { text = group.e.hint, style = "dim" } or nil,
         } }
@@ -78,17 +79,12 @@ local function add_row(out, row, width)
     end
 end
 
-local function count_of(rows, rank)
-    local count = 0
-    for _, row in ipairs(rows) do
-        count = count + (row.rank == rank and 1 or 0)
-    end
-    return count
-end
-
 ---"2 problems, 1 unknown", "fine".
 local function summary(found, rows)
-    local parts, unknown = {}, count_of(rows, 2)
+    local parts, unknown = {}, 0
+    for _, row in ipairs(rows) do
+        unknown = unknown + (row.rank == 2 and (row.count or 1) or 0)
+    end
     if #found.problems > 0 then
         parts[1] = styled("red", format.count(#found.problems, "problem"))
     end

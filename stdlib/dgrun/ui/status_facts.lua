@@ -120,11 +120,10 @@ end
 function M.crons(list, lines, context)
     local unsure = false
     for _, one in ipairs(list) do
-        local parts = { one.state }
-        parts[#parts + 1] = one.schedule
-        parts[#parts + 1] = one.last_tick and "last tick " .. ago(context, one.last_tick)
+        local parts = { one.schedule or one.state, one.schedule and one.state }
+        parts[#parts + 1] = one.last_tick and "ticked " .. ago(context, one.last_tick)
             or one.declared and "no tick yet" or nil
-        parts[#parts + 1] = one.exit_code and "exit code " .. one.exit_code or nil
+        parts[#parts + 1] = one.exit_code and "exit " .. one.exit_code or nil
         if one.state ~= "missing" then
             add(lines, ("%s: %s"):format(one.name, table.concat(parts, ", ")))
         end
@@ -139,15 +138,15 @@ end
 
 function M.migrations(facts, lines)
     local to_come = facts.to_come
-    local more = to_come and #to_come > 0 and ("%s: %d to come (%s)"):format(facts.base, #to_come,
-        format.list(to_come)) or nil
     if facts.pending and #facts.pending > 0 then
         add(lines, "lacking: " .. format.list(facts.pending))
     elseif facts.pending then
         add(lines, "none pending")
     end
-    if more then
-        add(lines, more)
+    if to_come and #to_come > 0 then
+        add(lines, ("%s to come with %s: %s"):format(#to_come, facts.base, format.list(to_come)))
+    elseif to_come and not facts.pending then
+        add(lines, ("none to come with %s"):format(facts.base))
     end
 end
 
