@@ -21,8 +21,8 @@ local function ago(context, time)
     return format.age(context.now - time) .. " ago"
 end
 
----"2 started, 1 stopped": most first; a number only where it tells something.
-local function counted(counts, numbered)
+---"2 started, 1 stopped": most first.
+local function counted(counts, form)
     local names, parts = {}, {}
     for name in pairs(counts) do
         names[#names + 1] = name
@@ -31,9 +31,14 @@ local function counted(counts, numbered)
         return counts[a] > counts[b] or counts[a] == counts[b] and a < b
     end)
     for i, name in ipairs(names) do
-        parts[i] = (numbered or #names > 1) and ("%d %s"):format(counts[name], name) or name
+        parts[i] = (form or "%d %s"):format(counts[name], name)
     end
     return table.concat(parts, ", ")
+end
+
+local function where(regions)
+    local only = next(regions)
+    return next(regions, only) and counted(regions, "%d in %s") or "in " .. tostring(only)
 end
 
 local function distance(one)
@@ -75,10 +80,7 @@ function M.commit(facts, lines, context)
     return unsure
 end
 
-function M.image(facts, lines, context)
-    if context.verbose then
-        return add(lines, facts.image)
-    end
+function M.image(facts, lines)
     local digest = facts.digest and facts.digest:match "^sha256:%x+$"
         and facts.digest:sub(1, #"sha256:" + SHORT) or facts.digest
     add(lines, facts.label and digest and ("%s, %s"):format(facts.label, digest)
@@ -102,8 +104,8 @@ end
 
 function M.machines(facts, lines, context)
     for _, group in ipairs(facts.groups) do
-        add(lines, ("%s: %s, %s, in %s"):format(group.name, counted(group.states, true),
-            health(group), counted(group.regions)))
+        add(lines, ("%s: %s, %s, %s"):format(group.name, counted(group.states), health(group),
+            where(group.regions)))
     end
     if facts.cordoned > 0 then
         add(lines, ("%d cordoned"):format(facts.cordoned))
@@ -166,8 +168,9 @@ function M.runs(list, lines, context)
     for i = 1, context.verbose and #list or 1 do
         local one = list[i]
         local inputs = plain.inputs(one.inputs)
-        add(lines, ("%s%s %s %s by %s (%s)"):format(one.name, inputs ~= "" and " " .. inputs or "",
-            one.status, ago(context, one.finished or one.started), one.who or "somebody", one.id))
+        add(lines, ("%s%s %s %s by %s%s"):format(one.name, inputs ~= "" and " " .. inputs or "",
+            one.status, ago(context, one.finished or one.started), one.who or "somebody",
+            context.verbose and (" (%s)"):format(one.id) or ""))
     end
 end
 
