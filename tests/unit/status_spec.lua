@@ -5,6 +5,7 @@ local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local fs = require "host.fs"
 local place = require "dgrun.place"
+local proc = require "host.proc"
 local repository = require "support.repository"
 local retry = require "dgrun.fly.retry"
 local run = require "dgrun.run"
@@ -249,7 +250,7 @@ describe("the deployed commit", function()
                 stream[i] = ("commit refs/heads/main\ncommitter A <a@b> %d +0000\ndata 1\nx\n%s\n")
                     :format(now + i, i == 1 and "from refs/heads/main^0\n" or "")
             end
-            local made = assert(require("host.proc").run { cwd = project.dir,
+            local made = assert(proc.run { cwd = project.dir,
                 argv = { "git", "fast-import", "--quiet" }, stdin = table.concat(stream) })
             assert.equal(0, made.status, made.stderr)
             assert.equal(325, behind().behind)
@@ -367,6 +368,28 @@ describe("a source that does not answer", function()
             found = ask { "prod" }
             assert.equal("secrets.missing", found.unknown.migrations.code)
             assert.is_table(found.secrets)
+        end)
+    end)
+
+    it("because the database accepts and then says nothing, is not waited for", function()
+        with(function(fly, project, ask)
+            local silent = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 0)); "
+                .. "s.listen(); print(s.getsockname()[1], flush=True); time.sleep(600)"
+            local child = assert(proc.spawn { argv = { "python3", "-c", silent } })
+            local port = child:read().line
+            deployed(fly, project.second)
+            local env = ("DATABASE_URL=postgresql://app@127.0.0.1:%s/app\nKEY=k\n"):format(port)
+            assert(fs.write(project.dir / ".env", env, { mode = "0600" }))
+            local migrations = require "dgrun.status.migrations"
+            local patience = migrations.patience
+            migrations.patience = 0.3
+            local found = ask { "prod" }
+            migrations.patience = patience
+            child:kill "SIGKILL"
+            child:wait()
+            assert.equal("the database does not answer within 0.3 s",
+                found.unknown.migrations.msg)
+            assert.is_table(found.commit)
         end)
     end)
 
