@@ -150,14 +150,6 @@ end
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
     probes = true }
 
----What the file says of an environment: `root` is the folder that holds scripts/, `secrets` their
----names and sources.
----@param env dgrun.environment
----@return table
-function M.entry(env)
-    return getmetatable(env).entry
-end
-
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
 function M.names()
@@ -209,6 +201,15 @@ function M.get(name, opts)
         resolve { env }
     end
     return env
+end
+
+---What an environment was made of.
+---@param env dgrun.environment
+---@return table
+function M.entry(env)
+    local metatable = type(env) == "table" and getmetatable(env)
+    return metatable and metatable.entry or err.raise { code = "input.invalid",
+        msg = "this is no environment: dg.environment gives one" }
 end
 
 return M

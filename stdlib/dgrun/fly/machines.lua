@@ -50,11 +50,10 @@ local function plain(machine)
 end
 
 ---@param app string
----@param with? {leases?: boolean} leases: who holds a machine stands in its `lease`
+---@param query? table<string, string> include_deleted, metadata.NAME, …: machines-api.md 6.1
 ---@return table[] machines
-function M.list(app, with)
-    local list = api.machines("GET", path(app),
-        { query = with and with.leases and { include_leases = "true" } or nil })
+function M.list(app, query)
+    local list = api.machines("GET", path(app), { query = query })
     for _, machine in ipairs(list) do
         plain(machine)
     end

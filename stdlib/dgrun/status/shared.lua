@@ -66,7 +66,7 @@ end
 
 ---All that is asked of Fly, each with one call; none needs the answer of another.
 local asked_of_fly = {
-    machines = function(app) return machines.list(app, { leases = true }) end,
+    machines = function(app) return machines.list(app, { include_leases = "true" }) end,
     releases = function(app) return require("dgrun.fly.releases").list(app, RELEASES) end,
     secrets = function(app) return require("dgrun.secrets").list { app = app } end,
 }

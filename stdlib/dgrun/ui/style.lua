@@ -4,9 +4,10 @@ local log = require "host.log"
 
 local M = {}
 
-local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
+local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33", blue = "34",
+    magenta = "35", cyan = "36" }
 
----@alias dgrun.ui.style "bold"|"dim"|"red"|"green"|"yellow"
+---@alias dgrun.ui.style "bold"|"dim"|"red"|"green"|"yellow"|"blue"|"magenta"|"cyan"
 
 ---Does this stream show styles?
 ---@param stream "out"|"err"
