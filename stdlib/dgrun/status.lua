@@ -41,6 +41,7 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---@field name string
 ---@field environment? dgrun.environment
 ---@field database string
+---@field all dgrun.status.place[] it is one of these
 ---@field now number unix seconds
 ---@field left fun(): number seconds until the time is over
 ---@field repository dgrun.status.repository

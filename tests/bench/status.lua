@@ -88,7 +88,7 @@ local function export_time(dir)
         local started = time.now()
         local folder = git.files { git_dir = git_dir, commit = commit }
         seconds[i] = time.now() - started
-        fs.remove(folder, { recursive = true })
+        fs.remove(folder:match "^(.*)/", { recursive = true })
     end
     return median(seconds)
 end

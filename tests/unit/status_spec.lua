@@ -2,7 +2,6 @@
 -- folder, a SQLite database.
 local api = require "dgrun.fly.api"
 local environment = require "dgrun.environment"
-local err = require "dgrun.err"
 local fs = require "host.fs"
 local place = require "dgrun.place"
 local proc = require "host.proc"
@@ -371,6 +370,26 @@ describe("a source that does not answer", function()
         end)
     end)
 
+    it("since one variable of the process would be the database of both", function()
+        with(function(_, project, ask)
+            local text = "environments:\n"
+            for _, name in ipairs { "prod", "stage" } do
+                text = text .. ("  %s: { app: web, secrets: { sources: [env, dotenv: .env.%s], "
+                    .. "required: [DGRUN_TEST_DB] } }\n"):format(name, name)
+            end
+            assert(fs.write(project.dir / "scripts/environments.yaml", text))
+            local url = ("sqlite:///%s/a.db"):format(project.dir)
+            proc.export("DGRUN_TEST_DB", url)
+            local how = { database = "DGRUN_TEST_DB" }
+            local found, report = ask(nil, how)
+            for _, one in ipairs(report.environments) do
+                assert.equal("status.whose_database", one.unknown.migrations.code)
+            end
+            assert.matches("for prod and stage alike", found.unknown.migrations.msg)
+            assert.same({ "aaaa" }, ask({ "prod" }, how).migrations.current)
+        end)
+    end)
+
     it("because the database accepts and then says nothing, is not waited for", function()
         with(function(fly, project, ask)
             local silent = "import socket, time; s = socket.socket(); s.bind(('127.0.0.1', 0)); "
@@ -398,11 +417,13 @@ describe("a source that does not answer", function()
             deployed(fly, project.second)
             fly.fault { path = "/machines$", method = "GET", seconds = 60 }
             environment.look_from(project.dir / "scripts")
-            local ok, e = pcall(task.timeout, 0.3, function()
-                status.ask { places = place.list { "prod" }, timeout = 60 }
-            end)
-            assert.is_false(ok)
-            assert.equal("timeout", err.object(e).code)
+            local record = run.execute({ name = "status", root = project.dir, journal = false },
+                function()
+                    task.timeout(0.3, function()
+                        status.ask { places = place.list { "prod" }, timeout = 60 }
+                    end)
+                end)
+            assert.equal("timeout", record.error.code)
         end)
     end)
 end)

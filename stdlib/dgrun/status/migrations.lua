@@ -18,15 +18,48 @@ M.patience = 5
 ---@field to_come? string[] that the branch has beyond those; nil where that is not known
 ---@field base? string the branch
 
+local function declared(place)
+    local secrets = require("dgrun.environment").entry(place.environment).secrets
+    for _, list in ipairs { secrets.required, secrets.optional } do
+        for _, name in ipairs(list) do
+            if name == place.database then
+                return true
+            end
+        end
+    end
+    return secrets.literal[place.database] ~= nil
+end
+
+---Looked up only when it is asked for: a person's laptop may lack the secrets of production.
+local function url_of(place)
+    return place.environment.secrets[place.database]
+end
+
+---A variable of this process serves every environment that reads it, but is the database of one.
+local function check_whose(place, url)
+    if url ~= require("host.secret").from_env(place.database) then
+        return
+    end
+    for _, other in ipairs(place.all) do
+        if other ~= place and other.environment and declared(other)
+            and shared.attempt(url_of, other) == url then
+            err.raise { code = "status.whose_database", op = "status",
+                msg = ("%s is set here for %s and %s alike: nobody knows whose it is"):format(
+                    place.database, place.name, other.name),
+                hint = ("Ask for one: dgrun status %s"):format(place.name) }
+        end
+    end
+end
+
 ---The revisions of the database.
 local function current_of(place)
     local env = place.environment
-    -- Looked up only now: a person's laptop may lack the secrets of production.
-    local url = env.secrets[place.database]
+    local url = url_of(place)
     if not url then
         err.raise { code = "status.no_database", op = "status",
             msg = ("%s has no value"):format(place.database) }
     end
+    check_whose(place, url)
     local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, place.left())),
         function()
             local root = require("dgrun.environment").entry(env).root
@@ -79,18 +112,6 @@ local function of_deployed(dir, current)
             .. "does not have"):format(e.revision or table.concat(current, ", "))
     end
     err.raise(e)
-end
-
-local function declared(place)
-    local secrets = require("dgrun.environment").entry(place.environment).secrets
-    for _, list in ipairs { secrets.required, secrets.optional } do
-        for _, name in ipairs(list) do
-            if name == place.database then
-                return true
-            end
-        end
-    end
-    return secrets.literal[place.database] ~= nil
 end
 
 ---@param place dgrun.status.place

@@ -91,7 +91,7 @@ local function place_of(given, x)
     local place = {
         name = given.name, app = given.app, environment = given.environment,
         database = x.database, now = x.now, left = x.clock.left, repository = x.repository,
-        history = x.history, within = function(f) return within(x.clock, f) end,
+        history = x.history, all = x.places, within = function(f) return within(x.clock, f) end,
     }
     for name, ask in pairs(asked_of_fly) do
         place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
@@ -109,7 +109,7 @@ function M.places(opts)
     local timeout = opts.timeout or DEFAULT_TIMEOUT
     local deadline = time.now() + timeout
     local x = {
-        database = opts.database or "DATABASE_URL", now = time.wall(),
+        database = opts.database or "DATABASE_URL", now = time.wall(), places = {},
         clock = { timeout = timeout, left = function() return deadline - time.now() end },
     }
     local run = require("dgrun.run").current()
@@ -127,11 +127,10 @@ function M.places(opts)
     x.history = start("history", function()
         return require("dgrun.status.history").read(root, apps)
     end)
-    local places = {}
     for i, given in ipairs(opts.places) do
-        places[i] = place_of(given, x)
+        x.places[i] = place_of(given, x)
     end
-    return places
+    return x.places
 end
 
 return M
