@@ -25,31 +25,26 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---@field source string
 ---@field text string
 
----@class dgrun.status.environment by source, what is known of it, and
+---@class dgrun.status.environment a source of which nothing is to be told is absent
 ---@field name string
 ---@field app string
 ---@field url? string
----@field problems dgrun.status.problem[]
+---@field problems dgrun.status.problem[] in the order of the sources
 ---@field unknown table<string, {code: string, msg: string, hint?: string}> by source
+---@field commit? dgrun.status.deployed
+---@field image? dgrun.status.image
+---@field release? dgrun.status.release
+---@field machines? dgrun.status.machines
+---@field crons? dgrun.status.cron[]
+---@field migrations? dgrun.status.migrations
+---@field secrets? dgrun.status.secrets
+---@field lease? dgrun.status.lease
+---@field runs? table[] as `dgrun history --json` has them, the newest first
+---@field site? dgrun.status.probe[]
 
 ---@class dgrun.status.report
 ---@field time number unix seconds
 ---@field environments dgrun.status.environment[]
-
----@class dgrun.status.place what sources ask of
----@field app string
----@field name string
----@field environment? dgrun.environment
----@field database string
----@field all dgrun.status.place[] it is one of these
----@field now number unix seconds
----@field left fun(): number seconds until the time is over
----@field repository dgrun.status.repository
----@field machines fun(): table[] of the app, as the API shows them
----@field releases fun(): table[] the newest, the newest first
----@field secrets fun(): {name: string}[]
----@field files fun(): string? folder with the files of the commit that is deployed
----@field history fun(): dgrun.status.history
 
 ---One source, whatever becomes of it.
 local function ask_source(place, name)
@@ -81,6 +76,9 @@ local function ask_place(place)
     return found
 end
 
+---Asks Fly, the repository, the database, the store and the sites, all at once.
+---    local report = dg.status.ask { places = dg.places { "prod" } }
+---    print(report.environments[1].commit.behind)
 ---@param opts dgrun.status.options
 ---@return dgrun.status.report
 function M.ask(opts)

@@ -9,6 +9,21 @@ local time = require "host.time"
 
 local M = {}
 
+---@class dgrun.status.place what sources ask of
+---@field app string
+---@field name string
+---@field environment? dgrun.environment
+---@field database string
+---@field all dgrun.status.place[] it is one of these
+---@field now number unix seconds
+---@field left fun(): number seconds until the time is over
+---@field repository dgrun.status.repository
+---@field machines fun(): table[] of the app, as the API shows them
+---@field releases fun(): table[] the newest, the newest first
+---@field secrets fun(): {name: string}[]
+---@field files fun(): string? folder with the files of the commit that is deployed
+---@field history fun(): dgrun.status.history
+
 local DEFAULT_TIMEOUT = 10
 local RELEASES = 10
 
