@@ -3,7 +3,7 @@ local M = {}
 
 ---@class dgrun.environment.probe: dgrun.probe.http as dg.probe.http takes it
 ---@field url string that of the environment, and the path
----@field expect? integer the status, 200
+---@field expect? integer|string|(integer|string)[] the status: 200, "2xx", "200-204", or a list
 ---@field body? string a plain substring of the body
 ---@field within? number seconds for all tries; without it one is made
 
@@ -25,11 +25,7 @@ local function seconds(reader, value, keys)
     return found
 end
 
-local function joined(url, path)
-    return (url:gsub("/+$", "")) .. path
-end
-
-local function probe(reader, url, value, keys)
+local function probe(reader, value, keys)
     reader:map(value, keys, known, { "path" })
     local path = reader:string(value.path, below(keys, "path"))
     if path:sub(1, 1) ~= "/" then
@@ -37,30 +33,41 @@ local function probe(reader, url, value, keys)
             "It is asked below the url of the environment.")
     end
     local expect = value.expect
-    if expect ~= nil and not (type(expect) == "number" and expect % 1 == 0 and expect >= 100
-            and expect <= 599) then
-        reader:refuse(below(keys, "expect"), "a probe expects a status such as 200")
+    if expect ~= nil then
+        local ok, e = pcall(require("dgrun.probe.http").prepare, { url = "", expect = expect })
+        if not ok then
+            reader:refuse(below(keys, "expect"), e.msg)
+        end
     end
-    return {
-        url = joined(url, path), expect = expect,
-        body = reader:string(value.body, below(keys, "body")),
-        within = seconds(reader, value.within, below(keys, "within")),
-    }
+    return { path = path, expect = expect, body = reader:string(value.body, below(keys, "body")),
+        within = seconds(reader, value.within, below(keys, "within")) }
 end
 
----@param reader table of dgrun.environment_file
+---@param reader dgrun.environment_reader
 ---@param entry table of the environment
 ---@param keys (string|integer)[] that lead to it
----@return dgrun.environment.probe[]
+---@return table[] by path
 function M.read(reader, entry, keys)
     if entry.probes == nil then
-        return entry.url and { { url = joined(entry.url, "/health") } } or {}
+        return entry.url and { { path = "/health" } } or {}
     elseif not entry.url then
         reader:refuse(below(keys, "probes"), "probes need the url of the environment")
     end
     local list = {}
     for i, value in ipairs(reader:list(entry.probes, below(keys, "probes"))) do
-        list[i] = probe(reader, entry.url, value, below(keys, "probes", i))
+        list[i] = probe(reader, value, below(keys, "probes", i))
+    end
+    return list
+end
+
+---The probes of an environment, below its url.
+---@param entry {url?: string, probes: table[]}
+---@return dgrun.environment.probe[]
+function M.of(entry)
+    local list = {}
+    for i, one in ipairs(entry.probes) do
+        list[i] = { url = entry.url:gsub("/+$", "") .. one.path, expect = one.expect,
+            body = one.body, within = one.within }
     end
     return list
 end

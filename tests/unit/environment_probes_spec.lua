@@ -14,10 +14,12 @@ describe("the probes of an environment", function()
         assert.same({
             { url = "https://web.fly.dev/health" },
             { url = "https://web.fly.dev/ready", expect = 204, body = "ok", within = 5 },
+            { url = "https://web.fly.dev/", expect = { "2xx", 304 } },
         }, look(head .. [[
     probes:
       - path: /health
       - { path: /ready, expect: 204, body: ok, within: 5s }
+      - { path: /, expect: [2xx, 304] }
 ]]))
     end)
 
@@ -32,8 +34,8 @@ describe("the probes of an environment", function()
             ["    probes: [ { path: /a, expects: 200 } ]"] = "Did you mean 'expect'?",
             ["    probes: [ { expect: 200 } ]"] = "needs the key 'path'",
             ["    probes: [ { path: health } ]"] = "begins with /",
-            ["    probes: [ { path: /a, expect: ok } ]"] = "expects a status",
-            ["    probes: [ { path: /a, expect: 1200 } ]"] = "expects a status",
+            ["    probes: [ { path: /a, expect: ok } ]"] = "expect is 200",
+            ["    probes: [ { path: /a, expect: 1200 } ]"] = "expect is 200",
             ["    probes: [ { path: /a, within: soon } ]"] = "a duration such as 5s",
             ["    probes: [ { path: /a, body: 5 } ]"] = "must be a string",
             ["    probes: { path: /a }"] = "must be a list",

@@ -20,7 +20,7 @@ M.patience = 5
 
 local function declared(place)
     local secrets = require("dgrun.environment").entry(place.environment).secrets
-    for _, list in ipairs { secrets.required, secrets.optional } do
+    for _, list in ipairs { secrets.required, secrets.optional, secrets.private } do
         for _, name in ipairs(list) do
             if name == place.database then
                 return true

@@ -6,8 +6,8 @@ local task = require "dgrun.task"
 
 local M = {}
 
----Seconds that one request may take.
-M.patience = 5
+---Seconds that one request may take: when nobody answers, another address is asked behind it.
+M.patience = 4
 
 ---@class dgrun.status.probe
 ---@field path string

@@ -108,9 +108,11 @@ function M.inputs(input)
 end
 
 ---The first line of a run.
-function M.title(r)
+---@param r dgrun.run
+---@param called? string what was called, where that is more than the script
+function M.title(r, called)
     local inputs = M.inputs(r.input)
-    tell(styled("bold", r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
+    tell(styled("bold", called or r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
         .. (r.sandbox and "  (sandbox)" or "")
         .. (r.attempt > 1 and ("  (attempt %d of %s)"):format(r.attempt, r.id) or ""))
     tell("")
