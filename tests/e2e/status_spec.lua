@@ -84,7 +84,7 @@ describe("dgrun status", function()
         assert.equal(0, deploy.status, deploy.all)
         local monitor = project:run { "--sandbox", "status", "prod", "--max-age", "2d", "--json" }
         assert.equal(3, monitor.status, monitor.all)
-        assert.matches("^dgrun: prod: the deployed commit cdb1d009ee64 is %d+d old, more than 2d",
+        assert.matches("^dgrun: prod: the deployed commit %x+ is %d+d old, more than 2d",
             monitor.stderr)
         local environment = json.decode(monitor.stdout).environments[1]
         assert.equal("commit", environment.problems[1].source)
