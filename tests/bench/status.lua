@@ -14,7 +14,7 @@ local CHAIN = 1
 local LIMIT = 1.3
 local TOKEN = "fo1_bench"
 
-local times = tonumber((...)) or 21
+local times = tonumber((...)) or 41
 local root = fs.cwd()
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 local apps = { "draft-app", "draft-app-prod" }
