@@ -19,6 +19,7 @@ local M = {}
 ---@field rest? string the name under which `run` gets the words behind `--`, a list
 ---@field run fun(input: table): any, dgrun.err? what it found; and what is wrong with that, which
 ---  is told behind it and gives the exit status (`exit_status` of the error, when it has one)
+---@field read_only? boolean it only looks: it is no run of the history, and `show` alone speaks
 ---@field show? fun(data: any, input: table): string what it found, for people; with it comes
 ---  --json, which shows the data themselves. Without it `run` prints what there is to say.
 
@@ -40,7 +41,7 @@ Command.__index = Command
 local by = { op = "dg.command", code = "command.invalid" }
 
 local action_spec = { description = "string", arguments = "table?", inputs = "table?",
-    rest = "string?", run = "function", show = "function?" }
+    rest = "string?", run = "function", show = "function?", read_only = "boolean?" }
 
 ---@param who? dgrun.input.declarer dg.command
 local function checked_arguments(declared, who)
@@ -124,6 +125,7 @@ local function checked_action(declared, name)
     return {
         name = name, description = declared.description, arguments = arguments, inputs = inputs,
         rest = declared.rest, run = declared.run, show = declared.show,
+        read_only = declared.read_only,
     }
 end
 

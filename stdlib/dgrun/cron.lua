@@ -143,12 +143,12 @@ end
 
 ---The cron machines of an app: what is declared beside what is there. `problems` tells what
 ---`verify` would say.
----@param opts {app: string, crons?: dgrun.cron.declaration[], image?: string, dir?: string} image:
----  that of the web machines
+---@param opts {app: string, crons?: dgrun.cron.declaration[], image?: string, dir?: string,
+---  known?: dgrun.cron.known} image: that of the web machines; known: is not asked for again
 ---@return dgrun.cron.row[]
 function M.list(opts)
-    check.options(opts, { app = "string", crons = "table?", image = "value?", dir = "string?" },
-        "cron.list")
+    check.options(opts, { app = "string", crons = "table?", image = "value?", dir = "string?",
+        known = "table?" }, "cron.list")
     local image = opts.image
     if not image then
         local ok, found = pcall(M.image, { app = opts.app })
@@ -158,7 +158,7 @@ function M.list(opts)
         image = ok and found or nil
     end
     return require("dgrun.cron.list").rows { app = opts.app, crons = opts.crons or {},
-        image = image, dir = opts.dir }
+        image = image, dir = opts.dir, known = opts.known }
 end
 
 ---The cron machines of several places, asked for side by side; a place that does not answer is told

@@ -13,6 +13,7 @@ local M = {}
 ---@field crons dgrun.environment.cron[]
 ---@field secrets table<string, any> sealed values and literal strings by name; pairs() gives those
 ---  that are for the app, without the private ones
+---@field probes dgrun.environment.probe[] of its site; /health where none are declared
 ---@field pr? integer number of the pull request, of one that a template gave
 ---@field org? string the same
 
@@ -166,7 +167,7 @@ local function new_secrets(env, entry)
 end
 
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
-    pr = true, org = true }
+    pr = true, org = true, probes = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -198,6 +199,7 @@ local function new(entry, opts)
     local env = {
         name = entry.name, app = entry.app, url = entry.url, config = entry.config,
         crons = entry.crons, pr = entry.pr, org = entry.org,
+        probes = require("dgrun.environment_probes").of(entry),
     }
     env.secrets = new_secrets(env, entry)
     setmetatable(env, {

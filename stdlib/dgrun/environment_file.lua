@@ -48,7 +48,8 @@ local function read_cron(r, value, keys)
     return out
 end
 
-local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true }
+local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
+    probes = true }
 
 ---@param known table<string, true> keys
 local function read_environment(r, value, keys, known)
@@ -69,6 +70,7 @@ local function read_environment(r, value, keys, known)
         end
         seen[out.crons[i].name] = true
     end
+    out.probes = require("dgrun.environment_probes").read(r, value, keys)
     return out
 end
 

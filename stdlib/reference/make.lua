@@ -28,6 +28,7 @@ local pages = {
     { "environments.secrets", "stdlib/dgrun/secrets/declaration.lua", only = {}, tables = false },
     { "dg.cron", "stdlib/dgrun/cron.lua" },
     { "dg.probe", "stdlib/dgrun/probe.lua" },
+    { "dg.status", "stdlib/dgrun/status.lua" },
     { "dg.review", "stdlib/dgrun/review.lua" },
     { "dg.git", "stdlib/dgrun/git.lua" },
     { "dg.migrations", "stdlib/dgrun/migrations.lua" },

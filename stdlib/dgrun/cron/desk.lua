@@ -34,16 +34,27 @@ function M.resolved(image)
     err.raise(reference)
 end
 
----@param opts dgrun.cron.options
+---@class dgrun.cron.known what somebody has asked Fly for already
+---@field machines table[] of the app, as the API shows them
+---@field secrets {name: string, digest: string}[]
+---@field releases table[]
+
+local function ask(app)
+    machines.app(app)
+    return machines.list(app)
+end
+
+---@param opts dgrun.cron.options|{known?: dgrun.cron.known}
 ---@param op string
 ---@return dgrun.cron.desk
 function M.open(opts, op)
     declaration.check(opts.crons, op)
-    machines.app(opts.app)
-    local all = machines.list(opts.app)
+    local known = opts.known
+    local all = known and known.machines or ask(opts.app)
+    local secrets_state = require "dgrun.fly.secrets_state"
     return {
-        app = opts.app, dir = opts.dir or ".", image = M.resolved(opts.image),
-        secrets = require("dgrun.fly.secrets_state").read(opts.app), all = all,
+        app = opts.app, dir = opts.dir or ".", image = M.resolved(opts.image), all = all,
+        secrets = known and secrets_state.of(known.secrets) or secrets_state.read(opts.app),
         roster = roster_of.of(all, opts.crons),
     }
 end

@@ -33,8 +33,11 @@ local M = {}
 ---@field problems {kind: string, field?: string, text: string}[]
 
 ---When a release first had the image of a machine; the newest releases are known.
-local function births(app)
-    local ok, list = pcall(releases.list, app, 50)
+local function births(app, known)
+    local ok, list = true, known
+    if not known then
+        ok, list = pcall(releases.list, app, 50)
+    end
     return function(image)
         local oldest
         for _, release in ipairs(ok and list or {}) do
@@ -89,11 +92,11 @@ local function extra_row(desk, machine, kind, text, name)
     })
 end
 
----@param opts dgrun.cron.options
+---@param opts dgrun.cron.options|{known?: dgrun.cron.known}
 ---@return dgrun.cron.row[]
 function M.rows(opts)
     local desk = desk_of.open(opts, "cron.list")
-    desk.birth = births(opts.app)
+    desk.birth = births(opts.app, opts.known and opts.known.releases)
     local rows = {}
     for i, cron in ipairs(opts.crons) do
         rows[i] = declared_row(desk, cron)
