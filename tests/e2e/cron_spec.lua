@@ -29,7 +29,7 @@ describe("dgrun cron", function()
         local project, machine = deployed()
         local text = project:run("cron").text
         assert.matches("prod  draft%-app%-prod\n", text)
-        assert.matches("news%-ingestion%-cron +hourly +%d+s ago +0 +~ in %d+m +one %(%d+s old%)"
+        assert.matches("news%-ingestion%-cron +hourly +%d+s ago +0 +~ in %d+[hm] +one %(%d+s old%)"
             .. " +stopped +" .. machine.id, text)
         assert.matches("stage  draft%-app\n.*news%-ingestion%-cron +daily.*missing", text)
         assert.matches("! it does not exist", text)

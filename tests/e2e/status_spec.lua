@@ -52,7 +52,8 @@ describe("dgrun status", function()
         assert(project:call("POST", "/v1/apps/draft-app-prod/machines/" .. cron[1].id,
             { config = config, skip_launch = true }) == 200)
         local told = project:run("status", "prod")
-        assert.matches("! cron        news-ingestion-cron: its command is `/app/old command`", told.text, 1, true)
+        assert.matches("! cron        news-ingestion-cron: its command is `/app/old command`",
+            told.text, 1, true)
     end)
 
     it("leaves no trace in the history, and makes no store", function()

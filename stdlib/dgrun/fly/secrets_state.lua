@@ -37,21 +37,27 @@ local function ahead(app)
     return changed, refreshed
 end
 
----@param app string
+---The state that a list tells, whose version nobody asks for: enough to compare.
+---@param list {name: string, digest: string}[]
 ---@return dgrun.fly.secrets_state
-function M.read(app)
-    local list = secrets.list { app = app }
+function M.of(list)
     local lines = {}
     for i, secret in ipairs(list) do
         lines[i] = ("%s=%s"):format(secret.name, tostring(secret.digest))
     end
     table.sort(lines)
     local digest = require "dgrun.check" (require("host.digest").sha256(table.concat(lines, "\n")))
+    return { digest = digest:sub(1, DIGEST_LENGTH), count = #list, refreshed = {} }
+end
+
+---@param app string
+---@return dgrun.fly.secrets_state
+function M.read(app)
+    local state = M.of(secrets.list { app = app })
     local changed, refreshed = ahead(app)
-    return {
-        version = secrets.version(app), count = #list, refreshed = refreshed,
-        digest = changed and AHEAD or digest:sub(1, DIGEST_LENGTH),
-    }
+    state.version, state.refreshed = secrets.version(app), refreshed
+    state.digest = changed and AHEAD or state.digest
+    return state
 end
 
 local function marks_of(machine)

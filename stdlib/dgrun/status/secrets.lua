@@ -15,7 +15,9 @@ local function contract(place)
         wanted[#wanted + 1], known[name] = name, true
     end
     for name in pairs(declared.literal) do
-        wanted[#wanted + 1], known[name] = name, true
+        -- One that is required may have its value beside it.
+        wanted[#wanted + 1] = not known[name] and name or nil
+        known[name] = true
     end
     for _, name in ipairs(declared.optional) do
         known[name] = true
