@@ -99,6 +99,18 @@ local function resolve(list)
     end
 end
 
+---The secrets of an environment, looked up if they were not; other tables as they are. For those
+---who go through all of them.
+---@param secrets table<string, any>
+---@return table<string, any>
+function M.complete(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    if env and not state.names_only then
+        resolve { env }
+    end
+    return secrets
+end
+
 ---The secrets of all environments the script asked for, before its first effect.
 function M.resolve_all()
     resolve(state.used)
@@ -123,9 +135,31 @@ local function secret_names(declared)
     return names
 end
 
+---How an environment declares each of its secrets; nil for other tables.
+---@param secrets table<string, any>
+---@return table<string, "required"|"optional"|"literal">?
+function M.declared(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    local declared = env and getmetatable(env).entry.secrets
+    if not declared then
+        return nil
+    end
+    local how = {}
+    for _, word in ipairs { "required", "optional" } do
+        for _, name in ipairs(declared[word]) do
+            how[name] = word
+        end
+    end
+    for name in pairs(declared.literal) do
+        how[name] = "literal"
+    end
+    return how
+end
+
 local function new_secrets(env, entry)
     local declared = secret_names(entry.secrets)
     return setmetatable({}, {
+        environment = env,
         __index = function(_, name)
             require("dgrun.check").known(name, declared,
                 ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")
