@@ -157,6 +157,10 @@ function M.of(opts)
                 hint = "dg.environment \"prod\" is one." }
         end
     end
+    if opts.left.name == opts.right.name then
+        err.raise { code = "input.invalid", op = "secrets.compare",
+            msg = ("secrets.compare: that is %s twice"):format(opts.left.name) }
+    end
     local left, right = unpack(require("dgrun.task").all {
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })
     local key = record.key()
