@@ -222,7 +222,7 @@ describe("dgrun secrets", function()
         assert.matches("SECRET_KEY: the environment of draft-app-prod declares that it needs it",
             refused.stderr, 1, true)
         local plan = good(project, { "plan", "secrets", "unset", "prod", "A", "PEM", "--stage" })
-        assert.matches("- remove A and PEM on draft-app-prod", plan.stdout, 1, true)
+        assert.matches("- remove A and PEM from draft-app-prod", plan.stdout, 1, true)
         local text = good(project, { "secrets", "unset", "prod", "A", "PEM", "NONE", "--stage" })
         assert.matches("A +is removed\n.*PEM +is removed\n.*NONE +was not there\n.*Staged",
             text.stdout)

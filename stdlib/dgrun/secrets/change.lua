@@ -1,5 +1,6 @@
 -- A change to the secrets of an app: how a plan tells it, and how it is made.
 local effect = require "dgrun.effect"
+local err = require "dgrun.err"
 local format = require "dgrun.format"
 local record = require "dgrun.secrets.record"
 
@@ -33,9 +34,9 @@ local function shown(change)
     return next(before) and before or nil, next(after) and after or nil
 end
 
----"set A (changed), B (new) and C (not known to be this one), remove D"
+---"set A (changed), B (new) and C (unknown); remove D on draft-app"
 local function summary(change)
-    local words = { new = "new", changed = "changed", unknown = "set anew" }
+    local words = { new = "new", changed = "changed", unknown = "unknown" }
     local parts, set, all_new = {}, {}, #change.diff.new == #change.set
     for _, entry in ipairs(change.diff.names) do
         if words[entry.state] then
@@ -43,8 +44,11 @@ local function summary(change)
                 or ("%s (%s)"):format(entry.name, words[entry.state])
         end
     end
-    parts[1] = #set > 0 and "set " .. format.list(set) or nil
-    parts[#parts + 1] = #change.unset > 0 and "remove " .. format.list(change.unset) or nil
+    if #set == 0 then
+        return ("remove %s from %s"):format(format.list(change.unset), change.app)
+    end
+    parts[1] = "set " .. format.list(set)
+    parts[2] = #change.unset > 0 and "remove " .. format.list(change.unset) or nil
     return ("%s on %s"):format(table.concat(parts, "; "), change.app)
 end
 
@@ -60,8 +64,14 @@ local function carry_out(change)
         values[name] = require("dgrun.json").null
     end
     local write = require "dgrun.secrets.write"
-    local version, now = write.carry_out { app = change.app, values = values,
-        before = change.there, changed = changed }
+    local ok, version, now = pcall(write.carry_out, { app = change.app, values = values,
+        before = change.there, changed = changed })
+    if not ok then
+        for _, name in ipairs(err.is(version, "secrets.not_set") and change.set or {}) do
+            record.forget(change.app, name)
+        end
+        error(version, 0)
+    end
     local key = record.key()
     for _, name in ipairs(change.set) do
         record.keep(change.app, name, now[name].digest,

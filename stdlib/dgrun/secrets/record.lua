@@ -63,6 +63,13 @@ function M.keep(app, name, digest, fingerprint)
     store.kv_put(row("set", app, name), { digest = opaque(digest), fingerprint = fingerprint })
 end
 
+---Takes nothing for known about a secret any more.
+---@param app string
+---@param name string
+function M.forget(app, name)
+    store.kv_put(row("set", app, name), { digest = "", fingerprint = "" })
+end
+
 ---@param app string
 ---@return integer? # the version of the last write of dgrun
 function M.version(app)

@@ -127,7 +127,7 @@ describe("secrets.sync", function()
             assert.matches("set by somebody else .*: TAKEN", notes(plan))
             assert.matches("not declared; left alone .*: OLD", notes(plan))
             local text = require("dgrun.plan").render(plan)
-            assert.matches("~ set LITERAL (new), MOVED (changed), NEW (new) and TAKEN (set anew)",
+            assert.matches("~ set LITERAL (new), MOVED (changed), NEW (new) and TAKEN (unknown)",
                 text, 1, true)
             assert.matches("MOVED: set → changed", text, 1, true)
             assert.matches('TAKEN: "set by somebody else" → "set anew"', text, 1, true)
@@ -271,8 +271,9 @@ environments:
             refused(sealed { A = "value-two" }, "A still has the digest it had before")
             refused(sealed { A = "value-one", B = "value-b" }, "B is not there")
             refused(sealed { B = "value-b" }, "A is still there and B is not there")
-            -- Nothing of that was taken as known.
-            assert.same({ "A" }, done(go(sealed { A = "value-two" })).value.changed)
+            -- Nothing is taken for known after that, so that the next run can go on.
+            assert.same({ "A" }, done(go(sealed { A = "value-two" })).value.unknown)
+            assert.same({ "A" }, done(go(sealed { A = "value-two" })).value.unchanged)
         end)
     end)
 
