@@ -157,7 +157,7 @@ end
 ---@field new string[] were not on the app
 ---@field changed string[] were there with another value
 ---@field unknown string[] were there with a value that dgrun did not set: set anew
----@field extra string[] are on the app, but not declared; with `prune` they were
+---@field extra string[] are on the app, or with `prune` were there, but are not declared
 ---@field kept string[] are on the app and declared as optional, but no source has a value
 ---@field unset string[] what was removed
 ---@field machines? string[] with `apply`: ids of those that were updated
@@ -190,50 +190,27 @@ function M.set(opts)
     return make(change, opts.apply)
 end
 
-local function refuse_required(opts, names)
-    local list = {}
-    for _, name in ipairs(opts.secrets and names or {}) do
-        local how = M.declared(opts.secrets)[name]
-        list[#list + 1] = (how == "required" or how == "literal") and name or nil
-    end
-    if #list > 0 then
-        err.raise { code = "secrets.refused", op = "secrets.unset",
-            msg = ("%s: the environment of %s declares that it needs %s"):format(format.list(list),
-                opts.app, #list == 1 and "it" or "them"),
-            hint = "Take it out of environments.yaml first; or force it." }
-    end
-end
-
 ---@class dgrun.secrets.unset
 ---@field app string
 ---@field names string[]
 ---@field secrets? table<string, any> those of an environment: what it requires is refused
 ---@field apply? boolean update the machines now
 
+---@class dgrun.secrets.unset.result
+---@field app string
+---@field version? integer
+---@field unset string[] what was removed
+---@field absent string[] what was not there
+---@field machines? string[] with `apply`: ids of those that were updated
+
 ---Removes secrets; those that are not there are fine.
 ---Errors: secrets.not_set, secrets.refused, fly.*
 ---@param opts dgrun.secrets.unset
----@return {app: string, version?: integer, unset: string[], absent: string[],
----machines?: string[]}
+---@return dgrun.secrets.unset.result
 function M.unset(opts)
     check.options(opts, { app = "string", names = "table", secrets = "table?",
         apply = "boolean?" }, "secrets.unset")
-    local there = require("dgrun.secrets.write").read(opts.app)
-    local unset, absent, seen = joined(), joined(), {}
-    for _, name in ipairs(opts.names) do
-        if not seen[name] then
-            seen[name] = true
-            table.insert(there[name] and unset or absent, name)
-        end
-    end
-    table.sort(unset)
-    refuse_required(opts, unset)
-    note(absent, ("not on %s: %%s"):format(opts.app))
-    local version, machines = require("dgrun.secrets.change").make({ app = opts.app,
-        diff = { names = {}, new = {}, changed = {} }, values = {}, there = there, set = {},
-        unset = unset }, opts.apply)
-    return { app = opts.app, version = version, unset = unset, absent = absent,
-        machines = machines }
+    return require("dgrun.secrets.unset").carry_out(opts)
 end
 
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
@@ -247,21 +224,6 @@ function M.import(opts)
     end
     return M.set { app = opts.app, secrets = secrets, apply = opts.apply }
 end
-
----@class dgrun.secrets.overview
----@field app string
----@field version? integer of the app's secrets that dgrun or flyctl set last
----@field secrets dgrun.secrets.overview.entry[] sorted by name
----@field missing string[] declared as required, or literal, but not on the app
----@field behind? string[] ids of machines that do not have this version yet: a deploy, or
----  `secrets.set` with `apply`, brings it to them
-
----@class dgrun.secrets.overview.entry
----@field name string
----@field present boolean on the app
----@field digest? string Fly's
----@field updated_at? string
----@field declared? "required"|"optional"|"literal" absent when it is not, or nothing is known
 
 ---What is on an app, beside what is declared. Reads only, and no values.
 ---@param opts {app: string, secrets?: table<string, any>} secrets: those of an environment
@@ -286,7 +248,7 @@ function M.refuse_assignments(words)
     require("dgrun.secrets.values").refuse_assignments(words)
 end
 
----Compares the secrets of two environments: see dgrun.secrets.compare.
+---Compares the secrets of two environments by names and fingerprints, never by values. Reads only.
 ---@param opts dgrun.secrets.compare.options
 ---@return dgrun.secrets.comparison
 function M.compare(opts)

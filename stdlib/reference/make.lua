@@ -21,6 +21,9 @@ local pages = {
     { "dg.fly.api", "stdlib/dgrun/fly/api.lua" },
     { "dg.fly.guard", "stdlib/dgrun/fly/guard.lua", prefix = "dg.fly" },
     { "dg.secrets", "stdlib/dgrun/secrets.lua" },
+    { "dg.secrets.diff", "stdlib/dgrun/secrets/state.lua", only = {} },
+    { "dg.secrets.compare", "stdlib/dgrun/secrets/compare.lua", only = {} },
+    { "dg.secrets.values", "stdlib/dgrun/secrets/values.lua", only = {} },
     { "dg.cron", "stdlib/dgrun/cron.lua" },
     { "dg.probe", "stdlib/dgrun/probe.lua" },
     { "dg.git", "stdlib/dgrun/git.lua" },
@@ -139,7 +142,7 @@ local function render(page)
     local classes, functions = {}, {}
     local heading = true
     for line in text:gmatch "(.-)\n" do
-        local comment = line:match "^%-%-%s(.*)$"
+        local comment = line:match "^%-%-%s(.*)$" or line == "--" and "" or nil
         heading = heading and comment ~= nil
         if heading then
             intro[#intro + 1] = comment

@@ -1,18 +1,20 @@
 -- What setting secrets would change: each declared name, and each that is on the app, in one of six
 -- states. Reads Fly and the store, changes nothing.
+--
+--     new        not on the app
+--     changed    on the app with another value, which dgrun set
+--     unchanged  on the app with this value
+--     unknown    on the app with a value that this dgrun did not set, so that it cannot tell which:
+--                somebody else set it since, or the store is new. It is set anew
+--     extra      on the app, but not declared
+--     kept       on the app and declared as optional, but no source has a value
 local err = require "dgrun.err"
 local record = require "dgrun.secrets.record"
 local unknown = require "dgrun.unknown"
 
 local M = {}
 
----@alias dgrun.secrets.word
----| "new" not on the app
----| "changed" on the app with another value, which dgrun set
----| "unchanged" on the app with this value
----| "unknown" on the app with a value that dgrun did not set, so that it cannot tell which
----| "extra" on the app, but not declared
----| "kept" on the app; optional, and no source has a value here
+---@alias dgrun.secrets.word "new"|"changed"|"unchanged"|"unknown"|"extra"|"kept"
 
 ---@class dgrun.secrets.entry
 ---@field name string
@@ -57,6 +59,21 @@ function M.check_values(values, op)
         end
     end
 end
+
+---@class dgrun.secrets.overview
+---@field app string
+---@field version? integer of the app's secrets that dgrun or flyctl set last
+---@field secrets dgrun.secrets.overview.entry[] sorted by name
+---@field missing string[] declared as required, or literal, but not on the app
+---@field behind? string[] ids of machines that do not have this version yet: a deploy, or
+---  `secrets.set` with `apply`, brings it to them
+
+---@class dgrun.secrets.overview.entry
+---@field name string
+---@field present boolean on the app
+---@field digest? string Fly's
+---@field updated_at? string
+---@field declared? "required"|"optional"|"literal" absent when it is not, or nothing is known
 
 local function state_of(app, name, value, there, key)
     if not there then

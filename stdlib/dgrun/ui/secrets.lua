@@ -112,8 +112,7 @@ function M.set(result)
     return finished(lines)
 end
 
----@param result {app: string, version?: integer, unset: string[], absent: string[],
----machines?: string[]}|dgrun.ui.secrets.place
+---@param result dgrun.secrets.unset.result|dgrun.ui.secrets.place
 ---@return string
 function M.unset(result)
     local rows = {}
