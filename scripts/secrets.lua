@@ -51,7 +51,8 @@ return dg.command {
             run = function(input)
                 local place = input.where
                 local values = dg.secrets.values { app = place.app, names = input.names,
-                    file = input.file, from = input.from, stdin = input.stdin }
+                    file = input.file, from = input.from, stdin = input.stdin,
+                    secrets = place.environment and place.environment.secrets }
                 return of(place, dg.secrets.set { app = place.app, secrets = values,
                     apply = not input.stage })
             end,
@@ -81,6 +82,15 @@ return dg.command {
                     secrets = environment(place).secrets })
             end,
             show = show "diff",
+        },
+        where = {
+            description = "which source each value comes from, and what is missing or wrong",
+            read_only = true,
+            arguments = { one },
+            run = function(input)
+                return dg.secrets.where(environment(dg.place(input.where)))
+            end,
+            show = function(data) return require("dgrun.ui.secrets_where").text(data) end,
         },
         compare = {
             description = "two environments: names on one side only, and equal values",

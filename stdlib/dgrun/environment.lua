@@ -11,7 +11,10 @@ local M = {}
 ---@field url? string
 ---@field config? string its fly.toml, relative to the project
 ---@field crons dgrun.environment.cron[]
----@field secrets table<string, any> sealed values and literal strings by name
+---@field secrets table<string, any> sealed values and literal strings by name; pairs() gives those
+---  that are for the app, without the private ones
+---@field pr? integer number of the pull request, of one that a template gave
+---@field org? string the same
 
 ---@class dgrun.environment.cron
 ---@field name string
@@ -77,25 +80,25 @@ local function fill(env, values)
     end
 end
 
----Looks up the secrets of these environments; one error names all that are missing.
+---Looks up the secrets of these environments; one error names all that is wrong with them.
 ---@param list dgrun.environment[]
 local function resolve(list)
     local sources = require "dgrun.sources"
-    local missing = {}
+    local troubles = {}
     for _, env in ipairs(list) do
         local entry = getmetatable(env).entry
         if not entry.resolved then
-            local values, absent = sources.look_up(entry)
-            if absent then
-                missing[#missing + 1] = absent
+            local values, trouble = sources.look_up(entry)
+            if not values then
+                troubles[#troubles + 1] = trouble
             else
                 entry.resolved = true
                 fill(env, values)
             end
         end
     end
-    if #missing > 0 then
-        err.raise(sources.missing(missing))
+    if #troubles > 0 then
+        err.raise(sources.error(troubles))
     end
 end
 
@@ -124,7 +127,7 @@ end
 
 local function secret_names(declared)
     local names = {}
-    for _, list in ipairs { declared.required, declared.optional } do
+    for _, list in ipairs { declared.required, declared.optional, declared.private } do
         for _, name in ipairs(list) do
             names[name] = true
         end
@@ -138,6 +141,7 @@ end
 ---How an environment declares each of its secrets; nil for other tables.
 ---@param secrets table<string, any>
 ---@return table<string, "required"|"optional"|"literal">?
+---@return table<string, dgrun.secrets.rule[]>? rules by name
 function M.declared(secrets)
     local env = (getmetatable(secrets) or {}).environment
     local declared = env and getmetatable(env).entry.secrets
@@ -153,7 +157,7 @@ function M.declared(secrets)
     for name in pairs(declared.literal) do
         how[name] = "literal"
     end
-    return how
+    return how, declared.rules
 end
 
 local function new_secrets(env, entry)
@@ -163,8 +167,11 @@ local function new_secrets(env, entry)
         __index = function(_, name)
             require("dgrun.check").known(name, declared,
                 ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")
+            local private = require("dgrun.sources").is_private(entry, name)
             if state.names_only then
                 return require("dgrun.unknown").new(name)
+            elseif private then
+                return require("dgrun.sources").private(entry, name)
             elseif not entry.resolved then
                 resolve { env }
                 return rawget(env.secrets, name)
@@ -180,7 +187,8 @@ local function new_secrets(env, entry)
     })
 end
 
-local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true }
+local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
+    pr = true, org = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -193,28 +201,25 @@ function M.names()
     return names
 end
 
----@param name string "prod"
----@param opts? {lazy?: boolean} lazy: its secrets are looked up when the first of them is used
----@return dgrun.environment
-function M.get(name, opts)
+local function read_for(what)
     local folder = state.folder or "."
     local file = M.find(folder)
     if not file then
         err.raise { code = "environment.not_found",
-            msg = ("environment '%s': there is no environments.yaml in %s, nor in a scripts/ above")
-                :format(tostring(name), folder),
+            msg = ("%s: there is no environments.yaml in %s, nor in a scripts/ above"):format(what,
+                folder),
             hint = "It declares the app and the secrets of each environment." }
     end
-    local known = read(file)
-    require("dgrun.check").known(name, known.environments, file .. " has no environment",
-        "environment.unknown")
-    local entry = {}
-    for key, value in pairs(known.environments[name]) do
-        entry[key] = value
-    end
-    entry.name, entry.root, entry.file = name, known.root, file
+    return read(file), file
+end
+
+---@param entry table of the file, with name, root and file
+---@param opts? {lazy?: boolean}
+---@return dgrun.environment
+local function new(entry, opts)
     local env = {
-        name = name, app = entry.app, url = entry.url, config = entry.config, crons = entry.crons,
+        name = entry.name, app = entry.app, url = entry.url, config = entry.config,
+        crons = entry.crons, pr = entry.pr, org = entry.org,
     }
     env.secrets = new_secrets(env, entry)
     setmetatable(env, {
@@ -232,6 +237,54 @@ function M.get(name, opts)
         resolve { env }
     end
     return env
+end
+
+---@param name string "prod"
+---@param opts? {lazy?: boolean} lazy: its secrets are looked up when the first of them is used
+---@return dgrun.environment
+function M.get(name, opts)
+    local known, file = read_for(("environment '%s'"):format(tostring(name)))
+    require("dgrun.check").known(name, known.environments, file .. " has no environment",
+        "environment.unknown")
+    local entry = {}
+    for key, value in pairs(known.environments[name]) do
+        entry[key] = value
+    end
+    entry.name, entry.root, entry.file = name, known.root, file
+    return new(entry, opts)
+end
+
+---An entry below `templates`.
+---@param name string "review"
+---@return table entry as it was read
+---@return string root
+---@return string file
+function M.template(name)
+    local known, file = read_for(("template '%s'"):format(tostring(name)))
+    require("dgrun.check").known(name, known.templates, file .. " has no template",
+        "environment.unknown")
+    return known.templates[name], known.root, file
+end
+
+---The environment of a pull request.
+---@param name string of the template
+---@param pr integer
+---@param opts? {lazy?: boolean} as of get
+---@return dgrun.environment
+function M.of_template(name, pr, opts)
+    local template, root, file = M.template(name)
+    local entry = require("dgrun.environment_template").fill(name, template, pr)
+    entry.name, entry.root, entry.file = ("%s %d"):format(name, pr), root, file
+    return new(entry, opts)
+end
+
+---What an environment was made of.
+---@param env dgrun.environment
+---@return table
+function M.entry(env)
+    local metatable = type(env) == "table" and getmetatable(env)
+    return metatable and metatable.entry or err.raise { code = "input.invalid",
+        msg = "this is no environment: dg.environment and dg.review.environment give one" }
 end
 
 return M

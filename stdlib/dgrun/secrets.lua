@@ -213,6 +213,25 @@ function M.unset(opts)
     return require("dgrun.secrets.unset").carry_out(opts)
 end
 
+---Where each secret of an environment comes from: which source gives it, what that hides, which
+---rules it breaks. Asks all sources; never tells a value. dgrun.ui.secrets_where makes it text.
+---@param where string|dgrun.environment|dgrun.place
+---@return dgrun.secrets.where data
+---@return dgrun.err? problem what is missing, broken or unreadable, if anything is
+function M.where(where)
+    return require("dgrun.secrets.where").of(where)
+end
+
+---Asks the application which settings it requires: the fields of its pydantic class, by the
+---application's own Python, which changes nothing. Raises secrets.undeclared_setting, with `names`,
+---for those that neither a secret nor a literal nor [env] of its fly.toml gives. An application
+---that cannot be asked is a note, and `asked` is false.
+---@param opts dgrun.secrets.required_by
+---@return dgrun.secrets.requirements
+function M.required_by(opts)
+    return require("dgrun.secrets.required_by").compare(opts)
+end
+
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
 ---@param opts {app: string, text: string|userdata, apply?: boolean}
 ---@return dgrun.secrets.result

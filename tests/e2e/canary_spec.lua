@@ -176,7 +176,7 @@ for name in "ABC":
             local env = dg.environment "prod"
             dg.migrations.current { database = env.secrets.DATABASE_URL }]])
         local run = project:run({ "url" }, { env = {
-            SECRET_KEY = "x-secret", DATABASE_URL =
+            SECRET_KEY = "x-secret-of-this-test", DATABASE_URL =
                 "postgresql+asyncpg://app:pa%24%24-canary-word@127.0.0.1:1/db",
         } })
         assert.equal(1, run.status)

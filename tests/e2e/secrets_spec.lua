@@ -102,7 +102,7 @@ describe("changed secrets", function()
         good(project, { "prod_deploy", "--ref", "v1.2.0", "--image", image })
         local before = machines(project)
         assert.equal(3, #before)
-        local text = project:read(".env.prod"):gsub("SECRET_KEY=%x+", "SECRET_KEY=quite-another")
+        local text = project:read(".env.prod"):gsub("(SECRET_KEY)=%x+", "%1=quite-another-value")
         project:write(".env.prod", text .. "S3_ACCESS_KEY_ID=a-new-key\n")
         local argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image }
         local plan = good(project, { "plan", unpack(argv) })
@@ -122,7 +122,7 @@ describe("changed secrets", function()
         for _, machine in ipairs(machines(project)) do
             assert.equal("2", machine.version)
         end
-        assert.is_nil((plan.all .. result.all):find("quite-another", 1, true))
+        assert.is_nil((plan.all .. result.all):find("quite-another-value", 1, true))
         forget(project)
         assert.matches("Nothing changed", good(project, argv).stdout)
         assert.same({}, writes(project))
@@ -242,21 +242,21 @@ describe("dgrun secrets", function()
         local ask = "SECRET_KEY for draft-app-prod (not shown): "
         forget(project)
         -- Ctrl-C: the terminal is as it was, and nothing is set.
-        local result = at_terminal({ { wait = ask }, { type = "typed-in-vain\n" },
+        local result = at_terminal({ { wait = ask }, { type = "typed-in-vain-tonight\n" },
             { wait = "EXTRA for draft-app-prod (not shown): " }, { type = "half\3" } },
             { "set", "prod", "SECRET_KEY", "EXTRA" })
         assert.equal(130, result.status, result.output)
         assert.is_true(result.restored and result.shows)
         assert.same({}, writes(project))
 
-        result = at_terminal({ { wait = ask }, { type = "typed-by-hand\n" } },
+        result = at_terminal({ { wait = ask }, { type = "typed-by-hand-tonight\n" } },
             { "set", "prod", "SECRET_KEY" })
         assert.equal(0, result.status, result.output)
         assert.same({ false, true, true }, { result.during[2], result.restored, result.shows })
         assert.matches("SECRET_KEY +is changed", result.output)
         assert.matches("3 machines were updated", result.output, 1, true)
         assert.matches("the next deploy sets what the sources of prod have", result.output, 1, true)
-        for _, text in ipairs { "typed-in-vain", "typed-by-hand" } do
+        for _, text in ipairs { "typed-in-vain-tonight", "typed-by-hand-tonight" } do
             assert.is_nil(result.output:find(text, 1, true))
             assert.is_false(kept(project.dir / ".dgrun", text))
         end
@@ -274,6 +274,28 @@ describe("dgrun secrets", function()
         result = at_terminal({}, { "set", "prod" })
         assert.matches("which secrets?", result.output, 1, true)
         assert.same({}, writes(project))
+    end)
+
+    it("judges values by the rules of the environment, and tells where they come from", function()
+        local project = sample.new()
+        local result = run(project, { "secrets", "set", "prod" },
+            "DATABASE_URL=postgresql://app@db/x\nSECRET_KEY=sh0rt-value\n")
+        assert.equal(2, result.status)
+        assert.matches("DATABASE_URL must be a URL of .*; it lacks the driver", result.stderr)
+        assert.matches("SECRET_KEY must have at least 16 characters", result.stderr, 1, true)
+        assert.is_nil(result.all:find("sh0rt", 1, true))
+        assert.same({}, writes(project))
+        result = good(project, { "secrets", "set", "prod" }, "SERCET_KEY=a-value\n")
+        assert.matches("Was SECRET_KEY meant, not SERCET_KEY?", result.stdout, 1, true)
+
+        assert.matches("SECRET_KEY +required +.env.prod:2\n",
+            good(project, { "secrets", "where", "prod" }).stdout)
+        project:write(".env.prod", "SECRET_KEY=sh0rt\n")
+        result = run(project, { "secrets", "where", "prod", "--json" })
+        assert.equal(2, result.status)
+        assert.is_false(json.decode(result.stdout).ok)
+        assert.matches("not as they should be", result.stderr, 1, true)
+        assert.equal(2, run(project, { "secrets", "diff", "prod" }).status)
     end)
 
     it("takes no value from the command line, and does not repeat it", function()

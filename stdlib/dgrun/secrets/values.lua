@@ -48,6 +48,7 @@ end
 
 ---@class dgrun.secrets.values.options
 ---@field app string for the question
+---@field secrets? table<string, any> those of an environment: its rules judge the values
 ---@field names? string[] asked for at the terminal
 ---@field file? string[] NAME=PATH: the value is what the file holds
 ---@field from? string a file of NAME=value lines; "-" is standard input
@@ -136,12 +137,30 @@ function Reader:ask(names, app)
     end
 end
 
+---Refuses values that break a rule of the environment.
+local function judge(values, secrets)
+    local _, rules = require("dgrun.environment").declared(secrets)
+    local judging, broken = require "dgrun.secrets.rules", {}
+    for name, value in pairs(values) do
+        for _, rule in ipairs(judging.broken((rules or {})[name], value)) do
+            local advice = judging.advice(rule, value)
+            broken[#broken + 1] = ("%s %s%s"):format(name, judging.says(rule),
+                advice and "; " .. advice or "")
+        end
+    end
+    table.sort(broken)
+    if #broken > 0 then
+        refuse(table.concat(broken, "\n"), "Nothing was set. The rules stand in "
+            .. "environments.yaml.", "secrets.invalid")
+    end
+end
+
 ---The values, all of them before anything is set.
 ---@param opts dgrun.secrets.values.options
 ---@return table<string, host.secret.value>
 function M.read(opts)
-    check.options(opts, { app = "string", names = "table?", file = "table?", from = "string?",
-        stdin = "string?" }, "secrets.values")
+    check.options(opts, { app = "string", secrets = "table?", names = "table?", file = "table?",
+        from = "string?", stdin = "string?" }, "secrets.values")
     local names, reader = opts.names or {}, setmetatable({ values = {} }, Reader)
     for _, name in ipairs(names) do
         checked(name, "dgrun secrets set ENV NAME")
@@ -166,6 +185,9 @@ function M.read(opts)
             standard_input(opts.stdin, VALUE_LIMIT):line())
     end
     reader:ask(names, require("host.log").clean(opts.app))
+    if opts.secrets then
+        judge(reader.values, opts.secrets)
+    end
     return reader.values
 end
 

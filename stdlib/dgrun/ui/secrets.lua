@@ -1,6 +1,7 @@
 -- Secrets as people read them: names, digests and what is to be done, never a value.
 local format = require "dgrun.format"
 local log = require "host.log"
+local style = require "dgrun.ui.style"
 
 local M = {}
 
@@ -11,6 +12,10 @@ local function lines_of(rows)
         end
     end
     return format.columns(rows)
+end
+
+local function warning(text)
+    return style.text("out", "yellow", text)
 end
 
 local function finished(lines)
@@ -25,7 +30,7 @@ end
 ---"prod, draft-app-prod, secrets version 3"
 local function titled(data)
     local title = data.environment and ("%s, %s"):format(data.environment, data.app) or data.app
-    return log.clean(title)
+    return style.text("out", "bold", title)
         .. (data.version and (", secrets version %d"):format(data.version) or "")
 end
 
@@ -51,12 +56,13 @@ function M.list(overview)
     end
     lines[#lines + 1] = (#overview.missing > 0 or #(overview.behind or {}) > 0) and "" or nil
     if #overview.missing > 0 then
-        lines[#lines + 1] = ("Declared, but not set: %s."):format(format.list(overview.missing))
+        lines[#lines + 1] = warning(("Declared, but not set: %s."):format(
+            format.list(overview.missing)))
     end
     if #(overview.behind or {}) > 0 then
-        lines[#lines + 1] = ("%s not known to have version %d: %s. A deploy brings it to them.")
-            :format(#overview.behind == 1 and "1 machine is" or #overview.behind
-                .. " machines are", overview.version, format.list(overview.behind))
+        lines[#lines + 1] = warning(("%s not known to have version %d: %s. A deploy brings it "
+            .. "to them."):format(#overview.behind == 1 and "1 machine is" or #overview.behind
+                .. " machines are", overview.version, format.list(overview.behind)))
     end
     return finished(lines)
 end
@@ -88,6 +94,15 @@ local function advise(result, lines)
     say(by.literal, "%s: the next deploy sets the literal of environments.yaml; change it there "
         .. "too.")
     say(by.none, "%s: not declared in environments.yaml; deploys leave it alone.")
+    local known = {}
+    for name in pairs(result.declared or {}) do
+        known[#known + 1] = name
+    end
+    for _, name in ipairs(by.none) do
+        local nearest = require("host.opt").nearest(name, known)
+        lines[#lines + 1] = nearest and warning(("Was %s meant, not %s?"):format(nearest, name))
+            or nil
+    end
 end
 
 ---@param result dgrun.secrets.result|dgrun.ui.secrets.place
@@ -186,7 +201,7 @@ function M.compare(comparison)
     end
     lines[#lines + 1] = ""
     for _, line in ipairs(warnings) do
-        lines[#lines + 1] = log.clean(line)
+        lines[#lines + 1] = warning(line)
     end
     if #comparison.unknown > 0 then
         lines[#lines + 1] = "unknown: dgrun did not set it, or not last, and the sources of its "
