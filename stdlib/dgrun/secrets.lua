@@ -47,19 +47,26 @@ end
 ---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
 ---one.
 ---@param app string
----@return integer? # known after apply where this plan sets some
+---@return integer?
 function M.version(app)
-    local r = require("dgrun.run").current()
-    if is_planned(r, app) then
-        return unknown.new "version" --[[@as integer]]
-    end
-    local ours = r and record.version(app)
+    local ours = require("dgrun.run").current() and record.version(app)
     local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
     local seen = type(theirs) == "table" and theirs[app]
     if type(seen) ~= "number" then
         return ours or nil
     end
     return math.max(ours or 0, seen)
+end
+
+---The version that machines get from here on: in a plan that sets secrets of the app it is known
+---after apply.
+---@param app string
+---@return integer?
+function M.coming_version(app)
+    if is_planned(require("dgrun.run").current(), app) then
+        return unknown.new "version" --[[@as integer]]
+    end
+    return M.version(app)
 end
 
 local function joined(...)

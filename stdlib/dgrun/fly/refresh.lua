@@ -71,7 +71,8 @@ end
 ---@return string[] # ids
 function M.behind(app, version)
     local ids = require("dgrun.json").array {}
-    for _, list in ipairs { outdated(app, version, false) } do
+    local managed, crons = outdated(app, version, false)
+    for _, list in ipairs { managed, crons } do
         for _, change in ipairs(list) do
             ids[#ids + 1] = change.machine.id
         end
@@ -83,7 +84,7 @@ end
 ---@param changed boolean were secrets set, or would they be?
 ---@return string[] # ids of the machines that are updated
 function M.secrets(app, changed)
-    local version = require("dgrun.secrets").version(app)
+    local version = require("dgrun.secrets").coming_version(app)
     local planned = effect.planning() and changed
     local updated = require("dgrun.json").array {}
     if not version and not planned then

@@ -100,7 +100,7 @@ function M.make(change, apply)
         machines = require("dgrun.fly.refresh").secrets(change.app,
             #change.set + #change.unset > 0)
     end
-    return require("dgrun.secrets").version(change.app), machines
+    return require("dgrun.secrets").coming_version(change.app), machines
 end
 
 return M
