@@ -76,18 +76,35 @@ local function update(app, change, version, nonce)
     end)
 end
 
+---The machines that do not have this version of the app's secrets yet, as far as dgrun knows.
+---@param app string
+---@param version integer
+---@return string[] # ids
+function M.behind(app, version)
+    local ids = require("dgrun.json").array {}
+    local managed, crons = outdated(app, version, false)
+    for _, list in ipairs { managed, crons } do
+        for _, change in ipairs(list) do
+            ids[#ids + 1] = change.machine.id
+        end
+    end
+    return ids
+end
+
 ---@param app string
 ---@param changed boolean were secrets set, or would they be?
+---@return string[] # ids of the machines that are updated
 function M.secrets(app, changed)
-    local version = require("dgrun.secrets").version(app)
+    local version = require("dgrun.secrets").coming_version(app)
     local planned = effect.planning() and changed
+    local updated = require("dgrun.json").array {}
     if not version and not planned then
-        return
+        return updated
     end
     local managed, crons, state = outdated(app, version, planned)
     local ids = {}
     for i, change in ipairs(managed) do
-        ids[i] = change.machine.id
+        ids[i], updated[i] = change.machine.id, change.machine.id
     end
     local function go(nonces)
         strategies.rolling {
@@ -105,7 +122,9 @@ function M.secrets(app, changed)
     end
     for _, change in ipairs(crons) do
         update_cron(app, change, version, state)
+        updated[#updated + 1] = change.machine.id
     end
+    return updated
 end
 
 return M
