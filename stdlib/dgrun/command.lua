@@ -22,7 +22,6 @@ local M = {}
 ---@field read_only? boolean it only looks: it is no run of the history, and `show` alone speaks
 ---@field show? fun(data: any, input: table): string what it found, for people; with it comes
 ---  --json, which shows the data themselves. Without it `run` prints what there is to say.
----@field read_only? boolean it changes nothing: it is not kept in the history
 
 ---@class dgrun.command.declaration: dgrun.command.action
 ---@field run? fun(input: table): any, dgrun.err?
