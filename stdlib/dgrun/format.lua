@@ -24,6 +24,18 @@ function M.duration(seconds)
     return ("%dh %dm"):format(math.floor(s / 3600), math.floor(s % 3600 / 60))
 end
 
+---How long ago something was, shortly.
+---@param seconds number
+---@return string # "40s", "12m", "8h", "3d"
+function M.age(seconds)
+    for _, unit in ipairs { { 86400, "d" }, { 3600, "h" }, { 60, "m" } } do
+        if seconds >= 2 * unit[1] then
+            return ("%d%s"):format(math.floor(seconds / unit[1]), unit[2])
+        end
+    end
+    return ("%ds"):format(math.floor(seconds))
+end
+
 local units = { s = 1, m = 60, h = 3600, d = 86400 }
 
 ---"30m", "1h 30m", "90" or a number as seconds; nil when it is none of these.
