@@ -41,18 +41,19 @@ describe("dgrun status", function()
 
     it("tells how a cron machine differs, as of the commit that is deployed", function()
         local project = deployed()
-        assert.same({}, report(project, "prod").environments[1].crons[1].drift)
+        assert.same({}, report(project, "prod").environments[1].crons[1].problems)
         -- What was not deployed is no drift.
         repository.commit(project.dir, { ["fly.cron.toml"] = assert(require("host.fs").read(
             project.dir / "fly.cron.toml")):gsub("512", "1024") }, "More memory")
-        assert.same({}, report(project, "prod").environments[1].crons[1].drift)
+        assert.same({}, report(project, "prod").environments[1].crons[1].problems)
         local _, cron = project:machines()
         local config = cron[1].config
         config.init = { cmd = { "/app/old", "command" } }
         assert(project:call("POST", "/v1/apps/draft-app-prod/machines/" .. cron[1].id,
             { config = config, skip_launch = true }) == 200)
         local told = project:run("status", "prod")
-        assert.matches("! cron        news-ingestion-cron: the command differs", told.text, 1, true)
+        assert.matches("! cron        news-ingestion-cron: its command is `/app/old command`",
+            told.text, 1, true)
     end)
 
     it("leaves no trace in the history, and makes no store", function()

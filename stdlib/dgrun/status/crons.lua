@@ -1,14 +1,12 @@
 -- The cron machines, against their declarations as of the commit that is deployed.
 local cron = require "dgrun.cron"
-local format = require "dgrun.format"
 local overview = require "dgrun.fly.overview"
 local shared = require "dgrun.status.shared"
 
 local M = {}
 
----@class dgrun.status.cron: dgrun.cron.inspection
----@field declared boolean
----@field schedule? string as declared
+---@class dgrun.status.cron: dgrun.cron.row
+---@field unknown? string why it is not known whether it is as declared
 
 local function first_image(list)
     for _, machine in ipairs(list) do
@@ -18,68 +16,57 @@ local function first_image(list)
     end
 end
 
-local function problems_of(one, now, list)
-    for _, text in ipairs(one.drift or {}) do
-        list[#list + 1] = ("%s: %s"):format(one.name, text)
-    end
-    if one.exit_code and one.exit_code ~= 0 then
-        list[#list + 1] = ("%s: its last tick%s ended with exit code %d"):format(one.name,
-            one.last_tick and (", %s ago,"):format(format.age(now - one.last_tick)) or "",
-            one.exit_code)
-    end
-end
+---Drift that is known without the files of the commit; and without the app's secrets.
+local function needs_no_files(field) return field == "image" or field == "secrets" end
+local function needs_no_secrets(field) return field ~= "secrets" end
 
----Machines with a schedule that are not among these.
-local function strays(list, known)
-    local found = {}
-    for _, machine in ipairs(list) do
-        if machine.kind == "cron" and not known[machine.id] then
-            found[#found + 1] = { id = machine.id, name = machine.name, state = machine.state,
-                declared = false, exit_code = machine.exit and machine.exit.exit_code }
+---Leaves out drift that nobody knows of.
+local function leave_out(rows, is_known, reason)
+    for _, row in ipairs(rows) do
+        local kept = require("dgrun.json").array {}
+        for _, problem in ipairs(row.problems) do
+            kept[#kept + 1] = (problem.kind ~= "drift" or is_known(problem.field)) and problem
+                or nil
+        end
+        if row.kind == "declared" then
+            row.problems, row.unknown = kept, row.unknown or reason
         end
     end
-    return found
-end
-
----Without the files that were deployed one cannot tell what should be.
-local function inspect(place, raw, image)
-    local crons = place.environment.crons
-    local files, e = shared.attempt(place.files)
-    local list = cron.inspect { app = place.app, crons = crons, machines = raw, dir = files,
-        image = image }
-    for i, one in ipairs(list) do
-        one.declared, one.schedule = true, crons[i].schedule
-        one.drift = one.drift and require("dgrun.json").array(one.drift)
-        if not files and one.state ~= "missing" then
-            one.drift, one.unknown = nil, e and e.msg
-                or "the app's machines do not say which commit was deployed"
-        end
-    end
-    return list
 end
 
 ---@param place dgrun.status.place
 ---@return dgrun.status.cron[]? # nil where there are none
 ---@return string[]? problems
 function M.ask(place)
-    local raw = place.machines()
-    local list = overview.all(raw)
+    local machines = place.machines()
+    local list = overview.all(machines)
+    local declared = place.environment and place.environment.crons or {}
     local image = first_image(list)
-    local found, known, problems = {}, {}, {}
-    if place.environment and #place.environment.crons > 0 and image then
-        found = inspect(place, raw, image)
+    if not image then
+        declared = {} -- there is nothing yet that they could run
     end
-    for _, one in ipairs(found) do
-        known[one.id or 1] = true
-        problems_of(one, place.now, problems)
+    local secrets, releases = shared.attempt(place.secrets), shared.attempt(place.releases)
+    local files, e
+    if #declared > 0 then
+        files, e = shared.attempt(place.files)
     end
-    for _, stray in ipairs(strays(list, known)) do
-        found[#found + 1] = stray
-        if place.environment then
-            problems[#problems + 1] = ("%s has a schedule, but is not declared"):format(stray.name)
+    local rows = cron.list { app = place.app, crons = declared, dir = files or place.repository.dir,
+        image = image or "none", known = { machines = machines, secrets = secrets or {},
+            releases = releases or {} } }
+    if not files then
+        leave_out(rows, needs_no_files, e and e.msg
+            or "the app's machines do not say which commit was deployed")
+    end
+    if not secrets then
+        leave_out(rows, needs_no_secrets, "the app's secrets are not known")
+    end
+    local problems = {}
+    for _, row in ipairs(rows) do
+        for _, problem in ipairs(place.environment and row.problems or {}) do
+            problems[#problems + 1] = ("%s: %s"):format(row.name, problem.text)
         end
     end
-    return #found > 0 and require("dgrun.json").array(found) or nil, problems
+    return #rows > 0 and require("dgrun.json").array(rows) or nil, problems
 end
 
 return M

@@ -123,10 +123,10 @@ function M.crons(list, lines, context)
     local unsure = false
     for _, one in ipairs(list) do
         local parts = { one.schedule or one.state, one.schedule and one.state }
-        parts[#parts + 1] = one.last_tick and "ticked " .. ago(context, one.last_tick)
-            or one.declared and "no tick yet" or nil
-        parts[#parts + 1] = one.exit_code and "exit " .. one.exit_code or nil
-        if one.state ~= "missing" then
+        local ticked = one.last_tick and require("host.time").parse(one.last_tick)
+        parts[#parts + 1] = ticked and "ticked " .. ago(context, ticked) or "no tick yet"
+        parts[#parts + 1] = one.exit_code and ("exit %d"):format(one.exit_code) or nil
+        if one.kind ~= "missing" then
             add(lines, ("%s: %s"):format(one.name, table.concat(parts, ", ")))
         end
         if one.unknown then
