@@ -146,7 +146,7 @@ describe("cron.verify", function()
             schedules.catch_up = function() return 3600 end
             local ok, e = pcall(function()
                 fly.advance(3 * 3600 + 60)
-                assert.matches("job: its last tick was 3h[ %dm]* ago, and it ticks hourly",
+                assert.matches("job: its last tick was 3h ?1?m? ago, and it ticks hourly",
                     wrong(verify())[1])
             end)
             schedules.catch_up = catch_up
