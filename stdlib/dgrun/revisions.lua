@@ -1,6 +1,5 @@
 -- The revision graph of an application's Alembic folder, from its files alone.
 local check = require "dgrun.check"
-local err = require "dgrun.err"
 local fs = require "host.fs"
 local links = require "dgrun.revision_graph"
 
@@ -117,8 +116,8 @@ local function add_name(graph, name, id)
     graph.names[name] = id
 end
 
-local function add(graph, path, found)
-    local id = found.revision
+local function add(graph, found)
+    local id, path = found.revision, found.file
     local other = graph.by_id[id]
     if other then
         fail("duplicate_revision", ("the revision %s is declared in %s and in %s"):format(
@@ -127,7 +126,7 @@ local function add(graph, path, found)
         fail("invalid_revision", ("%s:%d: the revision %s has one of @ + -"):format(path,
             found.line, id))
     end
-    found.file, found.depends, found.next, found.next_all = path, {}, {}, {}
+    found.depends, found.next, found.next_all = {}, {}, {}
     graph.by_id[id] = found
     graph.order[#graph.order + 1] = id
 end
@@ -218,23 +217,31 @@ local function sort(graph)
     graph.order = order
 end
 
+---The names of revision files, by Alembic's rules.
+local function names_in(folder)
+    local names = {}
+    for _, name in ipairs(check(fs.list(folder))) do
+        if name:match("%.py$") and not name:match("^%.#") and not name:match("^__init__") then
+            names[#names + 1] = name
+        end
+    end
+    return names
+end
+
 ---@param dir string folder with alembic.ini
 ---@return dgrun.revisions
 function M.read(dir)
     local graph = { dir = dir, by_id = {}, names = {}, order = {} }
+    local read = require("host.migrations").read
     for _, folder in ipairs(version_folders(dir)) do
-        for _, name in ipairs(check(fs.list(folder))) do
-            if name:match("%.py$") and not name:match("^%.#") and not name:match("^__init__") then
-                local text = check(fs.read(folder / name, { limit = FILE_LIMIT }))
-                local found, e = require("host.migrations").scan(text, folder / name)
-                if found == nil then
-                    err.raise(e)
-                elseif not found then
-                    fail("no_revision", ("%s declares no revision"):format(folder / name),
-                        "Alembic takes each .py file of the folder for a revision.")
-                end
-                add(graph, folder / name, found)
+        local names = names_in(folder)
+        for i, found in ipairs(check(read { folder = folder, names = names,
+            limit = FILE_LIMIT })) do
+            if not found then
+                fail("no_revision", ("%s declares no revision"):format(folder / names[i]),
+                    "Alembic takes each .py file of the folder for a revision.")
             end
+            add(graph, found)
         end
     end
     link(graph)
