@@ -71,6 +71,34 @@ function M.apps(folder)
     return apps
 end
 
+local function reads_environment(entry)
+    for _, source in ipairs(entry.secrets.sources) do
+        if source.kind == "env" then
+            return true
+        end
+    end
+    return false
+end
+
+---Takes the secrets that a project declares out of the process's environment: no child inherits
+---them, also none that is started before a script asks for an environment. A file that cannot be
+---read is told when it is used.
+---@param folder string
+function M.seal(folder)
+    local file = M.find(folder)
+    local ok, known = pcall(read, file or "")
+    for _, entry in pairs(file and ok and known.environments or {}) do
+        for _, list in ipairs(reads_environment(entry)
+            and { entry.secrets.required, entry.secrets.optional } or {}) do
+            for _, name in ipairs(list) do
+                if os.getenv(name) then
+                    require("host.secret").from_env(name)
+                end
+            end
+        end
+    end
+end
+
 local function fill(env, values)
     for name, value in pairs(values) do
         rawset(env.secrets, name, value)

@@ -186,6 +186,7 @@ end
 function M.run(arguments, opts)
     local x = { script = script_of(arguments), arguments = arguments,
         plan = opts and opts.plan or false, past = opts and opts.past }
+    require("dgrun.environment").seal(x.script.folder)
     if x.plan then
         require("host.gate").close()
     end
