@@ -91,9 +91,7 @@ function M.seal(folder)
         for _, list in ipairs(reads_environment(entry)
             and { entry.secrets.required, entry.secrets.optional } or {}) do
             for _, name in ipairs(list) do
-                if os.getenv(name) then
-                    require("host.secret").from_env(name)
-                end
+                require("host.secret").from_env(name)
             end
         end
     end

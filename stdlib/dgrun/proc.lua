@@ -48,8 +48,7 @@ local function shown(argv)
         word = tostring(word)
         words[i] = word:find("^[%w%-_./=:@%%+,]+$") and word or ("'%s'"):format(word)
     end
-    local text = table.concat(words, " "):gsub("%c", " ")
-    return #text > 120 and text:sub(1, 117) .. "..." or text
+    return require("dgrun.format").excerpt(table.concat(words, " "), 120)
 end
 
 local function expected(status, expect)

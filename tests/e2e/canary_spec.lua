@@ -3,7 +3,6 @@
 local canaries = require "support.canaries"
 local everything = require "support.everything"
 local fs = require "host.fs"
-local task = require "dgrun.task"
 local witness = require "support.witness"
 
 ---What is run of each command of dgrun itself; nothing is found that is not here.
@@ -15,8 +14,8 @@ local words = {
     list = { { "list" } },
     lock = { { "lock", "hold", "draft-app", "--reason", "a test" }, { "lock", "list" },
         { "lock", "list", "--json" }, { "lock", "release", "draft-app" } },
-    plan = { { "--sandbox", "plan", "prod_deploy", "--ref", "v1.2.0" } },
-    resume = { { "resume", status = 2 } },
+    plan = {}, -- with each script
+    resume = { { "prod_deploy", "--ref", "nosuch", status = 2 }, { "resume", status = 2 } },
     sandbox = {}, -- a server: it has a test of its own
     show = { { "show" }, { "show", "--json" } },
     version = { { "version" } },
@@ -76,7 +75,7 @@ local function with_witness(body)
 end
 
 local function is_clean(w)
-    assert.same({}, w:search_all())
+    assert.equal("", table.concat(w:search_all(), "\n"))
 end
 
 describe("planted secrets", function()
@@ -112,24 +111,189 @@ describe("planted secrets", function()
 
     it("stay where they belong, whatever is run", function()
         with_witness(function(w)
-            run_words(w, { "--sandbox", "plan", "prod_deploy", "--ref", "v1.1.0" })
-            run_words(w, { "--sandbox", "prod_deploy", "--ref", "v1.1.0" })
-            run_words(w, { "--sandbox", "prod_deploy", "--ref", "nosuch", status = 2 })
-            run_words(w, { "--sandbox", "stage_deploy", "--ref", "v1.2.0" })
             local found = everything.find(function(argv) return w:run(argv) end)
             local kinds = kinds_of(w)
+            -- Most commands are about what is deployed.
+            local function is_deploy(one)
+                return one.script == "prod_deploy" or one.script == "stage_deploy"
+            end
+            for _, first in ipairs { true, false } do
+                for _, one in ipairs(found.scripts) do
+                    if is_deploy(one) == first then
+                        run_one(w, one, kinds)
+                    end
+                end
+            end
             for _, word in ipairs(found.words) do
                 assert.is_table(words[word], "no words for the command " .. word)
                 for _, argv in ipairs(words[word]) do
                     run_words(w, argv)
                 end
             end
-            for _, one in ipairs(found.scripts) do
-                run_one(w, one, kinds)
-            end
             assert.is_true(w.brought, "no secret was brought to Fly")
             is_clean(w)
             assert.is_true(w.called.git > 0 and w.called.python3 > 0)
+        end)
+    end)
+
+    it("are in no file of a local Fly that keeps them", function()
+        with_witness(function(w)
+            local own = { DGRUN_STDLIB = fs.cwd() / "stdlib" }
+            w.trusted = "FLY_MACHINE_ID=" -- a machine
+            for _, argv in ipairs { { "--sandbox", "--trace", "prod_deploy", "--ref", "v1.2.0" },
+                { "--sandbox", "cron_setup", "--environment", "prod" } } do
+                local run = w:run(argv, { env = own })
+                assert.equal(0, run.status, run.all)
+            end
+            assert.is_true(fs.exists(w.project.dir / ".dgrun/sandbox/vault.json"))
+            assert.equal(0, w.requests)
+            w:run({ "-e", [[
+                local child = assert(require("host.proc").spawn { read_only = true,
+                    argv = { require("host.fs").real "/proc/self/exe", "sandbox" } })
+                for line in function() return child:read() end do
+                    print(line.line)
+                    if line.line:find "FLY_ACCESS_TOKEN" then
+                        child:kill "INT"
+                    end
+                end
+                assert(child:wait().status == 0)]] }, { env = own })
+            is_clean(w)
+        end)
+    end)
+
+    it("are masked where a child prints them, in any form, split over writes", function()
+        with_witness(function(w)
+            w.trusted = "leak.py"
+            w.project:write("leak.py", [[
+import base64, html, json, os, sys, urllib.parse
+for name, stream in (("A", sys.stdout), ("B", sys.stderr), ("C", sys.stdout), ("D", sys.stdout),
+                     ("E", sys.stderr)):
+    value = os.environ[name]
+    forms = [value, json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value),
+             urllib.parse.quote(value, safe=""), urllib.parse.quote(value),
+             urllib.parse.quote_plus(value), str({name: value})]
+    forms += value.splitlines()
+    for prefix in b"", b"x", b"xy":
+        forms.append(base64.b64encode(prefix + value.encode()).decode())
+        forms.append(base64.urlsafe_b64encode(prefix + value.encode()).decode())
+    for form in forms:
+        for i in range(0, len(form), 7):
+            stream.write(form[i:i + 7])
+            stream.flush()
+        stream.write("\n")
+print("the end")
+sys.exit(3)
+]])
+            w.project:write("scripts/leaky.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local env = { A = s.SECRET_KEY, B = s.GEMINI_API_KEY, C = s.S3_SECRET_ACCESS_KEY,
+                    D = s.GEMINI_SUMMARIZATION_API_KEY, E = s.DATABASE_URL }
+                local function leak(expect)
+                    return dg.proc.run { argv = { "python3", "leak.py" }, env = env,
+                        expect = expect, read_only = true, on_line = expect and dg.log or nil }
+                end
+                print(s.SECRET_KEY, "x" .. s.SECRET_KEY)
+                dg.step("Leak", function() return leak(3).stdout end)
+                local child = assert(require("host.proc").spawn {
+                    argv = { "python3", "leak.py" }, env = env, read_only = true })
+                for line in function() return child:read() end do
+                    io.write(line.line:sub(1, 9))
+                    io.stdout:flush()
+                    io.write(line.line:sub(10), "\n")
+                end
+                child:wait()
+                local told = leak(3).stdout
+                dg.effect.note(told)
+                dg.effect.write { kind = "a.leak", target = told, summary = told, before = told,
+                    after = { [told] = told }, apply = function() return told end }
+                leak(0)]])
+            for _, argv in ipairs { { "leaky" }, { "--trace", "leaky" }, { "plan", "leaky" } } do
+                local run = w:run(argv, { env = { DGRUN_DEBUG = "1" } })
+                assert.equal(1, run.status, run.all)
+                assert.matches("secret(SECRET_KEY)", run.stdout, 1, true)
+                assert.matches("***", run.all, 1, true)
+                assert.matches("the end", run.all)
+            end
+            is_clean(w)
+        end)
+    end)
+
+    it("are masked where an error carries them", function()
+        with_witness(function(w, server)
+            local function fails(env, text, argv)
+                local run = w:run(argv or { "--sandbox", "--trace", "prod_deploy" }, { env = env })
+                assert.is_true(run.status == 1 or run.status == 2, run.all)
+                assert.matches(text, run.all)
+            end
+            -- URLs that libpq, asyncpg and SQLAlchemy do not like, each in its own words.
+            local wrong = canaries.url(server.port, "+asyncpg"):gsub("app:", "nobody:")
+            fails({ DATABASE_URL = wrong }, "password authentication failed")
+            fails({ DATABASE_URL = canaries.url(1, "+asyncpg") }, "cannot connect")
+            w.project:write("scripts/alembic.lua", [[
+                local dg = require "dgrun"
+                local env = dg.environment "prod"
+                dg.proc.run { argv = { "alembic", "current" },
+                    env = { DATABASE_URL = env.secrets.DATABASE_URL } }]])
+            for text, url in pairs {
+                ["password authentication failed"] = wrong,
+                ["Refused"] = canaries.url(1, "+asyncpg"),
+                ["SQLAlchemy"] = canaries.url(server.port):gsub("://", "//"),
+                ["Error"] = canaries.url(server.port):gsub(":%d+/", ":port/"),
+            } do
+                fails({ DATABASE_URL = url }, text, { "--trace", "alembic" })
+                w:run({ "--sandbox", "--trace", "prod_deploy" }, { env = { DATABASE_URL = url } })
+            end
+            local plain = canaries.url(server.port):gsub("app:[^@]+@", function()
+                return "app:" .. canaries.password .. "@"
+            end)
+            w:run({ "--sandbox", "--trace", "prod_deploy" }, { env = { DATABASE_URL = plain } })
+            w:run({ "--trace", "alembic" }, { env = { DATABASE_URL = plain } })
+
+            -- An application that tells all it knows when it breaks.
+            w.project:edit("alembic/env.py", "import asyncio\n",
+                "import asyncio, os, sys\nprint(dict(os.environ), file=sys.stderr)\n"
+                .. "raise RuntimeError(os.environ['DATABASE_URL'])\n")
+            fails({}, "RuntimeError", { "--sandbox", "--trace", "prod_deploy" })
+            assert.matches("RuntimeError: %*%*%*",
+                w:run({ "--sandbox", "plan", "prod_deploy" }).all)
+
+            -- Servers that answer with what they were sent: Fly itself, and another one.
+            w.echo = true
+            w.project:write("scripts/echo.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local url = os.getenv "WITNESS_FLY" .. "/echo/v1/apps/x/secrets?q="
+                local answer = dg.http.post(url, { headers = { ["X-Key"] = s.S3_ACCESS_KEY_ID },
+                    json = { a = s.SECRET_KEY, b = s.GEMINI_API_KEY, c = s.DATABASE_URL,
+                        d = s.GEMINI_SUMMARIZATION_API_KEY, e = s.S3_SECRET_ACCESS_KEY } })
+                dg.err.raise { code = "test.echo", msg = answer.body, hint = answer.body,
+                    cause = dg.err.new { code = "x", msg = answer.body }, body = answer.body }]])
+            fails({}, "cAnAry%-sent", { "--trace", "echo" })
+            w.project:write("scripts/sync.lua", [[
+                local dg = require "dgrun"
+                local env = dg.environment "prod"
+                dg.secrets.sync { app = env.app, secrets = env.secrets }]])
+            fails({}, "cAnAry%-sent", { "--sandbox", "--trace", "sync" })
+            is_clean(w)
+        end)
+    end)
+
+    it("in a composed token are masked part by part", function()
+        with_witness(function(w)
+            w.project:write("scripts/token.lua", [[
+                local dg = require "dgrun"
+                local code = "IFS=,; for part in $T; do echo \"$part\"; done"
+                dg.proc.run { argv = { "sh", "-c", code },
+                    env = { T = dg.fly.api.token() }, on_line = dg.log }
+                print(dg.proc.run({ argv = { "sh", "-c", "env" }, read_only = true }).stdout)]])
+            for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN" } do
+                local run = w:run({ "token" }, { env = { [name] = canaries.composed_token } })
+                assert.equal(0, run.status, run.all)
+                assert.matches("***", run.stderr, 1, true)
+            end
+            w.trusted = "for part in"
+            is_clean(w)
         end)
     end)
 end)

@@ -74,7 +74,8 @@ function M.forms(value)
     end
     for shift = 0, 2 do
         local encoded = digest.base64(("x"):rep(shift) .. value)
-        local inner = encoded:sub(math.ceil(shift * 8 / 6) + 1, math.floor((shift + #value) * 8 / 6))
+        local inner = encoded:sub(math.ceil(shift * 8 / 6) + 1,
+            math.floor((shift + #value) * 8 / 6))
         forms["base64 " .. shift] = inner
         forms["base64url " .. shift] = inner:gsub("+", "-"):gsub("/", "_")
     end
@@ -131,15 +132,17 @@ end
 ---Adds to `complaints` what stands in a text: each canary once.
 ---@param text string
 ---@param where string
----@param complaints string[]
+---@param complaints string[] each once
 ---@param only? fun(name: string): boolean which canaries count
 function M.search(text, where, complaints, only)
     for _, one in ipairs(all_needles()) do
         for needle, form in pairs((not only or only(one.name)) and one.texts or {}) do
             local at = text:find(needle, 1, true)
             if at then
-                complaints[#complaints + 1] = ("%s (%s) in %s: %q"):format(one.name, form, where,
+                local complaint = ("%s (%s) in %s: %q"):format(one.name, form, where,
                     text:sub(math.max(1, at - 30), at + #needle + 30))
+                complaints[complaint] = complaints[complaint] or table.insert(complaints, complaint)
+                    or true
                 break
             end
         end

@@ -3,7 +3,6 @@
 local canaries = require "support.canaries"
 local fs = require "host.fs"
 local host_task = require "host.task"
-local proc = require "host.proc"
 local sample = require "support.sample"
 local sandbox = require "sandbox"
 local task = require "dgrun.task"
@@ -50,6 +49,8 @@ exec %s "$@"
 ---@field project support.project
 ---@field complaints string[]
 ---@field fly table the local Fly
+---@field trusted? string a call with this in its arguments or environment may get any secret
+---@field echo? boolean it answers secrets with an error that holds all that was sent
 local Witness = {}
 Witness.__index = Witness
 
@@ -105,7 +106,7 @@ end
 
 ---The calls that bring secrets to Fly may hold them; never the token.
 local function may_hold(request)
-    return request.method == "POST" and request.path:match "^/v1/apps/[%w-]+/secrets"
+    return request.method == "POST" and request.path:match "/v1/apps/[%w-]+/secrets"
 end
 
 function Witness:record(request)
@@ -123,6 +124,10 @@ function Witness:start_fly()
     local handles = host_task.stats().handles
     function router.handle(world, request)
         self:record(request)
+        if self.echo and may_hold(request) then
+            return request:reply { status = 422, body = ("cAnAry-sent %s %s"):format(
+                request.body, require("dgrun.json").encode(request.headers)) }
+        end
         return handle(world, request)
     end
     self.fly = sandbox.start { dir = self.fly_dir, apps = APPS, pace = 0.01, persist = true,
@@ -145,7 +150,7 @@ function M.database()
     assert(connection:query(("CREATE ROLE app SUPERUSER LOGIN PASSWORD '%s'"):format(
         canaries.password)))
     local rules = server.dir / "pg_hba.conf"
-    assert(fs.write(rules, "host all app all scram-sha-256\n" .. assert(fs.read(rules)),
+    assert(fs.write(rules, "host all app,nobody all scram-sha-256\n" .. assert(fs.read(rules)),
         { atomic = false }))
     assert(connection:query "SELECT pg_reload_conf()")
     connection:close()
@@ -243,7 +248,8 @@ function Witness:search_calls()
         local argv, environ = assert(fs.read(self.calls / file)):match "^(.-)\n\n(.*)$"
         count[name] = (count[name] or 0) + 1
         canaries.search(argv, "the arguments of " .. name, self.complaints)
-        canaries.search(environ, "the environment of " .. name, self.complaints,
+        local trusted = self.trusted and (argv .. environ):find(self.trusted, 1, true)
+        canaries.search(trusted and "" or environ, "the environment of " .. name, self.complaints,
             function(canary)
                 return not (programs[name] and canary:find(programs[name], 1, true))
             end)

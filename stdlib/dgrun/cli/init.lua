@@ -54,9 +54,7 @@ end
 ---inherits it, and it is masked wherever it turns up.
 local function seal_environment()
     for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN", "DGRUN_STORE" } do
-        if os.getenv(name) then
-            require("host.secret").from_env(name)
-        end
+        require("host.secret").from_env(name)
     end
 end
 
