@@ -173,6 +173,9 @@ for name, stream in (("A", sys.stdout), ("B", sys.stderr), ("C", sys.stdout), ("
              urllib.parse.quote(value, safe=""), urllib.parse.quote(value),
              urllib.parse.quote_plus(value), str({name: value})]
     forms += value.splitlines()
+    if "://" in value:
+        password = urllib.parse.urlsplit(value).password
+        forms += [password, urllib.parse.unquote(password), "x".join([password, password])]
     for prefix in b"", b"x", b"xy":
         forms.append(base64.b64encode(prefix + value.encode()).decode())
         forms.append(base64.urlsafe_b64encode(prefix + value.encode()).decode())
@@ -189,11 +192,12 @@ sys.exit(3)
                 local s = dg.environment("prod").secrets
                 local env = { A = s.SECRET_KEY, B = s.GEMINI_API_KEY, C = s.S3_SECRET_ACCESS_KEY,
                     D = s.GEMINI_SUMMARIZATION_API_KEY, E = s.DATABASE_URL }
-                local function leak(expect)
+                local function leak(expect, on_line)
                     return dg.proc.run { argv = { "python3", "leak.py" }, env = env,
-                        expect = expect, read_only = true, on_line = expect and dg.log or nil }
+                        expect = expect, read_only = true, on_line = on_line }
                 end
                 print(s.SECRET_KEY, "x" .. s.SECRET_KEY)
+                leak(3, dg.log)
                 dg.step("Leak", function() return leak(3).stdout end)
                 local child = assert(require("host.proc").spawn {
                     argv = { "python3", "leak.py" }, env = env, read_only = true })
@@ -259,7 +263,7 @@ sys.exit(3)
                 w:run({ "--sandbox", "plan", "prod_deploy" }).all)
 
             -- Servers that answer with what they were sent: Fly itself, and another one.
-            w.echo = true
+            w.echo = "all"
             w.project:write("scripts/echo.lua", [[
                 local dg = require "dgrun"
                 local s = dg.environment("prod").secrets
@@ -269,12 +273,17 @@ sys.exit(3)
                         d = s.GEMINI_SUMMARIZATION_API_KEY, e = s.S3_SECRET_ACCESS_KEY } })
                 dg.err.raise { code = "test.echo", msg = answer.body, hint = answer.body,
                     cause = dg.err.new { code = "x", msg = answer.body }, body = answer.body }]])
-            fails({}, "cAnAry%-sent", { "--trace", "echo" })
+            fails({}, "echo of all", { "--trace", "echo" })
             w.project:write("scripts/sync.lua", [[
                 local dg = require "dgrun"
                 local env = dg.environment "prod"
                 dg.secrets.sync { app = env.app, secrets = env.secrets }]])
-            fails({}, "cAnAry%-sent", { "--sandbox", "--trace", "sync" })
+            fails({}, "echo of all", { "--sandbox", "--trace", "sync" })
+            -- Where the answer is cut, in the middle of each of them.
+            for _, value in pairs(canaries.values) do
+                w.echo = ("."):rep(199 - math.min(#value - 2, 20)) .. value
+                fails({ SECRET_KEY = value }, "%.%.%.", { "--sandbox", "--trace", "sync" })
+            end
             is_clean(w)
         end)
     end)

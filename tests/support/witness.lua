@@ -50,7 +50,7 @@ exec %s "$@"
 ---@field complaints string[]
 ---@field fly table the local Fly
 ---@field trusted? string a call with this in its arguments or environment may get any secret
----@field echo? boolean it answers secrets with an error that holds all that was sent
+---@field echo? string it answers secrets with this error; "all": with all that was sent
 local Witness = {}
 Witness.__index = Witness
 
@@ -125,8 +125,9 @@ function Witness:start_fly()
     function router.handle(world, request)
         self:record(request)
         if self.echo and may_hold(request) then
-            return request:reply { status = 422, body = ("cAnAry-sent %s %s"):format(
-                request.body, require("dgrun.json").encode(request.headers)) }
+            return request:reply { status = 422, body = self.echo ~= "all" and self.echo
+                or ("echo of all: %s %s"):format(request.body,
+                    require("dgrun.json").encode(request.headers)) }
         end
         return handle(world, request)
     end
