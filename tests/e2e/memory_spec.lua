@@ -134,7 +134,7 @@ describe("the memory of dgrun", function()
         for _, name in ipairs { "SECRET_KEY", "S3_SECRET_ACCESS_KEY" } do
             texts[name] = canaries.values[name]
         end
-        texts.line = "f1rst+canary/line7h3=="
+        texts.line = canaries.values.GEMINI_API_KEY:match "f1rst[^\n]+"
         return texts
     end
 

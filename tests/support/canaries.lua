@@ -8,18 +8,22 @@ local M = {}
 ---A piece of a secret this long is a leak too.
 local FRAGMENT = 12
 
+---Others of the same kind may run beside this on the same computer.
+local own = digest.random_key():gsub("%W", ""):sub(1, 6)
+
 -- Each holds what changes under one of the encodings.
-M.token = "fo1_k9Canary+T0ken/x=="
-M.composed_token = "FlyV1 fm2_k9cAnary+T0ken/z==,fm2_sec0nd/cAnary+y=="
-M.password = "pa$$/c4nary@w0rd%q7"
-M.encoded_password = "pa%24%24%2Fc4nary%40w0rd%25q7"
+M.token = "fo1_k9Canary+T0ken/" .. own .. "=="
+M.composed_token = ("FlyV1 fm2_k9cAnary+T%s/z==,fm2_sec0nd/cAn%s+y=="):format(own, own)
+M.password = "pa$$/c4nary@w0rd%" .. own
+M.encoded_password = "pa%24%24%2Fc4nary%40w0rd%25" .. own
 
 M.values = {
-    SECRET_KEY = [[cAnAry-"q6uoted"-%41-ünïcode/\end]],
-    GEMINI_API_KEY = "-----BEGIN k4NARY-----\n  f1rst+canary/line7h3==\n\nsec0nd?canary&line9k2\n",
-    GEMINI_SUMMARIZATION_API_KEY = "sp4ce canary 'tis $(x) <b>&amp; \ttab",
-    S3_ACCESS_KEY_ID = "AKIAc4n0aryZ",
-    S3_SECRET_ACCESS_KEY = "c4nary+sl4sh/equals==%2F&x=1",
+    SECRET_KEY = [[cAnAry-"]] .. own .. [["-%41-ünïcode/\end]],
+    GEMINI_API_KEY = ("-----BEGIN %s-----\n  f1rst+%s/line7h3==\n\nsec0nd?%s&line9k2\n"):format(own,
+        own, own),
+    GEMINI_SUMMARIZATION_API_KEY = ("sp4ce %s 'tis $(x) <b>&amp; \ttab"):format(own),
+    S3_ACCESS_KEY_ID = "AKIA" .. own .. "aryZ",
+    S3_SECRET_ACCESS_KEY = ("c4nary+%s/equals==%%2F&x=1"):format(own),
 }
 
 ---@param port integer

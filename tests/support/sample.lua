@@ -108,7 +108,8 @@ end
 
 ---The rows of a query on a SQLite database of the project.
 function Project:query(file, sql)
-    local db = assert(require("host.sqlite").open(self.dir / file, { read_only = true }))
+    -- For writing: a machine that was killed while it wrote is rolled back by whoever reads next.
+    local db = assert(require("host.sqlite").open(self.dir / file, { create = false }))
     local rows = assert(db:query(sql))
     db:close()
     return rows

@@ -112,7 +112,8 @@ end
 function Witness:record(request)
     self.requests = self.requests + 1
     local brings = may_hold(request)
-    self.brought = self.brought or brings and request.body:find("AKIAc4n0aryZ", 1, true) ~= nil
+    self.brought = self.brought or brings and request.body:find(
+        canaries.values.S3_ACCESS_KEY_ID, 1, true) ~= nil
     canaries.search(text_of(request), request.method .. " " .. request.path, self.complaints,
         brings and function(name) return name:find "token" ~= nil end or nil)
 end
