@@ -17,6 +17,7 @@ struct reader {
     const char *p, *end;
     const char *source;
     unsigned line;
+    bool expands; /* of the entry that is being read */
     struct buf value;
 };
 
@@ -45,14 +46,15 @@ static void skip_line(struct reader *r)
         r->p++;
 }
 
-static void skip_export(struct reader *r)
+static bool skip_export(struct reader *r)
 {
     const size_t len = strlen("export");
-    if ((size_t)(r->end - r->p) > len && memcmp(r->p, "export", len) == 0 &&
-        (r->p[len] == ' ' || r->p[len] == '\t')) {
-        r->p += len;
-        skip_blanks(r);
-    }
+    if ((size_t)(r->end - r->p) <= len || memcmp(r->p, "export", len) != 0 ||
+        (r->p[len] != ' ' && r->p[len] != '\t'))
+        return false;
+    r->p += len;
+    skip_blanks(r);
+    return true;
 }
 
 static struct err *read_name(struct reader *r, char name[NAME_LIMIT + 1])
@@ -67,11 +69,23 @@ static struct err *read_name(struct reader *r, char name[NAME_LIMIT + 1])
     if (!len || isdigit((unsigned char)name[0]))
         return syntax_error(r, r->line, "expected NAME=value");
     skip_blanks(r);
+    return NULL;
+}
+
+static struct err *read_equals(struct reader *r)
+{
     if (at_end(r) || *r->p != '=')
         return syntax_error(r, r->line, "expected '=' behind the name");
     r->p++;
     skip_blanks(r);
     return NULL;
+}
+
+/* What a shell would replace: ${…}, $(…) and `…`. A bare $NAME is no such thing here: too
+   many passwords hold one. */
+static bool begins_expansion(const char *p, const char *end)
+{
+    return *p == '`' || (*p == '$' && p + 1 < end && (p[1] == '{' || p[1] == '('));
 }
 
 /* One character of a quoted value; CR LF counts as LF. */
@@ -84,10 +98,20 @@ static void take(struct reader *r)
     buf_add_char(&r->value, *r->p++);
 }
 
-/* "\n" and its like; a backslash before anything else stands for itself. */
+/* "\n" and its like; with a newline behind it both are dropped, as in a shell; a
+   backslash before anything else stands for itself. */
 static void take_escape(struct reader *r)
 {
     static const char letters[] = "nrt\"\\$`", meanings[] = "\n\r\t\"\\$`";
+    size_t left = (size_t)(r->end - r->p);
+    size_t newline = left > 1 && r->p[1] == '\n'                      ? 2
+                     : left > 2 && r->p[1] == '\r' && r->p[2] == '\n' ? 3
+                                                                      : 0;
+    if (newline) {
+        r->p += newline;
+        r->line++;
+        return;
+    }
     const char *letter = r->p + 1 < r->end && r->p[1] ? strchr(letters, r->p[1]) : NULL;
     if (!letter) {
         take(r);
@@ -102,10 +126,12 @@ static struct err *read_quoted(struct reader *r)
     unsigned opened = r->line;
     char quote = *r->p++;
     while (!at_end(r) && *r->p != quote) {
-        if (quote == '"' && *r->p == '\\')
+        if (quote == '"' && *r->p == '\\') {
             take_escape(r);
-        else
-            take(r);
+            continue;
+        }
+        r->expands |= quote == '"' && begins_expansion(r->p, r->end);
+        take(r);
     }
     if (at_end(r))
         return syntax_error(r, opened, "the quote that opens here is never closed");
@@ -128,23 +154,36 @@ static void read_bare(struct reader *r)
     while (to > from && isspace((unsigned char)to[-1]))
         to--;
     buf_add(&r->value, from, (size_t)(to - from));
+    for (; from < to; from++)
+        r->expands |= begins_expansion(from, to);
 }
 
 static struct err *read_entry(struct reader *r, dotenv_each each, void *data)
 {
     char name[NAME_LIMIT + 1];
     unsigned line = r->line;
-    skip_export(r);
+    bool exported = skip_export(r);
     struct err *e = read_name(r, name);
+    if (!e && exported && (at_end(r) || at_newline(r) || *r->p == '#')) {
+        skip_line(r); /* of a name that was set before */
+        return NULL;
+    }
+    if (!e)
+        e = read_equals(r);
     if (e)
         return e;
     buf_reset(&r->value);
+    r->expands = false;
     if (!at_end(r) && (*r->p == '"' || *r->p == '\''))
         e = read_quoted(r);
     else
         read_bare(r);
     if (!e)
-        each(data, name, buf_text(&r->value), r->value.len, line);
+        each(data, &(struct dotenv_entry){.name = name,
+                                          .value = buf_text(&r->value),
+                                          .len = r->value.len,
+                                          .line = line,
+                                          .expands = r->expands});
     return e;
 }
 
@@ -154,6 +193,9 @@ struct err *dotenv_parse(const char *text, size_t len, const char *source,
     struct reader r = {.p = text, .end = text + len, .source = source, .line = 1};
     if (len > FILE_LIMIT)
         return syntax_error(&r, 1, "the file is larger than 1 MiB");
+    if (len >= 2 &&
+        (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return syntax_error(&r, 1, "the file is UTF-16, save it as UTF-8");
     if (len && memchr(text, '\0', len))
         return syntax_error(&r, 1, "the file holds NUL bytes");
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
@@ -183,6 +225,7 @@ struct err *dotenv_parse(const char *text, size_t len, const char *source,
 struct entry {
     struct secret *value;
     unsigned line;
+    bool expands;
 };
 
 struct found {
@@ -201,14 +244,14 @@ static bool is_wanted(const char *const *names, const char *name)
     return false;
 }
 
-static void on_entry(void *data, const char *name, const char *value, size_t len,
-                     unsigned line)
+static void on_entry(void *data, const struct dotenv_entry *entry)
 {
     struct found *f = data;
-    if (!is_wanted(f->names, name))
+    if (!is_wanted(f->names, entry->name))
         return;
     f->entries = mem_resize(f->entries, (f->count + 1) * sizeof *f->entries);
-    f->entries[f->count++] = (struct entry){secret_new(name, value, len), line};
+    f->entries[f->count++] = (struct entry){
+        secret_new(entry->name, entry->value, entry->len), entry->line, entry->expands};
 }
 
 static void push_found(lua_State *L, const struct found *f)
@@ -220,6 +263,10 @@ static void push_found(lua_State *L, const struct found *f)
         lua_setfield(L, -2, "name");
         lua_pushinteger(L, f->entries[i].line);
         lua_setfield(L, -2, "line");
+        if (f->entries[i].expands) {
+            lua_pushboolean(L, 1);
+            lua_setfield(L, -2, "expands");
+        }
         secret_push(L, f->entries[i].value);
         lua_setfield(L, -2, "value");
         lua_rawseti(L, -2, (int)i + 1);
@@ -256,7 +303,8 @@ static char **check_names(lua_State *L, int index, const char *op)
     return opt_strings(L, index, "names", op);
 }
 
-/* parse(text, source, {names={…}}) → {{name=, value=sealed, line=}, …} | nil, err */
+/* parse(text, source, {names={…}}) → {{name=, value=sealed, line=, expands=}, …} | nil,
+ * err */
 static int l_parse(lua_State *L)
 {
     size_t len;
@@ -265,7 +313,10 @@ static int l_parse(lua_State *L)
         return err_argument(L, "dotenv.parse", "needs a string or a sealed value, not %s",
                             luaL_typename(L, 1));
     const char *source = luaL_optstring(L, 2, "dotenv");
-    return parse_and_return(L, text, len, source, check_names(L, 3, "dotenv.parse"));
+    char **names = check_names(L, 3, "dotenv.parse");
+    int results = parse_and_return(L, text, len, source, names);
+    mem_wipe_stack();
+    return results;
 }
 
 /* read(path, {names={…}}) → the same */
@@ -285,6 +336,7 @@ static int l_read(lua_State *L)
     }
     int results = parse_and_return(L, buf_text(&text), text.len, path, names);
     buf_fini_wiped(&text);
+    mem_wipe_stack();
     return results;
 }
 

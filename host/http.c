@@ -235,6 +235,10 @@ static void configure(struct transfer *t, const struct http_spec *spec)
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
     if (spec->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, spec->ca_file);
+    if (spec->connect_only) {
+        curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* a proxy would answer for the peer */
+    }
     if (spec->share) {
         curl_easy_setopt(easy, CURLOPT_SHARE, spec->share);
         curl_easy_setopt(easy, CURLOPT_COOKIEFILE, "");
@@ -508,6 +512,19 @@ void http_push_answer(struct transfer *t, lua_State *L)
     lua_setfield(L, -2, "seconds");
     lua_pushstring(L, version >= 1 && version <= 3 ? versions[version] : "3");
     lua_setfield(L, -2, "version");
+}
+
+void http_push_connection(const struct transfer *t, lua_State *L)
+{
+    char *address = NULL;
+    double seconds = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_IP, &address);
+    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME, &seconds);
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, address ? address : "");
+    lua_setfield(L, -2, "address");
+    lua_pushnumber(L, seconds);
+    lua_setfield(L, -2, "seconds");
 }
 
 /* Headers */

@@ -33,6 +33,7 @@ struct http_spec {
     bool follow;
     bool streaming; /* the body is read in pieces; reading pauses when much is unread */
     bool read_only; /* passes the plan's gate with any method: a query sent by POST */
+    bool connect_only; /* ends when the connection is there; nothing is sent */
 };
 
 enum http_event { HTTP_END, HTTP_HEADERS, HTTP_BYTES };
@@ -64,6 +65,8 @@ void http_push_headers(const struct transfer *t, lua_State *L); /* names in lowe
 void http_take_body(struct transfer *t, lua_State *L);          /* what came so far */
 size_t http_unread(const struct transfer *t);
 void http_push_answer(struct transfer *t, lua_State *L); /* {status, headers, body, …} */
+void http_push_connection(const struct transfer *t,
+                          lua_State *L); /* {address, seconds} */
 
 /* Adds "name: value"; false when a character would end the line. */
 bool http_add_header(struct curl_slist **list, const char *name, const char *value,

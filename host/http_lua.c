@@ -1,4 +1,4 @@
-/* host.http: request and stream. */
+/* host.http: request, stream and connect. */
 #include <ctype.h>
 #include <lauxlib.h>
 #include <string.h>
@@ -13,6 +13,15 @@ enum {
     DEFAULT_TIMEOUT = 60,
     DEFAULT_CONNECT_TIMEOUT = 10,
     DEFAULT_LIMIT = 64 * 1024 * 1024,
+};
+
+enum { LAST_PORT = 65535 };
+
+static const struct opt connect_options[] = {
+    {"host", OPT_STRING, true},
+    {"port", OPT_INTEGER, true},
+    {"timeout", OPT_SECONDS, false},
+    {NULL, 0, false},
 };
 
 static const struct opt options[] = {
@@ -110,6 +119,59 @@ static int l_request(lua_State *L)
     return http_wait(L, t, HTTP_END, push_end);
 }
 
+/* The name of a host or an address: nothing that ends it within a URL. */
+static bool is_host(const char *host)
+{
+    size_t len = strlen(host);
+    if (len == 0 || len > 253)
+        return false;
+    for (; *host; host++)
+        if (!isalnum((unsigned char)*host) && !strchr("-._:", *host))
+            return false;
+    return true;
+}
+
+static int push_connection(struct transfer *t, lua_State *L)
+{
+    struct err *e = http_error(t);
+    if (e)
+        return err_return(L, e);
+    http_push_connection(t, L);
+    return 1;
+}
+
+/* connect{host=, port=} → {address, seconds} | nil, err: a TCP connection, and no more */
+static int l_connect(lua_State *L)
+{
+    static const char op[] = "http.connect";
+    op_check(L);
+    opt_check(L, 1, op, connect_options);
+    const char *host = opt_string(L, 1, "host", NULL);
+    long long port = opt_integer(L, 1, "port", 0);
+    double timeout = opt_seconds(L, 1, "timeout", DEFAULT_CONNECT_TIMEOUT);
+    if (!is_host(host))
+        err_argument(L, op, "option 'host' is not the name or the address of a host");
+    if (port < 1 || port > LAST_PORT)
+        err_argument(L, op, "option 'port' must be a number from 1 to %d", LAST_PORT);
+    bool v6 = strchr(host, ':') != NULL;
+    const char *url = lua_pushfstring(L, "http://%s%s%s:%d", v6 ? "[" : "", host,
+                                      v6 ? "]" : "", (int)port);
+    struct http_spec spec = {
+        .op = op,
+        .method = "CONNECT",
+        .url = url,
+        .timeout = timeout,
+        .connect_timeout = timeout,
+        .read_only = true,
+        .connect_only = true,
+    };
+    struct err *error = NULL;
+    struct transfer *t = http_start(http_of(L), &spec, &error);
+    if (!t)
+        return err_return(L, error);
+    return http_wait(L, t, HTTP_END, push_connection);
+}
+
 static int push_headers(struct transfer *t, lua_State *L)
 {
     /* The box was made before the wait; it is fetched by the transfer's address. */
@@ -203,6 +265,7 @@ int luaopen_host_http(lua_State *L)
     static const luaL_Reg funcs[] = {
         {"request", l_request},
         {"stream", l_stream},
+        {"connect", l_connect},
         {NULL, NULL},
     };
     luaL_newmetatable(L, STREAM);

@@ -188,14 +188,30 @@ static int l_clean(lua_State *L)
     return 1;
 }
 
+static struct stream *check_stream(lua_State *L, const char *op)
+{
+    const char *which = check_text(L, op, NULL);
+    bool out = strcmp(which, "out") == 0;
+    if (!out && strcmp(which, "err") != 0)
+        err_argument(L, op, "takes \"out\" or \"err\"");
+    return stream_of(out ? LOG_OUT : LOG_ERR);
+}
+
 /* is_terminal("out"|"err") → boolean */
 static int l_is_terminal(lua_State *L)
 {
-    const char *which = check_text(L, "log.is_terminal", NULL);
-    bool out = strcmp(which, "out") == 0;
-    if (!out && strcmp(which, "err") != 0)
-        return err_argument(L, "log.is_terminal", "takes \"out\" or \"err\"");
-    lua_pushboolean(L, isatty(stream_of(out ? LOG_OUT : LOG_ERR)->fd));
+    lua_pushboolean(L, isatty(check_stream(L, "log.is_terminal")->fd));
+    return 1;
+}
+
+/* is_open("out"|"err") → boolean: false once whoever read a pipe or terminal is gone */
+static int l_is_open(lua_State *L)
+{
+    struct stream *s = check_stream(L, "log.is_open");
+    struct pollfd p = {.fd = s->fd};
+    if (poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP | POLLNVAL))
+        s->broken = true;
+    lua_pushboolean(L, !s->broken);
     return 1;
 }
 
@@ -218,9 +234,9 @@ static int l_columns(lua_State *L)
 int luaopen_host_log(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"out", l_out},         {"err", l_err},     {"debug", l_debug},
-        {"flush", l_flush},     {"clean", l_clean}, {"is_terminal", l_is_terminal},
-        {"columns", l_columns}, {NULL, NULL},
+        {"out", l_out},         {"err", l_err},         {"debug", l_debug},
+        {"flush", l_flush},     {"clean", l_clean},     {"is_terminal", l_is_terminal},
+        {"columns", l_columns}, {"is_open", l_is_open}, {NULL, NULL},
     };
     lua_newtable(L);
     luaL_setfuncs(L, funcs, 0);

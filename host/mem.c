@@ -54,3 +54,9 @@ void mem_wipe(void *p, size_t len)
     if (p)
         explicit_bzero(p, len);
 }
+
+__attribute__((noinline)) void mem_wipe_stack(void)
+{
+    char below[64 * 1024];
+    mem_wipe(below, sizeof below);
+}

@@ -11,3 +11,7 @@ char *mem_copy(const void *data, size_t len); /* a copy with a NUL byte behind i
 char *mem_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void mem_free(void *p);
 void mem_wipe(void *p, size_t len); /* zeroes; the compiler cannot drop it */
+/* Zeroes the stack below the caller: a signal that comes right after a copy saves the
+   vector registers there, and with them a piece of what was copied. Last thing of a
+   function that copied secrets. */
+void mem_wipe_stack(void);

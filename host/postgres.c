@@ -1,7 +1,9 @@
 /* host.postgres: libpq on the loop. */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "postgres_own.h"
+#include "secret.h"
 
 enum { ROWS_LIMIT = 1000 * 1000 };
 
@@ -27,6 +29,35 @@ int postgres_push_rows(lua_State *L, const PGresult *result)
     return 1;
 }
 
+static int fail_scram(lua_State *L, const char *reason)
+{
+    return err_return(L, err_new("postgres.failed", "postgres.scram",
+                                 "the password cannot be hashed: %s", reason));
+}
+
+/* connection:scram(role, password) → the hash that stands for the password in CREATE ROLE
+   or ALTER ROLE, so that it is in no statement and in no log of the server; or nil, err.
+   https://www.postgresql.org/docs/15/libpq-misc.html#LIBPQ-PQENCRYPTPASSWORDCONN */
+static int l_scram(lua_State *L)
+{
+    struct connection *c = luaL_checkudata(L, 1, POSTGRES_CONNECTION);
+    const char *role = luaL_checkstring(L, 2);
+    size_t len = 0;
+    const char *password = secret_bytes(L, 3, &len);
+    if (!password || len == 0 || memchr(password, 0, len))
+        return err_argument(L, "postgres.scram",
+                            "needs a password: a string or a sealed value");
+    if (!c->handle || c->busy)
+        return fail_scram(L, c->handle ? "another task waits for the connection"
+                                       : "the connection is closed");
+    char *hash = PQencryptPasswordConn(c->handle, password, role, "scram-sha-256");
+    if (!hash)
+        return fail_scram(L, PQerrorMessage(c->handle));
+    lua_pushstring(L, hash);
+    PQfreemem(hash);
+    return 1;
+}
+
 static int l_close(lua_State *L)
 {
     struct connection *c = luaL_checkudata(L, 1, POSTGRES_CONNECTION);
@@ -46,6 +77,7 @@ int luaopen_host_postgres(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"query", postgres_query},
+        {"scram", l_scram},
         {"close", l_close},
         {NULL, NULL},
     };

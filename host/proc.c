@@ -35,6 +35,7 @@ static void on_closed(uv_handle_t *handle)
     if (p->events)
         p->events->closed(p->owner);
     proc_setup_free(p->setup);
+    mem_wipe(p->chunk, sizeof p->chunk); /* it may have said a secret */
     mem_free(p);
 }
 

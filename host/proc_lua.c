@@ -115,11 +115,17 @@ static void read_stdin(lua_State *L, int index, struct proc_setup *s)
 struct proc_setup *proc_options(lua_State *L, int index, const char *op, bool lines)
 {
     static const struct opt run_options[] = {
-        {"argv", OPT_TABLE, true},     {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},     {"clean_env", OPT_BOOLEAN, false},
-        {"stdin", OPT_ANY, false},     {"timeout", OPT_SECONDS, false},
-        {"grace", OPT_SECONDS, false}, {"read_only", OPT_BOOLEAN, false},
-        {"limit", OPT_INTEGER, false}, {NULL, 0, false},
+        {"argv", OPT_TABLE, true},
+        {"cwd", OPT_STRING, false},
+        {"env", OPT_TABLE, false},
+        {"clean_env", OPT_BOOLEAN, false},
+        {"stdin", OPT_ANY, false},
+        {"timeout", OPT_SECONDS, false},
+        {"grace", OPT_SECONDS, false},
+        {"read_only", OPT_BOOLEAN, false},
+        {"limit", OPT_INTEGER, false},
+        {"seal", OPT_STRING, false},
+        {NULL, 0, false},
     };
     static const struct opt spawn_options[] = {
         {"argv", OPT_TABLE, true},
@@ -174,9 +180,9 @@ int proc_signal_number(const char *name)
     return 0;
 }
 
-static int push_result(lua_State *L, const struct proc_result *r, void *data)
+/* `seal` names the sealed value that the output becomes; NULL: it stays a string. */
+static int push_result(lua_State *L, const struct proc_result *r, void *seal)
 {
-    (void)data;
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, r->status);
     lua_setfield(L, -2, "status");
@@ -184,7 +190,10 @@ static int push_result(lua_State *L, const struct proc_result *r, void *data)
         lua_pushinteger(L, r->signal);
         lua_setfield(L, -2, "signal");
     }
-    lua_pushlstring(L, buf_text(&r->out), r->out.len);
+    if (seal)
+        secret_push(L, secret_derive(seal, buf_text(&r->out), r->out.len));
+    else
+        lua_pushlstring(L, buf_text(&r->out), r->out.len);
     lua_setfield(L, -2, "stdout");
     lua_pushlstring(L, buf_text(&r->err), r->err.len);
     lua_setfield(L, -2, "stderr");
@@ -198,7 +207,8 @@ static int l_run(lua_State *L)
 {
     op_check(L);
     struct proc_setup *setup = proc_options(L, 1, "proc.run", false);
-    return proc_run_wait(L, setup, push_result, NULL, NULL);
+    char *seal = mem_string(opt_string(L, 1, "seal", NULL));
+    return proc_run_wait(L, setup, push_result, seal, mem_free);
 }
 
 int luaopen_host_proc(lua_State *L)

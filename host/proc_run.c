@@ -74,6 +74,7 @@ static void run_destroy(struct op *op)
     err_free(r->error);
     buf_fini_wiped(&r->result.out); /* a child may have printed anything */
     buf_fini_wiped(&r->result.err);
+    mem_wipe_stack(); /* SIGCHLD tends to come while the output is being copied */
     if (r->free_data)
         r->free_data(r->data);
     mem_free(r);

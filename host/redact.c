@@ -43,8 +43,31 @@ static void patterns_open(void)
         trie_init(&patterns);
 }
 
+/* The words that are no secrets. */
+static struct buf *publics;
+static size_t public_count;
+
+static bool is_public(const char *data, size_t len)
+{
+    for (size_t i = 0; i < public_count; i++)
+        if (publics[i].len == len && memcmp(buf_text(&publics[i]), data, len) == 0)
+            return true;
+    return false;
+}
+
+void redact_public(const char *word, size_t len)
+{
+    if (is_public(word, len))
+        return;
+    publics = mem_resize(publics, (public_count + 1) * sizeof *publics);
+    buf_init(&publics[public_count]);
+    buf_add(&publics[public_count++], word, len);
+}
+
 void redact_register(const char *data, size_t len)
 {
+    if (is_public(data, len))
+        return;
     patterns_open();
     redact_forms_add(&patterns, data, len);
 }

@@ -9,6 +9,8 @@
 #include "mem.h"
 #include "opt.h"
 #include "redact.h"
+#include "secret_json.h"
+#include "secret_rule.h"
 #include "vault.h"
 
 struct secret {
@@ -225,42 +227,6 @@ static int l_json(lua_State *L)
     return 1;
 }
 
-static bool is_blank(const struct secret *s)
-{
-    return strspn(s->data, " \t\r\n") == s->len;
-}
-
-static bool is_url(const struct secret *s)
-{
-    const char *mark = strstr(s->data, "://");
-    return mark && mark > s->data &&
-           strcspn(s->data, " \t\r\n/:") == (size_t)(mark - s->data) && mark[3];
-}
-
-/* s:test(kind) → boolean; "empty", "blank", "multiline", "url" */
-static int l_test(lua_State *L)
-{
-    static const char *const kinds[] = {"empty", "blank", "multiline", "url", NULL};
-    const struct secret *s = check_secret(L, "secret.test");
-    const char *kind = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-    bool answer;
-    if (strcmp(kind, "empty") == 0)
-        answer = s->len == 0;
-    else if (strcmp(kind, "blank") == 0)
-        answer = is_blank(s);
-    else if (strcmp(kind, "multiline") == 0)
-        answer = memchr(s->data, '\n', s->len) != NULL;
-    else if (strcmp(kind, "url") == 0)
-        answer = is_url(s);
-    else {
-        const char *nearest = opt_nearest(kind, kinds);
-        return err_argument(L, "secret.test", "there is no test '%s'%s%s", kind,
-                            nearest ? ", did you mean " : "", nearest ? nearest : "");
-    }
-    lua_pushboolean(L, answer);
-    return 1;
-}
-
 /* new(name, string) → sealed */
 static int l_new(lua_State *L)
 {
@@ -329,6 +295,19 @@ static int l_from_env(lua_State *L)
     return 1;
 }
 
+/* env_test(NAME, kind, argument) → boolean; false when it is not set. The variable stays
+ * where it is. */
+static int l_env_test(lua_State *L)
+{
+    const char *name = check_name(L, 1, "secret.env_test");
+    const struct secret *s = find_taken(name);
+    const char *data = s ? s->data : getenv(name);
+    if (data)
+        return secret_rule_test(L, data, s ? s->len : strlen(data), 2, "secret.env_test");
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
 /* is(value) → boolean */
 static int l_is(lua_State *L)
 {
@@ -341,6 +320,23 @@ static int l_unmasked(lua_State *L)
 {
     lua_pushboolean(L, check_secret(L, "secret.unmasked")->len < REDACT_MIN);
     return 1;
+}
+
+/* public{word, …}: values that are just one of these are no secrets */
+static int l_public(lua_State *L)
+{
+    if (!lua_istable(L, 1))
+        return err_argument(L, "secret.public", "needs a list of words");
+    for (size_t i = 1, count = lua_objlen(L, 1); i <= count; i++) {
+        size_t len;
+        lua_rawgeti(L, 1, (int)i);
+        if (lua_type(L, -1) != LUA_TSTRING)
+            return err_argument(L, "secret.public", "words must be strings");
+        const char *word = lua_tolstring(L, -1, &len);
+        redact_public(word, len);
+        lua_pop(L, 1);
+    }
+    return 0;
 }
 
 /* redact(string) → string */
@@ -366,8 +362,8 @@ static void push_metatable(lua_State *L)
         {"__len", l_len}, {"__concat", l_concat},     {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        {"name", l_name}, {"rename", l_rename}, {"json", l_json},
-        {"test", l_test}, {NULL, NULL},
+        {"name", l_name},        {"rename", l_rename}, {"json", l_json},
+        {"test", secret_l_test}, {NULL, NULL},
     };
     luaL_checkstack(L, 4, "sealed value");
     lua_pushlightuserdata(L, (void *)&metatable_key);
@@ -390,8 +386,17 @@ static void push_metatable(lua_State *L)
 int luaopen_host_secret(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"new", l_new},           {"from_env", l_from_env}, {"is", l_is},
-        {"unmasked", l_unmasked}, {"redact", l_redact},     {NULL, NULL},
+        {"new", l_new},
+        {"from_env", l_from_env},
+        {"from_json", secret_l_from_json},
+        {"is", l_is},
+        {"unmasked", l_unmasked},
+        {"redact", l_redact},
+        {"public", l_public},
+        {"test", secret_l_test},
+        {"env_test", l_env_test},
+        {"pattern_fault", secret_l_pattern_fault},
+        {NULL, NULL},
     };
     lua_newtable(L);
     luaL_setfuncs(L, funcs, 0);

@@ -1,5 +1,6 @@
 -- What the file of a command returns: an operation for people, such as `dgrun machines stop prod`.
--- Unlike a pipeline it has no steps and takes no group; it may show what it found.
+-- Unlike a pipeline it has no steps and takes no group; it may show what it found. An action may be
+-- a pipeline, and is run as one.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local input_of = require "dgrun.input"
@@ -23,12 +24,14 @@ local M = {}
 
 ---@class dgrun.command.declaration: dgrun.command.action
 ---@field run? fun(input: table): any, dgrun.err?
----@field actions? table<string, dgrun.command.action> instead of `run`: dgrun machines stop
+---@field actions? table<string, dgrun.command.action|dgrun.pipeline> instead of `run`: dgrun
+---  machines stop
 ---@field default? string the action that is meant when none is named
 
 ---@class dgrun.command
 ---@field description string
----@field actions table<string, dgrun.command.action> by name; one called "" when it has no actions
+---@field actions table<string, dgrun.command.action> by name, one that is a pipeline with it as its
+---  `pipeline`; one called "" when it has no actions
 ---@field names string[] of the actions, the default first
 ---@field default? string
 local Command = { __name = "dgrun.command" }
@@ -39,23 +42,25 @@ local by = { op = "dg.command", code = "command.invalid" }
 local action_spec = { description = "string", arguments = "table?", inputs = "table?",
     rest = "string?", run = "function", show = "function?" }
 
-local function checked_arguments(declared)
+---@param who? dgrun.input.declarer dg.command
+local function checked_arguments(declared, who)
     local arguments = {}
+    who = who or by
     for i, one in ipairs(declared or {}) do
         if type(one) ~= "table" then
-            input_of.refuse(by, "argument %d must be a table such as { name = \"where\" }", i)
+            input_of.refuse(who, "argument %d must be a table such as { name = \"where\" }", i)
         end
         local copy = {}
         for key, value in pairs(one) do
             copy[key] = value
         end
         copy.name = nil
-        local argument = input_of.checked(by, one.name, copy)
+        local argument = input_of.checked(who, one.name, copy)
         argument.positional = true
         if argument.short or argument.type == "boolean" then
-            input_of.refuse(by, "argument '%s' is a plain word, not short, no boolean", one.name)
+            input_of.refuse(who, "argument '%s' is a plain word, not short, no boolean", one.name)
         elseif argument.many and declared[i + 1] then
-            input_of.refuse(by, "argument '%s' takes many words: it must be the last", one.name)
+            input_of.refuse(who, "argument '%s' takes many words: it must be the last", one.name)
         end
         arguments[i] = argument
     end
@@ -86,9 +91,22 @@ local function all_inputs(action, arguments)
     return inputs
 end
 
+---The plain words and the inputs of a pipeline, as those of a command.
+---@param who dgrun.input.declarer
+---@param declared {arguments?: dgrun.command.argument[], inputs?: table<string, dgrun.input>}
+---@return dgrun.input[] arguments
+---@return dgrun.input[] inputs
+function M.words(who, declared)
+    local arguments = checked_arguments(declared.arguments, who)
+    return arguments, input_of.list(who, all_inputs({ inputs = declared.inputs }, arguments))
+end
+
 local function checked_action(declared, name)
     if type(declared) ~= "table" then
         input_of.refuse(by, "action '%s' must be a table", name)
+    elseif require("dgrun.pipeline").is(declared) then
+        return { name = name, description = declared.description, inputs = declared.inputs,
+            arguments = {}, pipeline = declared }
     end
     check.options(declared, action_spec, name == "" and by.op or ("%s: action '%s'"):format(by.op,
         name))

@@ -11,7 +11,10 @@ local M = {}
 ---@field url? string
 ---@field config? string its fly.toml, relative to the project
 ---@field crons dgrun.environment.cron[]
----@field secrets table<string, any> sealed values and literal strings by name
+---@field secrets table<string, any> sealed values and literal strings by name; pairs() gives those
+---  that are for the app, without the private ones
+---@field pr? integer number of the pull request, of one that a template gave
+---@field org? string the same
 
 ---@class dgrun.environment.cron
 ---@field name string
@@ -71,8 +74,8 @@ function M.apps(folder)
     return apps
 end
 
-local function reads_environment(entry)
-    for _, source in ipairs(entry.secrets.sources) do
+local function reads_environment(declared)
+    for _, source in ipairs(declared.sources) do
         if source.kind == "env" then
             return true
         end
@@ -87,9 +90,17 @@ end
 function M.seal(folder)
     local file = M.find(folder)
     local ok, known = pcall(read, file or "")
-    for _, entry in pairs(file and ok and known.environments or {}) do
-        for _, list in ipairs(reads_environment(entry)
-            and { entry.secrets.required, entry.secrets.optional } or {}) do
+    local all = {}
+    for _, entries in ipairs(file and ok and { known.environments, known.templates } or {}) do
+        for _, entry in pairs(entries) do
+            all[#all + 1] = entry.secrets
+            -- What is no secret must be known before one is sealed.
+            require("dgrun.sources").publish(entry.secrets)
+        end
+    end
+    for _, declared in ipairs(all) do
+        for _, list in ipairs(reads_environment(declared)
+            and { declared.required, declared.optional, declared.private } or {}) do
             for _, name in ipairs(list) do
                 require("host.secret").from_env(name)
             end
@@ -103,26 +114,38 @@ local function fill(env, values)
     end
 end
 
----Looks up the secrets of these environments; one error names all that are missing.
+---Looks up the secrets of these environments; one error names all that is wrong with them.
 ---@param list dgrun.environment[]
 local function resolve(list)
     local sources = require "dgrun.sources"
-    local missing = {}
+    local troubles = {}
     for _, env in ipairs(list) do
         local entry = getmetatable(env).entry
         if not entry.resolved then
-            local values, absent = sources.look_up(entry)
-            if absent then
-                missing[#missing + 1] = absent
+            local values, trouble = sources.look_up(entry)
+            if not values then
+                troubles[#troubles + 1] = trouble
             else
                 entry.resolved = true
                 fill(env, values)
             end
         end
     end
-    if #missing > 0 then
-        err.raise(sources.missing(missing))
+    if #troubles > 0 then
+        err.raise(sources.error(troubles))
     end
+end
+
+---The secrets of an environment, looked up if they were not; other tables as they are. For those
+---who go through all of them.
+---@param secrets table<string, any>
+---@return table<string, any>
+function M.complete(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    if env and not state.names_only then
+        resolve { env }
+    end
+    return secrets
 end
 
 ---The secrets of all environments the script asked for, before its first effect.
@@ -138,7 +161,7 @@ end
 
 local function secret_names(declared)
     local names = {}
-    for _, list in ipairs { declared.required, declared.optional } do
+    for _, list in ipairs { declared.required, declared.optional, declared.private } do
         for _, name in ipairs(list) do
             names[name] = true
         end
@@ -152,11 +175,15 @@ end
 local function new_secrets(env, entry)
     local declared = secret_names(entry.secrets)
     return setmetatable({}, {
+        environment = env,
         __index = function(_, name)
             require("dgrun.check").known(name, declared,
                 ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")
+            local private = require("dgrun.sources").is_private(entry, name)
             if state.names_only then
                 return require("dgrun.unknown").new(name)
+            elseif private then
+                return require("dgrun.sources").private(entry, name)
             elseif not entry.resolved then
                 resolve { env }
                 return rawget(env.secrets, name)
@@ -172,7 +199,8 @@ local function new_secrets(env, entry)
     })
 end
 
-local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true }
+local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
+    pr = true, org = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -185,28 +213,25 @@ function M.names()
     return names
 end
 
----@param name string "prod"
----@param opts? {lazy?: boolean} lazy: its secrets are looked up when the first of them is used
----@return dgrun.environment
-function M.get(name, opts)
+local function read_for(what)
     local folder = state.folder or "."
     local file = M.find(folder)
     if not file then
         err.raise { code = "environment.not_found",
-            msg = ("environment '%s': there is no environments.yaml in %s, nor in a scripts/ above")
-                :format(tostring(name), folder),
+            msg = ("%s: there is no environments.yaml in %s, nor in a scripts/ above"):format(what,
+                folder),
             hint = "It declares the app and the secrets of each environment." }
     end
-    local known = read(file)
-    require("dgrun.check").known(name, known.environments, file .. " has no environment",
-        "environment.unknown")
-    local entry = {}
-    for key, value in pairs(known.environments[name]) do
-        entry[key] = value
-    end
-    entry.name, entry.root, entry.file = name, known.root, file
+    return read(file), file
+end
+
+---@param entry table of the file, with name, root and file
+---@param opts? {lazy?: boolean}
+---@return dgrun.environment
+local function new(entry, opts)
     local env = {
-        name = name, app = entry.app, url = entry.url, config = entry.config, crons = entry.crons,
+        name = entry.name, app = entry.app, url = entry.url, config = entry.config,
+        crons = entry.crons, pr = entry.pr, org = entry.org,
     }
     env.secrets = new_secrets(env, entry)
     setmetatable(env, {
@@ -224,6 +249,54 @@ function M.get(name, opts)
         resolve { env }
     end
     return env
+end
+
+---@param name string "prod"
+---@param opts? {lazy?: boolean} lazy: its secrets are looked up when the first of them is used
+---@return dgrun.environment
+function M.get(name, opts)
+    local known, file = read_for(("environment '%s'"):format(tostring(name)))
+    require("dgrun.check").known(name, known.environments, file .. " has no environment",
+        "environment.unknown")
+    local entry = {}
+    for key, value in pairs(known.environments[name]) do
+        entry[key] = value
+    end
+    entry.name, entry.root, entry.file = name, known.root, file
+    return new(entry, opts)
+end
+
+---An entry below `templates`.
+---@param name string "review"
+---@return table entry as it was read
+---@return string root
+---@return string file
+function M.template(name)
+    local known, file = read_for(("template '%s'"):format(tostring(name)))
+    require("dgrun.check").known(name, known.templates, file .. " has no template",
+        "environment.unknown")
+    return known.templates[name], known.root, file
+end
+
+---The environment of a pull request.
+---@param name string of the template
+---@param pr integer
+---@param opts? {lazy?: boolean} as of get
+---@return dgrun.environment
+function M.of_template(name, pr, opts)
+    local template, root, file = M.template(name)
+    local entry = require("dgrun.environment_template").fill(name, template, pr)
+    entry.name, entry.root, entry.file = ("%s %d"):format(name, pr), root, file
+    return new(entry, opts)
+end
+
+---What an environment was made of.
+---@param env dgrun.environment
+---@return table
+function M.entry(env)
+    local metatable = type(env) == "table" and getmetatable(env)
+    return metatable and metatable.entry or err.raise { code = "input.invalid",
+        msg = "this is no environment: dg.environment and dg.review.environment give one" }
 end
 
 return M

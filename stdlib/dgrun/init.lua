@@ -7,6 +7,7 @@
 ---@field step fun(name: string, fn: fun(): any): any
 ---@field environment fun(name: string): dgrun.environment
 ---@field note fun(text: string)
+---@field output fun(values: table<string, string|number|boolean>) to who called the run
 ---@field log fun(line: string)
 local dg = {}
 
@@ -20,12 +21,13 @@ local functions = {
     log = { "dgrun.run", "log" },
     environment = { "dgrun.environment", "get" },
     note = { "dgrun.effect", "note" },
+    output = { "dgrun.output", "give" },
 }
 
 local modules = {
     check = true, cron = true, effect = true, err = true, fly = true, format = true, git = true,
     http = true, json = true, migrations = true, path = true, probe = true, proc = true,
-    run = true, secrets = true, store = true, task = true,
+    review = true, run = true, secrets = true, store = true, task = true,
 }
 
 local function known_names()

@@ -13,12 +13,14 @@ local M = {}
 
 ---@class dgrun.pipeline.declaration
 ---@field description string one line
+---@field arguments? dgrun.command.argument[] plain words in order, as of a command
 ---@field inputs? table<string, dgrun.input>
 ---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
 
 ---@class dgrun.pipeline
 ---@field description string
+---@field arguments dgrun.input[]
 ---@field inputs dgrun.input[] by name, each with its `name` and `type`
 ---@field concurrency? dgrun.pipeline.concurrency
 ---@field run fun(input: table): any
@@ -67,11 +69,12 @@ end
 ---@param declaration dgrun.pipeline.declaration
 ---@return dgrun.pipeline
 function M.new(declaration)
-    check.options(declaration, { description = "string", inputs = "table?", run = "function",
-        concurrency = "table?" }, "dg.pipeline")
+    check.options(declaration, { description = "string", arguments = "table?", inputs = "table?",
+        run = "function", concurrency = "table?" }, "dg.pipeline")
+    local arguments, inputs = require("dgrun.command").words(by, declaration)
     return setmetatable({
         description = declaration.description, run = declaration.run,
-        inputs = input_of.list(by, declaration.inputs),
+        arguments = arguments, inputs = inputs,
         concurrency = checked_concurrency(declaration.concurrency),
     }, Pipeline)
 end

@@ -105,4 +105,19 @@ function M.list(words)
     return places
 end
 
+---A secret of the place's environment; nil where it has none, or does not declare this one.
+---@param place dgrun.place
+---@param name string
+---@return any
+function M.secret(place, name)
+    if not place.environment then
+        return nil
+    end
+    local ok, value = pcall(function() return place.environment.secrets[name] end)
+    if not ok and not err.is(value, "secrets.undeclared") then
+        err.raise(value)
+    end
+    return ok and value or nil
+end
+
 return M

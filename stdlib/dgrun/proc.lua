@@ -42,7 +42,9 @@ local function host_options(opts)
 end
 
 ---The command as a person would type it, shortened.
-local function shown(argv)
+---@param argv string[]
+---@return string
+function M.shown(argv)
     local words = {}
     for i, word in ipairs(argv) do
         word = tostring(word)
@@ -118,7 +120,7 @@ local function run(opts)
         or ("exited with status %d"):format(result.status)
     err.raise {
         code = "proc.exit_status", op = "proc.run",
-        msg = ("'%s' %s%s"):format(shown(opts.argv), how, said ~= "" and ": " .. said or ""),
+        msg = ("'%s' %s%s"):format(M.shown(opts.argv), how, said ~= "" and ": " .. said or ""),
         status = result.status, signal = result.signal,
         stdout = result.stdout, stderr = result.stderr,
     }
@@ -137,7 +139,7 @@ function M.run(opts)
     local recorded = effect.write {
         kind = "proc.run",
         target = tostring(opts.argv[1]),
-        summary = opts.summary or "run " .. shown(opts.argv),
+        summary = opts.summary or "run " .. M.shown(opts.argv),
         name = "result of " .. tostring(opts.argv[1]),
         apply = function()
             result = run(opts)

@@ -120,6 +120,7 @@ end
 ---@return {version?: integer, set: string[], unchanged: string[]}
 function M.sync(opts)
     check.options(opts, { app = "string", secrets = "table", apply = "boolean?" }, "secrets.sync")
+    require("dgrun.environment").complete(opts.secrets)
     local digests = digests_of(M.list { app = opts.app })
     local key = fingerprint_key()
     local changed, unchanged = compare(opts, digests, key)
@@ -169,6 +170,25 @@ function M.unset(opts)
         require("dgrun.fly.refresh").secrets(opts.app, #names > 0)
     end
     return { version = M.version(opts.app), unset = names }
+end
+
+---Where each secret of an environment comes from: which source gives it, what that hides, which
+---rules it breaks. Asks all sources; never tells a value. dgrun.ui.secrets_where makes it text.
+---@param where string|dgrun.environment|dgrun.place
+---@return dgrun.secrets.where data
+---@return dgrun.err? problem what is missing, broken or unreadable, if anything is
+function M.where(where)
+    return require("dgrun.secrets.where").of(where)
+end
+
+---Asks the application which settings it requires: the fields of its pydantic class, by the
+---application's own Python, which changes nothing. Raises secrets.undeclared_setting, with `names`,
+---for those that neither a secret nor a literal nor [env] of its fly.toml gives. An application
+---that cannot be asked is a note, and `asked` is false.
+---@param opts dgrun.secrets.required_by
+---@return dgrun.secrets.requirements
+function M.required_by(opts)
+    return require("dgrun.secrets.required_by").compare(opts)
 end
 
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.

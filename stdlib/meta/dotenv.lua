@@ -1,6 +1,7 @@
 ---@meta host.dotenv
 
----NAME=value files. Nothing is expanded or run.
+---NAME=value files: `export`, comments, also behind a value, single quotes, double quotes with
+---escapes, values over several lines. Nothing is expanded or run.
 ---@class host.dotenv
 local M = {}
 
@@ -8,6 +9,7 @@ local M = {}
 ---@field name string
 ---@field value host.secret.value
 ---@field line integer
+---@field expands? true it holds ${…}, $(…) or a backquote, outside of single quotes and not escaped
 
 ---@param path string
 ---@param opts? {names?: string[]} seal (and so mask) only these; the others are not read

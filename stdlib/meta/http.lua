@@ -32,6 +32,13 @@ local M = {}
 ---  or "maybe"
 function M.request(opts) end
 
+---Opens a TCP connection and closes it: does something listen there? Nothing is sent, and no proxy
+---is asked.
+---@param opts {host: string, port: integer, timeout?: number} timeout: seconds, 10
+---@return {address: string, seconds: number}?
+---@return dgrun.err? as of request
+function M.connect(opts) end
+
 ---@class host.http.stream
 local stream = {}
 

@@ -28,6 +28,11 @@ function M.clean(text) end
 ---@return boolean
 function M.is_terminal(stream) end
 
+---Can what is written still reach somebody? Not once who read a pipe, or the terminal, is gone.
+---@param stream "out"|"err"
+---@return boolean
+function M.is_open(stream) end
+
 ---@return integer columns of the terminal, 80 where there is none
 function M.columns() end
 

@@ -16,6 +16,14 @@ local connection = {}
 ---  `sqlstate`: what the server says of the query
 function connection:query(sql, parameters) end
 
+---The hash that stands for a password in CREATE ROLE or ALTER ROLE: so it is in no statement, and
+---in no log of the server.
+---@param role string
+---@param password string|host.secret.value
+---@return string? hash "SCRAM-SHA-256$…"
+---@return dgrun.err?
+function connection:scram(role, password) end
+
 function connection:close() end
 
 ---In a plan always read only. Gives up after 10 seconds, unless `connect_timeout` in the URL says

@@ -15,11 +15,13 @@ local proc = {}
 ---@field grace? number seconds between SIGTERM and SIGKILL to its group, default 5
 ---@field limit? integer for run alone: bytes of each output stream, default 16 MiB
 ---@field read_only? boolean it changes nothing outside: it may run while the gate is closed
+---@field seal? string for run alone: stdout becomes a sealed value of this name. It is not masked;
+---  what host.dotenv and secret.from_json take out of it is
 
 ---@class host.proc.result
 ---@field status integer the exit status; 128 + signal for a child that a signal ended
 ---@field signal? integer
----@field stdout string
+---@field stdout string sealed where `seal` is given
 ---@field stderr string
 ---@field seconds number
 

@@ -22,9 +22,11 @@ function value:rename(name) end
 ---@return host.secret.value
 function value:json() end
 
----@param kind "empty"|"blank"|"multiline"|"url"
+---See host.secret.test.
+---@param kind string
+---@param argument? any
 ---@return boolean
-function value:test(kind) end
+function value:test(kind, argument) end
 
 ---Seals a string and masks it from now on. Prefer sources that never are a Lua string.
 ---@param name string
@@ -37,6 +39,40 @@ function M.new(name, text) end
 ---@param name string
 ---@return host.secret.value? sealed nil when it is not set
 function M.from_env(name) end
+
+---Secrets out of JSON, sealed and masked: an object of names and values (a value may be an object
+---that holds it as `value` or `computed`), or a list of objects with `name`, `key` or `label`, and
+---`value`. Numbers and booleans are their JSON text, null is none. JSON in a string is read too.
+---@param text string|host.secret.value
+---@param opts? {at?: string[], names?: string[], source?: string} at: where they stand, by names of
+---  members and places in lists; names: only these; source: for messages
+---@return {name: string, value: host.secret.value}[]?
+---@return dgrun.err? json.syntax, json.shape; they quote nothing of the text
+function M.from_json(text, opts) end
+
+---Asks something of a value without reading it: "empty", "blank", "multiline", "url" (with a list:
+---of one of these schemes), "one_of" (a list), "min_length" and "max_length" (characters),
+---"pattern" (a POSIX extended regular expression that must match the whole value, over bytes).
+---@param v string|host.secret.value
+---@param kind "empty"|"blank"|"multiline"|"url"|"one_of"|"min_length"|"max_length"|"pattern"
+---@param argument? any
+---@return boolean
+function M.test(v, kind, argument) end
+
+---The same of a variable of the environment, which stays there; false when it is not set.
+---@param name string
+---@param kind string
+---@param argument? any
+---@return boolean
+function M.env_test(name, kind, argument) end
+
+---@param pattern string
+---@return string? reason what is wrong with it; nil when it is good
+function M.pattern_fault(pattern) end
+
+---From now on a value that is just one of these words is no secret, and is not masked.
+---@param words string[]
+function M.public(words) end
 
 ---@param v any
 ---@return boolean

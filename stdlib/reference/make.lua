@@ -14,6 +14,8 @@ local pages = {
         only = { build = true } },
     { "dg.fly.config", "stdlib/dgrun/fly/config.lua" },
     { "dg.fly.machines", "stdlib/dgrun/fly/operations.lua" },
+    { "dg.fly.apps", "stdlib/dgrun/fly/apps.lua" },
+    { "dg.fly.run", "stdlib/dgrun/fly/command.lua", prefix = "dg.fly" },
     { "dg.fly.leases", "stdlib/dgrun/fly/leases.lua" },
     { "dg.fly.releases", "stdlib/dgrun/fly/releases.lua" },
     { "dg.fly.logs", "stdlib/dgrun/fly/logs.lua" },
@@ -21,8 +23,12 @@ local pages = {
     { "dg.fly.api", "stdlib/dgrun/fly/api.lua" },
     { "dg.fly.guard", "stdlib/dgrun/fly/guard.lua", prefix = "dg.fly" },
     { "dg.secrets", "stdlib/dgrun/secrets.lua" },
+    { "dg.secrets.where", "stdlib/dgrun/secrets/where.lua", only = {} },
+    { "dg.secrets.required_by", "stdlib/dgrun/secrets/required_by.lua", only = {} },
+    { "environments.secrets", "stdlib/dgrun/secrets/declaration.lua", only = {}, tables = false },
     { "dg.cron", "stdlib/dgrun/cron.lua" },
     { "dg.probe", "stdlib/dgrun/probe.lua" },
+    { "dg.review", "stdlib/dgrun/review.lua" },
     { "dg.git", "stdlib/dgrun/git.lua" },
     { "dg.migrations", "stdlib/dgrun/migrations.lua" },
     { "dg.http", "stdlib/dgrun/http.lua" },
@@ -101,8 +107,12 @@ local function cell(text)
     return (text:gsub("|", "\\|"))
 end
 
-local function class_lines(name, fields, out)
+---@param parent? string class whose fields it has too
+local function class_lines(name, parent, fields, out)
     out[#out + 1] = ("### %s\n"):format(name)
+    if parent then
+        out[#out + 1] = ("With the fields of %s.\n"):format(parent)
+    end
     out[#out + 1] = "| Field | Type | |\n|---|---|---|"
     for _, field in ipairs(fields) do
         local key, rest = field:match "^(%S+)%s+(.*)$"
@@ -112,11 +122,36 @@ local function class_lines(name, fields, out)
     out[#out + 1] = ""
 end
 
+---Text in which indented lines are an example.
+local function with_examples(lines)
+    local out, indent = {}, nil
+    local function close()
+        if indent then
+            local blank = table.remove(out)
+            out[#out + 1] = blank ~= "" and blank or nil
+            out[#out + 1] = "```\n"
+            indent = nil
+        end
+    end
+    for _, line in ipairs(lines) do
+        local spaces = line:match "^(   +)%S"
+        if spaces and not indent then
+            indent = #spaces
+            out[#out + 1] = (out[#out] == "" and "" or "\n") .. "```"
+        elseif not spaces and line ~= "" then
+            close()
+        end
+        out[#out + 1] = indent and line:sub(indent + 1) or line
+    end
+    close()
+    return table.concat(out, "\n") .. "\n"
+end
+
 local function function_lines(owner, name, arguments, lines, out)
     local block = block_of(lines)
     out[#out + 1] = ("### %s%s(%s)\n"):format(owner, name, arguments)
     if #block.text > 0 then
-        out[#out + 1] = table.concat(block.text, "\n") .. "\n"
+        out[#out + 1] = with_examples(block.text)
     end
     for _, param in ipairs(block.params) do
         out[#out + 1] = ("- `%s`: %s%s"):format(param.name, code(param.type),
@@ -135,11 +170,11 @@ end
 local function render(page)
     local module, path, only = page[1], page[2], page.only
     local text = assert(fs.read(path, { limit = 1024 * 1024 }))
-    local intro, pending, fields, class = {}, {}, nil, nil
+    local intro, pending, fields, class, parent = {}, {}, nil, nil, nil
     local classes, functions = {}, {}
     local heading = true
     for line in text:gmatch "(.-)\n" do
-        local comment = line:match "^%-%-%s(.*)$"
+        local comment = line:match "^%-%-%s(.*)$" or line == "--" and "" or nil
         heading = heading and comment ~= nil
         if heading then
             intro[#intro + 1] = comment
@@ -155,6 +190,7 @@ local function render(page)
         name = (owner == "M." or (owner and page.meta)) and name or nil
         if declared then
             class, fields = declared, {}
+            parent = line:match "^%-%-%-@class%s+[%w_.]+:%s*([%w_.]+)"
             pending = {}
         elseif field and class then
             fields[#fields + 1] = field:gsub("^(%S+)%?", "%1?")
@@ -164,7 +200,7 @@ local function render(page)
             pending[#pending + 1] = line
         else
             if class and #fields > 0 then
-                class_lines(class, fields, classes)
+                class_lines(class, parent, fields, classes)
             end
             class = nil
             if name and #pending > 0 and (not only or only[name]) then
@@ -174,12 +210,12 @@ local function render(page)
             pending = {}
         end
     end
-    local out = { "# " .. module .. "\n", table.concat(intro, "\n") .. "\n" }
+    local out = { "# " .. module .. "\n", with_examples(intro) }
     if #functions > 0 then
         out[#out + 1] = "## Functions\n"
         out[#out + 1] = table.concat(functions, "\n") .. "\n"
     end
-    if #classes > 0 then
+    if #classes > 0 and page.tables ~= false then
         out[#out + 1] = "## Tables\n"
         out[#out + 1] = table.concat(classes, "\n")
     end

@@ -6,7 +6,8 @@ local world_of = require "sandbox.world"
 
 local M = {}
 
----exit_code, oom, seconds: how a command ends, and after how long. log: lines it writes.
+---exit_code, oom, seconds: how a command ends, and after how long. log: lines it writes. chatter:
+---{per_second, lines, text}, lines it goes on writing, as chatter.lua says.
 ---crash: a server ends with code 1 at once. boot: "fail". health: "critical", or "never" for no
 ---checks at all. fail_after, sick_after: so many machines of the image boot, or get healthy, those
 ---after them do not. healthy_after: seconds of the first checks that fail. grace: the first result
@@ -17,7 +18,7 @@ local fields = {
     exit_code = "number", seconds = "number", log = "table", crash = "boolean", health = "string",
     boot = "string", oom = "boolean", body = "string", fail_after = "number",
     sick_after = "number", healthy_after = "number", grace = "boolean", stop_seconds = "number",
-    listen = "any", exec = "table",
+    listen = "any", exec = "table", chatter = "table",
 }
 
 ---@param given table? of a request
@@ -38,6 +39,9 @@ function M.check(given)
         if type(line) ~= "string" then
             answer.fail(422, "behaviour: log must be a list of texts")
         end
+    end
+    if given.chatter then
+        require("sandbox.chatter").check(given.chatter)
     end
     return given
 end

@@ -20,6 +20,12 @@ function M.iso(world, at)
     return time.iso(at or M.now(world))
 end
 
+---@param world sandbox.world
+---@return string "Sat, 01 Aug 2026 10:00:00 GMT"
+function M.http(world)
+    return os.date("!%a, %d %b %Y %H:%M:%S GMT", math.floor(M.now(world)))
+end
+
 ---Seconds that cannot be moved, for deadlines within one request.
 ---@return number
 function M.steady()

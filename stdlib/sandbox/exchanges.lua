@@ -40,8 +40,12 @@ function M.record(world, request, status, session)
     local line = ("%s %s %s %s"):format(request.method, input.clean(request.path), status,
         session or "-")
     world.requests[#world.requests + 1] = line
-    if #world.requests > LISTED then
-        table.remove(world.requests, 1)
+    if #world.requests > 2 * LISTED then
+        local newest = {}
+        for i = 1, LISTED do
+            newest[i] = world.requests[#world.requests - LISTED + i]
+        end
+        world.requests = newest
     end
     if world.persist then
         fs.append(world.dir / "requests.log", line .. "\n")
@@ -66,7 +70,7 @@ function M.write(world, request, status, text)
     end
 end
 
----GET /sandbox/v1/requests: those since the start, oldest first
+---GET /sandbox/v1/requests: those since the start, or the newest 10,000 and more; oldest first
 function M.list(world)
     local requests = json.array {}
     for i, line in ipairs(world.requests) do

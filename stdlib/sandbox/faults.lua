@@ -48,8 +48,9 @@ end
 ---POST /sandbox/v1/faults. Which calls: {method, path (Lua pattern), after: calls that pass first,
 ---times}, or by chance {rate, seed}. What happens: {status | reset | cut: half of the answer |
 ---invalid: no JSON, retry_after, when: "before" or "after" the call is carried out, seconds: a
----delay}; a delay alone is followed by the real answer. {kind = "stale_list", seconds}: lists of
----machines miss what another session made in the last seconds.
+---delay}; a delay alone is followed by the real answer. A site is met by those with a path that
+---fits /sandbox/site/APP/…. {kind = "stale_list", seconds}: lists of machines miss what another
+---session made in the last seconds.
 function M.add(world, _, body)
     body = body or {}
     verify(body)
@@ -95,10 +96,9 @@ local function fits(fault, request)
         and request.path ~= "/sandbox/v1/faults"
 end
 
----What is to go wrong with a request, or nil.
-function M.match(world, request)
+local function first(world, request, may)
     for _, fault in ipairs(world.faults) do
-        if fits(fault, request) then
+        if may(fault) and fits(fault, request) then
             if fault.after > 0 then
                 fault.after = fault.after - 1
             elseif fault.times > 0 then
@@ -110,6 +110,18 @@ function M.match(world, request)
             end
         end
     end
+end
+
+---What is to go wrong with a request, or nil.
+function M.match(world, request)
+    return first(world, request, function() return true end)
+end
+
+---What is to go wrong with a request to an app's site, or nil: only what was asked for by its path.
+function M.match_site(world, request)
+    local app, path = require("sandbox.proxy").target_of(request)
+    return first(world, { method = request.method, path = "/sandbox/site/" .. app .. path },
+        function(fault) return fault.path ~= nil end)
 end
 
 ---How long a new machine is missing from another session's list, nil when it is not.

@@ -239,7 +239,11 @@ end
 function M.stop_processes(world)
     for id, process in pairs(world.running) do
         world.running[id] = nil
-        process.stop("SIGTERM", 0)
+        if process.close then
+            process.close()
+        else
+            process.stop("SIGTERM", 0)
+        end
     end
 end
 

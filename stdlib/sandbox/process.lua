@@ -182,6 +182,11 @@ function M.start(world, app, machine, image)
             end
         end,
         signal = function(name) child:kill(substitutes[name] or name) end,
+        ---Ends it with all that it started; it is gone when this returns.
+        close = function()
+            child:kill("SIGKILL")
+            require("dgrun.task").shield(child.stop, child)
+        end,
     }
 end
 

@@ -17,7 +17,10 @@ function M.local_url(world, url)
     return world.url .. PREFIX .. app .. (rest == "" and "/" or rest)
 end
 
-local function target_of(request)
+---Whose site a request is for, and the path there; nil for one to an API.
+---@return string? app
+---@return string path
+function M.target_of(request)
     local app, rest = request.path:match("^" .. PREFIX .. "([%w-]+)(/?.*)$")
     if app then
         return app, rest == "" and "/" or rest
@@ -27,7 +30,7 @@ local function target_of(request)
 end
 
 function M.is_site(request)
-    return target_of(request) ~= nil
+    return M.target_of(request) ~= nil
 end
 
 local function web_machines(app)
@@ -94,7 +97,7 @@ local function pass_on(request, process, path)
 end
 
 function M.forward(world, request)
-    local name, path = target_of(request)
+    local name, path = M.target_of(request)
     local app = world.apps[name]
     if not app then
         return plain(request, 404, "no such app\n")

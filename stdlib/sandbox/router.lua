@@ -56,7 +56,7 @@ function M.answer(world, request)
             .. (type(body) == "table" and body.trace or ""))
         body, status, headers = { error = "the sandbox failed: " .. tostring(body) }, 500, nil
     end
-    local all = { ["Content-Type"] = "application/json",
+    local all = { ["Content-Type"] = "application/json", Date = clock.http(world),
         ["fly-request-id"] = world_of.ulid(world):lower() .. "-local" }
     for name, value in pairs(headers or {}) do
         all[name] = value
@@ -64,14 +64,21 @@ function M.answer(world, request)
     if is_new then
         all["Set-Cookie"] = ("%s=%s; Path=/; HttpOnly"):format(SESSION, session)
     end
-    return { status = status or 200, headers = all, body = body and json.encode(body) or "" },
-        session
+    -- A handler may answer the text itself.
+    local text = type(body) == "string" and body or body and json.encode(body) or ""
+    return { status = status or 200, headers = all, body = text }, session
 end
 
 ---Answers one request, whatever it is.
 function M.handle(world, request)
     local proxy = require "sandbox.proxy"
     if proxy.is_site(request) then
+        local mishap = faults.match_site(world, request)
+        if mishap and not mishap.late then
+            return faults.apply(mishap, request)
+        elseif mishap then
+            clock.sleep(mishap.seconds)
+        end
         return proxy.forward(world, request)
     end
     if world.latency > 0 then

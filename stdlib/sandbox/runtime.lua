@@ -10,6 +10,7 @@ local M = {}
 ---@field wait fun(): {exit_code: integer, signal?: integer, oom?: boolean}
 ---@field stop fun(signal: string, seconds: number): table? its exit; waits that long at most
 ---@field signal fun(name: string, number: integer)
+---@field close? fun() ends what really runs; it is gone when this returns
 ---@field port? integer where a real web process listens
 
 ---Does it come up at all?

@@ -67,6 +67,9 @@ function M.start(world, app, machine)
     for _, line in ipairs(behaviour.log or {}) do
         logs.add(world, app, machine, line)
     end
+    local stop_chatter = behaviour.chatter
+        and require("sandbox.chatter").start(world, app, machine, behaviour.chatter)
+        or function() end
     local task = world_of.spawn(world, "simulated " .. machine.id, function()
         if serves and not crashes then
             follow_checks(world, machine, behaviour)
@@ -80,6 +83,7 @@ function M.start(world, app, machine)
         healthy = behaviour.health ~= "critical" and behaviour.health ~= "never",
         wait = function()
             task:join()
+            stop_chatter()
             return exit
         end,
         stop = function(signal, seconds)

@@ -305,4 +305,23 @@ sys.exit(3)
             is_clean(w)
         end)
     end)
+
+    it("reach the child that they are given to", function()
+        with_witness(function(w)
+            w.project:write("scripts/give.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local digest = require "host.digest"
+                for _, name in ipairs { "SECRET_KEY", "GEMINI_API_KEY", "S3_ACCESS_KEY_ID" } do
+                    for _, how in ipairs { { env = { K = s[name] } }, { stdin = s[name] } } do
+                        how.read_only = true
+                        how.argv = { "python3", "-c", "import hashlib, os, sys; print(hashlib.sha256("
+                            .. "(os.environ.get('K') or sys.stdin.read()).encode()).hexdigest())" }
+                        assert(dg.proc.run(how).stdout == digest.sha256(s[name]) .. "\n", name)
+                    end
+                end]])
+            local run = w:run { "give" }
+            assert.equal(0, run.status, run.all)
+        end)
+    end)
 end)

@@ -11,13 +11,13 @@
 #include "dotenv.h"
 #include "mem.h"
 
-/* What was found as "NAME@line=<value>" lines. */
-static void on_entry(void *data, const char *name, const char *value, size_t len,
-                     unsigned line)
+/* What was found as "NAME@line=<value>" lines; a '$' behind those that a shell would
+ * expand. */
+static void on_entry(void *data, const struct dotenv_entry *entry)
 {
-    buf_add_format(data, "%s@%u=<", name, line);
-    buf_add(data, value, len);
-    buf_add_text(data, ">\n");
+    buf_add_format(data, "%s@%u=<", entry->name, entry->line);
+    buf_add(data, entry->value, entry->len);
+    buf_add_text(data, entry->expands ? ">$\n" : ">\n");
 }
 
 static void reads(const char *text, const char *expected)
@@ -62,8 +62,13 @@ static void reads_plain_lines(void **state)
 static void expands_nothing(void **state)
 {
     (void)state;
-    reads("A=$HOME `id` $(id) \\n", "A@1=<$HOME `id` $(id) \\n>\n");
-    reads("A=\"$HOME ${X} $(id)\"", "A@1=<$HOME ${X} $(id)>\n");
+    reads("A=$HOME `id` $(id) \\n", "A@1=<$HOME `id` $(id) \\n>$\n");
+    reads("A=\"$HOME ${X} $(id)\"", "A@1=<$HOME ${X} $(id)>$\n");
+    reads(
+        "A=pa$$word$ # ${X}\nB='${X} $(id) `id`'\nC=\"\\${X} \\$(id) \\`id\\` $HOME$\"\n",
+        "A@1=<pa$$word$>\nB@2=<${X} $(id) `id`>\nC@3=<${X} $(id) `id` $HOME$>\n");
+    reads("A=u:${X}@h\nB=\"`id`\"\nC=$(id)\nD=d",
+          "A@1=<u:${X}@h>$\nB@2=<`id`>$\nC@3=<$(id)>$\nD@4=<d>\n");
 }
 
 static void reads_quotes(void **state)
@@ -74,6 +79,19 @@ static void reads_quotes(void **state)
     reads("A=\"one\ntwo\r\nthree\"\nB='x\n\ny'\nC=3",
           "A@1=<one\ntwo\nthree>\nB@4=<x\n\ny>\nC@7=<3>\n");
     reads("A=\"\"\nB=''", "A@1=<>\nB@2=<>\n");
+    reads("A=\"a \\\n  b\\\r\nc\"\nB='a\\\nb'\nC=a\\\nD=1",
+          "A@1=<a   bc>\nB@4=<a\\\nb>\nC@6=<a\\>\nD@7=<1>\n");
+    reads("A=it's \"so\"\nB=\"it's\"#c", "A@1=<it's \"so\">\nB@2=<it's>\n");
+    reads("K=\"-----BEGIN KEY-----\nabc+/==\n-----END KEY-----\n\"\nB=2",
+          "K@1=<-----BEGIN KEY-----\nabc+/==\n-----END KEY-----\n>\nB@5=<2>\n");
+}
+
+static void takes_an_export_alone(void **state)
+{
+    (void)state;
+    reads("A=1\nexport A\nexport B # later\r\nexport C", "A@1=<1>\n");
+    fails("export A B", ".env:1: expected '=' behind the name");
+    fails("A=1\nA", ".env:2: expected '=' behind the name");
 }
 
 static void names_the_line_of_a_mistake(void **state)
@@ -105,6 +123,11 @@ static void has_limits(void **state)
     e = dotenv_parse(text.data, text.len, ".env", on_entry, &found);
     assert_string_equal(err_msg(e), ".env:1: the file is larger than 1 MiB");
     err_free(e);
+    e = dotenv_parse("\xff\xfe"
+                     "A\0",
+                     4, ".env", on_entry, &found);
+    assert_string_equal(err_msg(e), ".env:1: the file is UTF-16, save it as UTF-8");
+    err_free(e);
     e = dotenv_parse("A=\0", 3, ".env", on_entry, &found);
     assert_string_equal(err_msg(e), ".env:1: the file holds NUL bytes");
     err_free(e);
@@ -118,6 +141,7 @@ int main(void)
         cmocka_unit_test(reads_plain_lines),
         cmocka_unit_test(expands_nothing),
         cmocka_unit_test(reads_quotes),
+        cmocka_unit_test(takes_an_export_alone),
         cmocka_unit_test(names_the_line_of_a_mistake),
         cmocka_unit_test(has_limits),
     };

@@ -14,9 +14,11 @@ local function image(app)
 end
 
 ---The pipelines, with what they are called with, and the app they are about; `from` is the template
----they begin with: nothing was ever deployed, or v1.1.0 was.
+---they begin with: nothing was ever deployed, or v1.1.0 was. `every`: much of it is as in others,
+---so that each fifth point will do, unless DGRUN_MATRIX=full.
 M.list = {
     { name = "a first prod_deploy", from = "new", app = "draft-app-prod", database = "prod.db",
+        every = 3,
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
     { name = "prod_deploy", from = "old", app = "draft-app-prod", database = "prod.db",
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
@@ -24,6 +26,10 @@ M.list = {
         argv = { "stage_deploy", "--ref", "v1.2.0", "--image", image "draft-app" } },
     { name = "cron_setup", from = "old", app = "draft-app-prod",
         argv = { "cron_setup", "--environment", "prod", "--ref", "v1.2.0" } },
+    { name = "a first review_app deploy", from = "new", app = "draft-app-pr-12",
+        every = 5,
+        argv = { "review_app", "deploy", "--pr", "12", "--ref", "v1.2.0", "--image",
+            image "draft-app" } },
 }
 
 ---Every change of the database's revision leaves a row: what was applied twice is seen.
@@ -179,6 +185,10 @@ function M.state(field, app)
     local _, secrets = field:call("GET", ("/v1/apps/%s/secrets"):format(app))
     for _, secret in ipairs(secrets.secrets) do
         lines[#lines + 1] = "secret " .. secret.name
+    end
+    local _, addresses = field:call("GET", ("/v1/apps/%s/ip_assignments"):format(app))
+    for _, one in ipairs(addresses.ips) do
+        lines[#lines + 1] = "address " .. (one.shared and "shared" or one.ip:match(":") or "v4")
     end
     local _, releases = field:call("GET", ("/api/v1/apps/%s/releases"):format(app))
     for _, release in ipairs(releases.releases) do

@@ -34,15 +34,23 @@ end
 ---@field stop fun(signal?: string) before the end of the test; a fast shutdown by default
 ---@field restart fun() what was stopped; waits until somebody can connect
 
+---@param opts? {password?: string} with one everybody needs theirs, also from this computer
 ---@return support.postgres # stopped at the end of the test
-function M.start()
+function M.start(opts)
+    local password = opts and opts.password
     local dir = fs.real(assert(fs.temp_dir "postgres"))
     task.defer(function() fs.remove(dir, { recursive = true }) end)
     local as_user = daemon.unprivileged(dir)
     local port = free_port()
-    daemon.output(as_user { program "initdb", "-D", dir / "data", "-U", "dgrun", "-A", "trust",
-        "--no-sync", "--no-instructions" })
-    local url = ("postgresql://dgrun@127.0.0.1:%d/postgres"):format(port)
+    local argv = { program "initdb", "-D", dir / "data", "-U", "dgrun", "--no-sync",
+        "--no-instructions", "-A", password and "scram-sha-256" or "trust" }
+    if password then
+        assert(fs.write(dir / "password", password, { mode = "0644" }))
+        argv[#argv + 1] = "--pwfile=" .. dir / "password"
+    end
+    daemon.output(as_user(argv))
+    local url = ("postgresql://dgrun%s@127.0.0.1:%d/postgres"):format(
+        password and ":" .. password or "", port)
     local server = { url = url, async_url = url:gsub("^postgresql", "postgresql+asyncpg"),
         port = port, dir = dir / "data" }
     function server.restart()

@@ -224,6 +224,11 @@ M.kinds = {
     end) },
     { "HTTP: the handshake of TLS", on_peer("", "https", request) },
 
+    { "TCP: connecting", on_peer("full", "tcp", function(url)
+        return http.connect { host = "127.0.0.1", port = tonumber(url:match ":(%d+)/"),
+            timeout = 600 }
+    end) },
+
     { "a child", shell("echo $$ > \"$1\"; exec sleep 600", proc.run) },
     { "a child that ignores SIGTERM", shell(deaf, proc.run) },
     { "a child whose grandchild left the group and keeps the pipe", function()

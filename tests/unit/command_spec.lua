@@ -36,6 +36,17 @@ describe("the declaration of a command", function()
             caught(command.new, { description = "x", actions = {}, run = print }).code)
     end)
 
+    it("may have pipelines as actions", function()
+        local deploy = require("dgrun.pipeline").new { description = "brings it up", run = print,
+            inputs = { pr = { type = "integer", required = true } } }
+        local review = command.new { description = "x", actions = { deploy = deploy,
+            list = { description = "them", run = print } } }
+        assert.equal(deploy, review.actions.deploy.pipeline)
+        assert.equal("dgrun x deploy --pr N", usage.line("x deploy", review.actions.deploy))
+        local action, rest = command.action(review, { "deploy", "--pr", "7" }, "x")
+        assert.same({ pr = 7 }, inputs.parse(action.pipeline, rest, "x deploy"))
+    end)
+
     it("refuses what cannot be written on a command line", function()
         for _, faulty in ipairs {
             { arguments = { { name = "Where" } } },

@@ -194,3 +194,124 @@ describe("the secrets of an environment", function()
         assert.equal("secrets.undeclared", caught(function() return env.secrets.X end).code)
     end)
 end)
+
+describe("a template", function()
+    local head = "environments:\n  prod: { app: shop-prod }\ntemplates:\n  review:\n"
+    local review = head .. [[
+    app: shop-pr-{pr}
+    url: https://shop-pr-{pr}.fly.dev
+    config: fly.toml
+    secrets:
+      sources: [env]
+      required: [DGRUN_TEST_REVIEW_KEY]
+      private: [DGRUN_TEST_SERVER]
+      literal: { PUBLIC_URL: "https://shop-pr-{pr}.fly.dev/" }
+]]
+
+    local function read(text)
+        return look { ["scripts/environments.yaml"] = text }
+    end
+
+    it("gives an environment for each pull request", function()
+        read(review)
+        local env = environment.of_template("review", 12)
+        assert.equal("shop-pr-12", env.app)
+        assert.equal("https://shop-pr-12.fly.dev", env.url)
+        assert.equal("fly.toml", env.config)
+        assert.equal(12, env.pr)
+        assert.equal("personal", env.org)
+        assert.equal("review 12", env.name)
+        -- It is no environment by itself.
+        assert.same({ "prod" }, environment.names())
+        assert.equal("environment.unknown", caught(environment.get, "review").code)
+        assert.equal("Did you mean 'review'?", caught(environment.of_template, "reviews", 1).hint)
+        for _, pr in ipairs { 0, -1, 1.5, 10 ^ 7, "12", "1; rm" } do
+            assert.equal("input.invalid", caught(environment.of_template, "review", pr).code)
+        end
+    end)
+
+    it("has secrets for the app, and private ones", function()
+        require("host.proc").export("DGRUN_TEST_REVIEW_KEY", "for-the-app")
+        read(review)
+        local missing = caught(environment.complete,
+            environment.of_template("review", 12).secrets)
+        assert.same({ "DGRUN_TEST_SERVER" }, missing.names)
+        require("host.proc").export("DGRUN_TEST_SERVER", "for-the-pipeline")
+        local env = environment.of_template("review", 12)
+        local names = {}
+        for name, value in pairs(environment.complete(env.secrets)) do
+            names[name] = type(value) == "string" and value or "sealed"
+        end
+        assert.same({ DGRUN_TEST_REVIEW_KEY = "sealed",
+            PUBLIC_URL = "https://shop-pr-12.fly.dev/" }, names)
+        assert.equal(secret.new("x", "for-the-pipeline"), env.secrets.DGRUN_TEST_SERVER)
+        require("host.proc").export("DGRUN_TEST_REVIEW_KEY", nil)
+    end)
+
+    it("gives a private secret although others are missing", function()
+        read(review:gsub("TEST_REVIEW_KEY", "TEST_NOT_THERE"):gsub("TEST_SERVER", "TEST_SERVER2"))
+        require("host.proc").export("DGRUN_TEST_SERVER2", "for-the-pipeline")
+        local env = environment.of_template("review", 12, { lazy = true })
+        assert.equal(secret.new("x", "for-the-pipeline"), env.secrets.DGRUN_TEST_SERVER2)
+        assert.same({ "DGRUN_TEST_NOT_THERE" }, caught(environment.complete, env.secrets).names)
+    end)
+
+    it("is refused when its pattern could be taken for something else", function()
+        local long = ("x"):rep(57)
+        for text, app in pairs {
+            ["must hold {pr} once"] = { "shop-pr", "a-{pr}-{pr}", "shop-{branch}" },
+            ["is not the pattern of an app"] = { "Shop-{pr}", "shop_{pr}", "-shop-{pr}",
+                "shop-{pr}-", "shop {pr}", "{pr}-shop" },
+            ["at least 4 characters"] = { "pr-{pr}" },
+            ["is too long"] = { long .. "{pr}" },
+        } do
+            for _, pattern in ipairs(app) do
+                read(head .. ("    app: %q\n"):format(pattern))
+                local e = caught(environment.template, "review")
+                assert.equal("environment.invalid", e.code)
+                assert.equal(5, e.line)
+                assert.matches(text, e.msg, 1, true)
+            end
+        end
+        read "environments:\n  a: { app: shop-pr-7 }\ntemplates:\n  b: { app: 'shop-pr-{pr}' }\n"
+        assert.matches("would take shop-pr-7, the app of environment a, for one of its own",
+            caught(environment.template, "b").msg, 1, true)
+        read(head:gsub("review", "prod") .. "    app: 'shop-pr-{pr}'\n")
+        assert.matches("the name of an environment", caught(environment.template, "prod").msg)
+    end)
+
+    it("is as strict as an environment", function()
+        for text, line in pairs {
+            ["has no key 'ap'"] = "    ap: x\n    app: 'shop-pr-{pr}'\n",
+            ["the same for all"] = "    app: 'shop-pr-{pr}'\n    url: https://shop.fly.dev\n",
+            ["holds {branch}"] = "    app: 'shop-pr-{pr}'\n    secrets:\n"
+                .. "      literal: { A: '{branch}' }\n",
+            ["org must be a string"] = "    app: 'shop-pr-{pr}'\n    org: 7\n",
+            ["declares A twice"] = "    app: 'shop-pr-{pr}'\n    secrets:\n"
+                .. "      required: [A]\n      private: [A]\n",
+        } do
+            read(head .. line)
+            local e = caught(environment.template, "review")
+            assert.equal("environment.invalid", e.code)
+            assert.matches(text, e.msg, 1, true)
+        end
+        read "environments:\n  a: { app: 'shop-pr-{pr}' }\n"
+        local e = caught(environment.get, "a")
+        assert.matches("not a pattern", e.msg)
+        assert.matches("below the key templates", e.hint)
+        read "environments:\n  a: { app: x }\ntemplates: [b]\n"
+        assert.matches("must map names", caught(environment.get, "a").msg)
+    end)
+
+    it("knows the number of an app", function()
+        local number = require("dgrun.environment_template").number
+        assert.equal(12, number("shop-pr-{pr}", "shop-pr-12"))
+        assert.equal(7, number("shop-{pr}-web", "shop-7-web"))
+        for _, app in ipairs { "shop-pr-", "shop-pr-012", "shop-pr-1a", "shop-pr-0", "shop-pr",
+            "shop-prod", "my-shop-pr-1", "shop-pr-1-2", "shop-pr-12345678" } do
+            assert.is_nil(number("shop-pr-{pr}", app), app)
+        end
+        assert.is_nil(number("shop-{pr}-web", "shop-web"))
+        assert.is_nil(number("shop-1{pr}1", "shop-11"))
+    end)
+end)

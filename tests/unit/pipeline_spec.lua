@@ -37,6 +37,23 @@ describe("the declaration of a pipeline", function()
         assert.equal("input.unknown_option", caught(concurrency, { grp = "a" }).code)
     end)
 
+    it("has plain words as a command has, and --app with a place", function()
+        local p = pipeline.new { description = "x", run = print, inputs = { to = {} },
+            arguments = { { name = "where", complete = "place", required = true },
+                { name = "more", many = true } } }
+        assert.same({ "where", "more" }, { p.arguments[1].name, p.arguments[2].name })
+        assert.same({ where = "prod", more = { "a", "b" }, to = "3" },
+            inputs.parse(p, { "prod", "a", "--to", "3", "b" }, "back"))
+        assert.same({ where = "web", app = "web", more = { "a" } },
+            inputs.parse(p, { "--app", "web", "a" }, "back"))
+        assert.equal("dgrun back WHERE [MORE...] [--app APP] [--to TO]", usage.line("back", p))
+        local e = caught(pipeline.new, { description = "x", run = print,
+            arguments = { { name = "Where" } } })
+        assert.equal("pipeline.invalid", e.code)
+        assert.equal("dg.pipeline", e.op)
+        assert.same({}, declare({}).arguments)
+    end)
+
     it("refuses an unknown key or type of an input", function()
         assert.equal("Did you mean 'default'?",
             caught(declare, { ref = { defualt = "main" } }).hint)

@@ -54,12 +54,13 @@ local function reason_of(r)
 end
 
 ---The local Fly of a project is another world than the real one.
-local function take_group(r, pipeline)
+---@param input table as `run` gets it
+local function take_group(r, pipeline, input)
     local concurrency = pipeline.concurrency
     if not concurrency or r.plan then
         return
     end
-    local group = require("dgrun.pipeline").group(pipeline, r.input)
+    local group = require("dgrun.pipeline").group(pipeline, input)
     require("dgrun.lease").take(r, {
         name = r.sandbox and "sandbox/" .. group or group,
         when_busy = concurrency.when_busy, reason = reason_of(r),
@@ -85,12 +86,31 @@ local function declared(script)
     return value
 end
 
+---What `run` of an action or a pipeline gets: words for a place as places.
+local function with_places(action, input)
+    local place = require "dgrun.place"
+    local resolved = {}
+    for name, value in pairs(input) do
+        resolved[name] = value
+    end
+    for _, argument in ipairs(action.arguments) do
+        local value = input[argument.name]
+        if argument.complete == "place" and input.app then
+            local app = place.of_app(input.app)
+            resolved[argument.name] = argument.many and { app } or app
+        elseif argument.complete == "place" and value ~= nil then
+            resolved[argument.name] = argument.many and place.list(value) or place.find(value)
+        end
+    end
+    return resolved
+end
+
 ---What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
 local function run_returned(value, r, arguments)
     if require("dgrun.pipeline").is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
         require("dgrun.environment").resolve_all()
-        return value.run(r.input)
+        return value.run(with_places(value, r.input))
     end
     return value
 end
@@ -117,39 +137,23 @@ local function carry_out(x, input, body)
     }, body)
 end
 
-local function run_pipeline(x, pipeline)
-    local input = inputs.parse(pipeline, x.arguments.rest, x.script.name)
+---@param rest string[] its arguments
+---@param called string "prod_deploy", "review_app deploy"
+local function run_pipeline(x, pipeline, rest, called)
+    local input = inputs.parse(pipeline, rest, called)
+    local resolved = with_places(pipeline, input)
     local r = carry_out(x, input, function(r)
         require("dgrun.environment").resolve_all()
         if not x.plan then
-            require("dgrun.ui.plain").title(r)
+            require("dgrun.ui.plain").title(r, called)
         end
-        take_group(r, pipeline)
+        take_group(r, pipeline, resolved)
         if r.sandbox then
             M.use_sandbox(x.script, r.plan)
         end
-        return pipeline.run(input)
+        return pipeline.run(resolved)
     end)
     return outcome.of_run(r, x.arguments, false)
-end
-
----What `run` of an action gets: words for a place as places.
-local function with_places(action, input)
-    local place = require "dgrun.place"
-    local resolved = {}
-    for name, value in pairs(input) do
-        resolved[name] = value
-    end
-    for _, argument in ipairs(action.arguments) do
-        local value = input[argument.name]
-        if argument.complete == "place" and input.app then
-            local app = place.of_app(input.app)
-            resolved[argument.name] = argument.many and { app } or app
-        elseif argument.complete == "place" and value ~= nil then
-            resolved[argument.name] = argument.many and place.list(value) or place.find(value)
-        end
-    end
-    return resolved
 end
 
 local function run_command(x, command)
@@ -157,6 +161,9 @@ local function run_command(x, command)
     local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name
+    if action.pipeline then
+        return run_pipeline(x, action.pipeline, rest, called)
+    end
     local found = {}
     local input = inputs.parse(action, rest, called, dashes)
     require("dgrun.environment").look_from(script.folder)
@@ -196,7 +203,7 @@ function M.run(arguments, opts)
     elseif require("dgrun.command").is(value) then
         return run_command(x, value)
     end
-    return run_pipeline(x, value)
+    return run_pipeline(x, value, arguments.rest, x.script.name)
 end
 
 return M

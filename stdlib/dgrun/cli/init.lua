@@ -11,8 +11,9 @@ M.commands = { complete = true, completion = true, help = true, history = true, 
 -- What the person gave could not be right: a command line, a ref, a file that was written by hand.
 local bad_input = {
     "input", "script.syntax", "pipeline.invalid", "command.invalid", "environment",
-    "secrets.missing", "yaml", "toml", "dotenv", "git.unknown_ref", "git.invalid_ref",
-    "git.ambiguous_ref", "git.not_a_commit", "fly.config", "fly.invalid_image",
+    "secrets.missing", "secrets.invalid", "secrets.undeclared_setting", "yaml", "toml", "dotenv",
+    "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref", "git.not_a_commit", "fly.config",
+    "fly.invalid_image",
 }
 
 local function is_bad_input(e)

@@ -52,7 +52,8 @@ local function again(arguments, plan)
         add "-e"
     end
     add(arguments.code or arguments.word)
-    for _, text in ipairs(arguments.rest) do
+    for i, text in ipairs(arguments.rest) do
+        parts[#parts + 1] = arguments.dashes == i - 1 and "--" or nil
         add(text)
     end
     if arguments.sandbox then

@@ -12,6 +12,7 @@ function M.run(arguments)
             hint = "dgrun list names the scripts." }
     end
     arguments.word = word
+    arguments.dashes = arguments.dashes and arguments.dashes - 1
     return require("dgrun.cli.execute").run(arguments, { plan = true })
 end
 

@@ -97,7 +97,9 @@ local function script_of(row, root)
     end
     local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
-    if scripts.declares(script) and require("dgrun.command").is(scripts.declaration(script)) then
+    local value = scripts.declares(script) and scripts.declaration(script)
+    local command = require "dgrun.command"
+    if command.is(value) and not command.action(value, row.arguments, row.name).pipeline then
         err.raise { code = "input.not_resumable",
             msg = ("%s is a command, which has no steps to go on with"):format(row.name),
             hint = "Run it again: what is done is not done twice." }

@@ -80,6 +80,13 @@ function M.registry_url()
     return "https://" .. (environment("FLY_REGISTRY_HOST") or "registry.fly.io")
 end
 
+---Where the Machines API in use is.
+---@return string
+function M.machines_url()
+    return settings and settings.machines_url or environment("FLY_FLAPS_BASE_URL")
+        or "https://api.machines.dev"
+end
+
 ---Seconds between two looks at something that takes a while; a local machine takes less.
 ---@param seconds number
 ---@return number
@@ -150,6 +157,10 @@ end
 
 local function call(api, method, path, opts)
     opts = check.options(opts or {}, call_options, "fly." .. api)
+    local pretended, as_status = require("dgrun.fly.pretend").answer(method, path)
+    if as_status then
+        return pretended, as_status
+    end
     if opts.query and next(opts.query) then
         path = path .. "?" .. require("dgrun.http").query(opts.query)
     end

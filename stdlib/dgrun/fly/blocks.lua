@@ -56,6 +56,7 @@ function M.of(deploy, updates, nonces)
     table.sort(updates, function(a, b) return a.machine.id < b.machine.id end)
     return {
         app = deploy.app, updates = updates, planning = deploy.plan,
+        already = deploy.already or 0,
         max_unavailable = deploy.max_unavailable, on_failure = deploy.on_failure,
         update = function(change) return apply.update(deploy, change, nonce(change), true) end,
         update_only = function(change)
@@ -66,6 +67,8 @@ function M.of(deploy, updates, nonces)
             opts.region = deploy.config.primary_region
             return apply.create_beside(deploy, opts)
         end,
+        gate = require("dgrun.fly.gate").of(deploy),
+        starts = function(change) return apply.starts(change.machine, change.config) end,
         wait_good = function(machine, group)
             if not deploy.plan then
                 apply.wait_good(deploy, group, machine)

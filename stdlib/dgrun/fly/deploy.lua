@@ -1,17 +1,16 @@
 -- A deploy of an app by flyctl's algorithm: deploy.md. It converges: machines that are already as
 -- wanted are left alone, and when all are, there is no release.
-local api = require "dgrun.fly.api"
 local apply = require "dgrun.fly.apply"
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local gate = require "dgrun.fly.gate"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
-local retry = require "dgrun.fly.retry"
 local run = require "dgrun.run"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
@@ -27,6 +26,12 @@ local M = {}
 ---@field database_heads? string[] where the database is, when that is not where the image is
 ---@field strategy? "rolling"|"immediate"|"canary"|"bluegreen"|fun(deploy: dgrun.fly.deploy.blocks)
 ---@field on_failure? "stop"|"rollback" of rolling, "stop"
+---@field gate? dgrun.fly.gate|dgrun.probe.watch asked after each machine that was updated and is
+---  healthy, and without a machine at the end; by canary and bluegreen before an old machine is
+---  touched. false, a verdict that is bad, or the error of a probe stops the deploy, as on_failure
+---  says. Options of probe.watch are a gate too
+---@field on_inconclusive? "go_on"|"fail" when a gate cannot tell: go on with a loud note, which is
+---  the default, or as if it were bad
 ---@field max_unavailable? number below 1 a fraction, else a count, 0.33
 ---@field ha? boolean a second machine for each new group, true
 ---@field skip_release_command? boolean
@@ -45,7 +50,7 @@ local options = {
     app = "string", config = "any", image = "value?", commit = "string?", heads = "table?",
     database_heads = "table?", strategy = "any?", ha = "boolean?", wait_timeout = "seconds?",
     skip_release_command = "boolean?", on_failure = "string?", max_unavailable = "number?",
-    build = "table?", via = "string?",
+    build = "table?", via = "string?", gate = "any?", on_inconclusive = "string?",
 }
 
 local function seconds_of(config, name, fallback)
@@ -124,27 +129,10 @@ local function provision(deploy, changes)
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
-    local path = ("/v1/apps/%s/ip_assignments"):format(deploy.app)
-    if #api.machines("GET", path).ips > 0 then
-        return
-    end
-    local kinds = config_of.ip_kind(deploy.config) == "shared" and { "v6", "shared_v4" }
-        or { "v4", "v6" }
-    for i, kind in ipairs(kinds) do
-        effect.write {
-            kind = "fly.ip.create", target = deploy.app, after = { type = kind },
-            summary = ("allocate a %s address for %s"):format(kind, deploy.app),
-            apply = function()
-                return retry.settled(function()
-                    return api.machines("POST", path, { json = { type = kind }, once = true }).ip
-                end, function()
-                    -- There was none at all before.
-                    local ips = api.machines("GET", path).ips
-                    return ips[i] and ips[i].ip
-                end)
-            end,
-        }
-    end
+    require("dgrun.fly.apps").first_addresses {
+        app = deploy.app, kinds = config_of.ip_kind(deploy.config) == "shared"
+            and { "v6", "shared_v4" } or { "v4", "v6" },
+    }
 end
 
 local function release_command(deploy)
@@ -226,6 +214,8 @@ local function deploy_via(opts, config)
             msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
     end
     local release = require("dgrun.fly.via_flyctl").deploy(opts, config)
+    gate.of { app = opts.app, plan = effect.planning(), gate = opts.gate,
+        on_inconclusive = opts.on_inconclusive } ()
     return result_of({ app = opts.app, plan = effect.planning(), release = release,
         image = opts.image and tostring(opts.image) or "" }, true)
 end
@@ -245,7 +235,7 @@ local function deploy_with(opts)
         strategy = strategy, strategy_name = strategy_name,
         image = image_for(opts, config), waits = strategy_name ~= "immediate",
         max_unavailable = opts.max_unavailable or config.deploy.max_unavailable or 0.33,
-        on_failure = on_failure_of(opts),
+        on_failure = on_failure_of(opts), gate = opts.gate, on_inconclusive = opts.on_inconclusive,
         wait_timeout = opts.wait_timeout or seconds_of(config, "wait_timeout", 300),
         release_command_timeout = seconds_of(config, "release_command_timeout", 300),
         skip_release_command = opts.skip_release_command,
@@ -269,6 +259,7 @@ local function deploy_with(opts)
         release_record.settle(deploy, changes.unchanged)
         return result_of(deploy, false)
     end
+    deploy.already = #changes.unchanged
     provision(deploy, changes)
     release_record.around(deploy, function() carry_out(deploy, changes) end)
     return result_of(deploy, true)
@@ -276,12 +267,13 @@ end
 
 ---Brings an app to a configuration and an image. A release is made only when something changes.
 ---Errors: fly.config, fly.no_app, fly.no_image, fly.no_strategy, fly.release_command_failed,
----fly.crashed, fly.boot_failed, fly.unhealthy, fly.lease_held, fly.lease_lost, fly.capacity, …;
----each with `details` of the machine it is about.
+---fly.crashed, fly.boot_failed, fly.unhealthy, fly.gate_bad, fly.lease_held, fly.lease_lost,
+---fly.capacity, …; each with `details` of the machine it is about.
 ---@param opts dgrun.fly.deploy.options
 ---@return dgrun.fly.deploy.result
 function M.deploy(opts)
     check.options(opts, options, "fly.deploy")
+    gate.check(opts)
     return require("dgrun.fly.dossier").around(opts.app, deploy_with, opts)
 end
 

@@ -83,4 +83,12 @@ function M.tagged(reference)
         tag = image.tag } or reference
 end
 
+---For a table: its tag, else the beginning of its digest; another text as it is.
+---@param reference string
+---@return string
+function M.short(reference)
+    local ok, image = pcall(M.parse, reference)
+    return ok and (image.tag or image.digest and image.digest:sub(1, 19)) or reference
+end
+
 return M

@@ -1,22 +1,29 @@
 -- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
 local parts = {
-    api = "api", config = "config", image = "image", leases = "leases", machines = "operations",
-    releases = "releases", strategies = "strategies", logs = "logs",
+    api = "api", apps = "apps", config = "config", image = "image", leases = "leases",
+    machines = "operations", releases = "releases", strategies = "strategies", logs = "logs",
 }
 local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },
     build = { "dgrun.fly.build", "build" },
     rollback = { "dgrun.fly.rollback", "rollback" },
+    rollback_target = { "dgrun.fly.rollback", "rollback_target" },
     refuse_older = { "dgrun.fly.guard", "refuse_older" },
     deployed = { "dgrun.fly.guard", "deployed" },
+    run = { "dgrun.fly.command", "run" },
+    exit_problem = { "dgrun.fly.exit", "problem" },
 }
 
 ---@class dgrun.fly
 ---@field deploy fun(opts: dgrun.fly.deploy.options): dgrun.fly.deploy.result
 ---@field rollback fun(opts: dgrun.fly.rollback.options): dgrun.fly.deploy.result
+---@field rollback_target fun(opts: {app: string, to?: integer}): {version: integer, image: string,
+---  commit?: string, created_at: string}
 ---@field build fun(opts: dgrun.fly.build.options): dgrun.fly.build.result
 ---@field refuse_older fun(opts: {app: string, commit: string, unless?: boolean, dir?: string})
 ---@field deployed fun(app: string): boolean
+---@field run fun(opts: dgrun.fly.run.options): dgrun.fly.run.result
+---@field exit_problem fun(exit: {exit_code?: integer}): dgrun.err?
 return setmetatable({}, {
     __index = function(self, name)
         local value

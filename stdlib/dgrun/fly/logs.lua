@@ -1,9 +1,9 @@
--- Log lines by the poll protocol: deploy.md section 15. The token of the last page stands for all
--- that was read, so a lost answer loses nothing; ids tell what comes twice.
+-- The logs of apps: the last lines, what comes, of one app or of several at once. How a page is
+-- read is log_reader.lua.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local err = require "dgrun.err"
-local log = require "host.log"
+local log_reader = require "dgrun.fly.log_reader"
 local task = require "dgrun.task"
 
 local M = {}
@@ -12,89 +12,51 @@ local M = {}
 local IDLE_PAUSE = 0.128
 local FIRST_ERROR_PAUSE, LAST_ERROR_PAUSE = 0.25, 4
 local ERRORS_IN_A_ROW = 10
----Ids that are remembered; a page that overlaps is not longer than this.
-local REMEMBERED = 1000
-
----@class dgrun.fly.log.entry
----@field timestamp string ISO 8601
----@field message string cleaned of control characters
----@field level string
----@field instance string machine id
----@field region string
----@field provider string "app" for the process, "runner" for the platform
-
----@class dgrun.fly.logs.options
----@field app string
----@field instance? string only this machine
----@field region? string only this region
-
-local Reader = {}
-Reader.__index = Reader
-
-local function text(value)
-    return log.clean(type(value) == "string" and value or "")
-end
-
-local function entry_of(item)
-    local attributes = type(item) == "table" and item.attributes
-    if type(attributes) ~= "table" then
-        return nil
-    end
-    local meta = type(attributes.meta) == "table" and attributes.meta or {}
-    local event = type(meta.event) == "table" and meta.event or {}
-    return {
-        timestamp = text(attributes.timestamp), message = text(attributes.message),
-        level = text(attributes.level), instance = text(attributes.instance),
-        region = text(attributes.region), provider = text(event.provider),
-    }
-end
-
-function Reader:is_new(id)
-    if type(id) ~= "string" then
-        return true
-    elseif self.seen[id] then
-        return false
-    end
-    local old = self.ids[self.at]
-    if old then
-        self.seen[old] = nil
-    end
-    self.ids[self.at], self.seen[id] = id, true
-    self.at = self.at % REMEMBERED + 1
-    return true
-end
-
----The next page.
----@return dgrun.fly.log.entry[] entries that were not there before
----@return boolean more is there more to be had at once?
-function Reader:page()
-    local query = { next_token = self.token, instance = self.instance }
-    if not self.instance then
-        query.region = self.region
-    end
-    local page = api.rest("GET", self.path, { query = query })
-    local data = type(page.data) == "table" and page.data or {}
-    local entries = {}
-    for _, item in ipairs(data) do
-        local entry = self:is_new(type(item) == "table" and item.id) and entry_of(item)
-        entries[#entries + 1] = entry or nil
-    end
-    local next_token = type(page.meta) == "table" and page.meta.next_token
-    local moved = type(next_token) == "string" and next_token ~= "" and next_token ~= self.token
-    self.token = moved and next_token or self.token
-    return entries, #data > 0 and moved
-end
-
----@param opts dgrun.fly.logs.options
-local function reader(opts)
-    return setmetatable({
-        path = ("/api/v1/apps/%s/logs"):format(opts.app), token = "", instance = opts.instance,
-        region = opts.region, seen = {}, ids = {}, at = 1,
-    }, Reader)
-end
+local DEFAULT_COUNT = 100
 
 local final = { ["fly.unauthorized"] = true, ["fly.forbidden"] = true, ["fly.not_found"] = true,
     cancelled = true, plan = true }
+
+---An error of reading a log, with what Fly does not say.
+local function explained(app, e)
+    e = err.object(e)
+    if err.is(e, "fly.not_found") then
+        require("dgrun.fly.machines").app(app)
+    elseif err.is(e, "fly.forbidden") then
+        e.hint = "The token may not read the log. One that deploys a single app is not always "
+            .. "allowed to; fly auth token prints one that is."
+    end
+    return e
+end
+
+---Pages until `opts.on_page` answers true; what fails is tried again for a while.
+local function follow(reader, opts)
+    local failures = 0
+    while true do
+        local ok, entries, more = pcall(reader.page, reader)
+        if not ok then
+            local e = err.object(entries)
+            failures = failures + 1
+            if final[e.code] or failures >= ERRORS_IN_A_ROW then
+                err.raise(explained(reader.app, e))
+            elseif failures == 1 and opts.on_trouble then
+                opts.on_trouble(reader.app, e)
+            end
+            task.sleep(api.pace(math.min(FIRST_ERROR_PAUSE * 2 ^ (failures - 1),
+                LAST_ERROR_PAUSE)))
+        else
+            if failures > 0 and opts.on_trouble then
+                opts.on_trouble(reader.app)
+            end
+            failures = 0
+            if opts.on_page(entries, reader) then
+                return
+            elseif not more then
+                task.sleep(IDLE_PAUSE)
+            end
+        end
+    end
+end
 
 ---Follows until `on_entry` answers true, or the task is cancelled.
 ---@param opts {app: string, instance?: string, region?: string,
@@ -102,58 +64,152 @@ local final = { ["fly.unauthorized"] = true, ["fly.forbidden"] = true, ["fly.not
 function M.follow(opts)
     check.options(opts, { app = "string", instance = "string?", region = "string?",
         on_entry = "function" }, "fly.logs.follow")
-    local lines = reader(opts)
-    local failures = 0
-    while true do
-        local ok, entries, more = pcall(lines.page, lines)
-        if not ok then
-            failures = failures + 1
-            if final[err.object(entries).code] or failures >= ERRORS_IN_A_ROW then
-                err.raise(entries)
-            end
-            task.sleep(api.pace(math.min(FIRST_ERROR_PAUSE * 2 ^ (failures - 1),
-                LAST_ERROR_PAUSE)))
-        else
-            failures = 0
-            for _, entry in ipairs(entries) do
-                if opts.on_entry(entry) then
-                    return
-                end
-            end
-            if not more then
-                task.sleep(IDLE_PAUSE)
+    follow(log_reader.new(opts), { on_page = function(entries)
+        for _, entry in ipairs(entries) do
+            if opts.on_entry(entry) then
+                return true
             end
         end
-    end
+    end })
 end
 
 local function newest(list, count)
+    if #list <= count then
+        return list
+    end
     local result = {}
-    for i = math.max(1, #list - count + 1), #list do
+    for i = #list - count + 1, #list do
         result[#result + 1] = list[i]
     end
     return result
 end
 
----The newest lines, oldest first.
----@param opts {app: string, count?: integer, instance?: string, region?: string} count: 100
----@return dgrun.fly.log.entry[]
-function M.last(opts)
-    check.options(opts, { app = "string", count = "integer?", instance = "string?",
-        region = "string?" }, "fly.logs.last")
-    local lines, count = reader(opts), opts.count or 100
+---Those that are asked for, of a page.
+---@param opts {since?: number, grep?: string}
+local function chosen(entries, opts, reader)
+    if not opts.since and not opts.grep then
+        return entries
+    end
+    local from = opts.since and reader.began - opts.since
+    local result = {}
+    for _, entry in ipairs(entries) do
+        local written = from and log_reader.time(entry)
+        if not (written and written < from)
+            and (not opts.grep or entry.message:find(opts.grep, 1, true)) then
+            result[#result + 1] = entry
+        end
+    end
+    return result
+end
+
+---What was there when it was begun to read: the newest `count`.
+local function backlog(reader, count, opts)
     local kept = {}
     repeat
-        local entries, more = lines:page()
-        for _, entry in ipairs(entries) do
+        local ok, entries = pcall(reader.page, reader)
+        if not ok then
+            err.raise(explained(reader.app, entries))
+        end
+        for _, entry in ipairs(chosen(entries, opts, reader)) do
             kept[#kept + 1] = entry
         end
         -- Only the end is wanted: half of a list that grew long is dropped at once.
         if #kept > 2 * count + 1000 then
             kept = newest(kept, count)
         end
-    until not more
+    until reader.caught_up
     return newest(kept, count)
+end
+
+---Lists of entries as one, in the order of time; what comes from one app stays in its order.
+local function merge(lists)
+    local result, at, times = {}, {}, {}
+    local function look(i)
+        local entry = lists[i][at[i]]
+        times[i] = entry and (log_reader.time(entry) or times[i] or 0)
+    end
+    for i in ipairs(lists) do
+        at[i] = 1
+        look(i)
+    end
+    while true do
+        local first
+        for i in ipairs(lists) do
+            if times[i] and (not first or times[i] < times[first]) then
+                first = i
+            end
+        end
+        if not first then
+            return result
+        end
+        result[#result + 1] = lists[first][at[first]]
+        at[first] = at[first] + 1
+        look(first)
+    end
+end
+
+---The newest of several apps.
+local function last_of(readers, opts)
+    local count = opts.count or (opts.since and math.huge or DEFAULT_COUNT)
+    local lists = task.map(readers, {}, function(reader) return backlog(reader, count, opts) end)
+    return newest(#lists == 1 and lists[1] or merge(lists), count)
+end
+
+local choice = { instance = "string?", region = "string?", count = "integer?", since = "seconds?",
+    grep = "string?" }
+
+local function options(opts, more, op)
+    local spec = {}
+    for _, list in ipairs { choice, more } do
+        for name, kind in pairs(list) do
+            spec[name] = kind
+        end
+    end
+    check.options(opts, spec, op)
+    if (opts.count or 0) < 0 then
+        err.raise { code = "input.invalid", op = op, msg = "so many of the last lines as "
+            .. opts.count .. " cannot be shown" }
+    end
+end
+
+---The newest lines, oldest first.
+---@param opts {app: string, count?: integer, instance?: string, region?: string, since?: number,
+---  grep?: string} count: 100, or all with `since`, which is seconds; grep: plain text that the
+---  message contains, as it is shown
+---@return dgrun.fly.log.entry[]
+function M.last(opts)
+    options(opts, { app = "string" }, "fly.logs.last")
+    return last_of({ log_reader.new(opts) }, opts)
+end
+
+---The newest lines of several apps, in the order of time; then, with `follow`, those that come.
+---@param opts {apps: string[], follow?: boolean, count?: integer, instance?: string,
+---  region?: string, since?: number, grep?: string, instance: id of a machine, the beginning of
+---  one, or a name;
+---  on_page: fun(entries: dgrun.fly.log.entry[]): boolean?,
+---  on_trouble?: fun(app: string, e?: dgrun.err)} on_page gets what was read, none when there is
+---  nothing new, and ends it with true; on_trouble hears once that an app's log cannot be read and
+---  is tried again, and without an error that it can be
+function M.stream(opts)
+    options(opts, { apps = "table", follow = "boolean?", on_page = "function",
+        on_trouble = "function?" }, "fly.logs.stream")
+    local readers, followers = {}, {}
+    local instance, apps = opts.instance, opts.apps
+    if instance then
+        instance, apps = require("dgrun.fly.machine_names").locate(apps, instance)
+    end
+    for i, app in ipairs(apps) do
+        local reader = log_reader.new { app = app, instance = instance, region = opts.region }
+        readers[i] = reader
+        followers[i] = function()
+            follow(reader, { on_trouble = opts.on_trouble, on_page = function(entries)
+                return opts.on_page(chosen(entries, opts, reader))
+            end })
+        end
+    end
+    if not opts.on_page(last_of(readers, opts)) and opts.follow then
+        task.race(followers)
+    end
 end
 
 ---The lines of one machine, as they come, for somebody who waits for something else.
@@ -162,13 +218,13 @@ end
 ---@param on_line fun(text: string)
 ---@return {drain: fun()} # drain reads what there is now
 function M.follower(app, instance, on_line)
-    local lines = reader { app = app, instance = instance }
+    local reader = log_reader.new { app = app, instance = instance }
     return {
         ---What cannot be read now is not worth failing for.
         drain = function()
             local ok, entries, more
             repeat
-                ok, entries, more = pcall(lines.page, lines)
+                ok, entries, more = pcall(reader.page, reader)
                 for _, entry in ipairs(ok and entries or {}) do
                     on_line(entry.message)
                 end
@@ -177,12 +233,19 @@ function M.follower(app, instance, on_line)
     }
 end
 
+local function unpainted(_, words)
+    return words
+end
+
 ---One line as people read it.
 ---@param entry dgrun.fly.log.entry
+---@param paint? fun(part: "origin"|"level", words: string): string
 ---@return string
-function M.format(entry)
-    return ("%s %s[%s] %s [%s] %s"):format((entry.timestamp:gsub("%.%d+Z$", "Z")), entry.provider,
-        entry.instance, entry.region, entry.level, entry.message)
+function M.format(entry, paint)
+    paint = paint or unpainted
+    return ("%s %s %s"):format(paint("origin", ("%s %s[%s] %s"):format(
+        (entry.timestamp:gsub("%.%d+Z$", "Z")), entry.provider, entry.instance, entry.region)),
+        paint("level", ("[%s]"):format(entry.level)), entry.message)
 end
 
 ---The lines of machines that ended some moment ago; never an error.

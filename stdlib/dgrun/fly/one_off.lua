@@ -1,6 +1,8 @@
 -- A machine that runs one command and is destroyed behind it: the release command, machine checks.
 -- deploy.md sections 6 and 11.
 local api = require "dgrun.fly.api"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
 local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.task"
@@ -15,6 +17,8 @@ local M = {}
 ---@field wait_timeout number seconds until it is there
 ---@field timeout number seconds it may run; 0 for any
 ---@field on_line fun(line: string) what it prints
+---@field attached? boolean somebody watches: lines are told as they come, those of the app alone,
+---  and a cancel destroys it
 
 ---The exit event, once it is there: a moment after the machine is gone.
 local function exit_of(app, id)
@@ -51,6 +55,43 @@ local function follow(opts, id, before)
     return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, id
 end
 
+---How long lines may be on their way when all has ended.
+local LAST_LINES_SECONDS = 20
+
+---Prints lines until the platform says that the command has ended.
+local function tell_lines(opts, id)
+    local ok, e = pcall(logs.follow, { app = opts.app, instance = id, on_entry = function(entry)
+        if entry.provider == "app" then
+            opts.on_line(entry.message)
+        end
+        return entry.provider ~= "app" and entry.message:find("^Main child exited") ~= nil
+    end })
+    if not ok and not err.is(e, "cancelled") then
+        effect.note(("what machine %s prints cannot be read: %s"):format(id, e.msg))
+    end
+end
+
+---The same with lines as they come; a cancel ends the command.
+local function follow_attached(opts, id, before)
+    return task.scope(function()
+        local gone = false
+        task.defer(function()
+            if not gone then
+                machines.destroy(opts.app, id)
+                effect.note(("machine %s is destroyed"):format(id))
+            end
+        end)
+        local reader = task.spawn(function() tell_lines(opts, id) end, "lines of " .. id)
+        before()
+        local ended = wait_end(opts, id, { drain = function() end })
+        gone = true
+        local exit = ended and exit_of(opts.app, id) or nil
+        pcall(task.timeout, api.pace(ended and LAST_LINES_SECONDS or 1), reader.join)
+        reader.cancel()
+        return exit or (ended and { exit_code = -1, oom_killed = false }) or nil, id
+    end)
+end
+
 ---@param opts dgrun.fly.one_off
 ---@return dgrun.fly.exit? # nil: it did not end in time, and was destroyed
 ---@return string id of the machine
@@ -60,7 +101,7 @@ function M.run(opts)
     config.dns = { skip_registration = true }
     local machine = machines.create(opts.app, { region = opts.region, config = config,
         skip_launch = true, min_secrets_version = opts.secrets_version })
-    return follow(opts, machine.id, function()
+    return (opts.attached and follow_attached or follow)(opts, machine.id, function()
         machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
         machines.start(opts.app, machine.id, nil, { fresh = true })
     end)

@@ -2,12 +2,12 @@
 -- that no deploy is in the middle of it.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
-local config_of = require "dgrun.fly.config"
 local dossier = require "dgrun.fly.dossier"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local leases = require "dgrun.fly.leases"
 local machines = require "dgrun.fly.machines"
+local rows = require "dgrun.fly.machine_rows"
 
 local M = {}
 
@@ -16,7 +16,6 @@ local M = {}
 ---@field id string
 
 local DEFAULT_WAIT = 300
-local EXEC_SECONDS = 30
 
 local function path(opts, verb)
     return ("/v1/apps/%s/machines/%s%s"):format(opts.app, opts.id, verb or "")
@@ -93,19 +92,46 @@ function M.get(opts)
     return found(options(opts, {}, "fly.machines.get"), "fly.machines.get")
 end
 
----What a person wants to know of a machine.
+---What a person wants to know of each, as data: by group, region and name.
+---@param opts dgrun.fly.machines.list
+---@return dgrun.fly.machine.row[]
+function M.overview(opts)
+    local list = require("dgrun.json").array {}
+    for _, row in ipairs(rows.all(M.list(opts))) do
+        -- One that no deploy touches is in no group.
+        list[#list + 1] = (not opts.group or row.group == opts.group) and row or nil
+    end
+    return list
+end
+
+---The machines that words name: whole ids, beginnings of ids, names.
+---Errors: fly.not_found, input.ambiguous_machine.
+---@param opts {app: string, words: string[]}
+---@return table[] machines as the API shows them
+function M.find(opts)
+    check.options(opts, { app = "string", words = "table" }, "fly.machines.find")
+    machines.app(opts.app)
+    return require("dgrun.fly.machine_names").find(opts.app, opts.words)
+end
+
+---What happened to a machine, newest first.
+---@param opts {app: string, id: string, limit?: integer} limit: 20, at most 50
+---@return dgrun.fly.machine.event[]
+function M.events(opts)
+    options(opts, { limit = "integer?" }, "fly.machines.events")
+    found(opts, "fly.machines.events")
+    return rows.events(api.machines("GET", path(opts, "/events"),
+        { query = { limit = opts.limit or 20 } }))
+end
+
+---A row of the overview, with `events` and, once the machine has ended, `last_exit`.
 ---@param opts dgrun.fly.machine.options
----@return {id: string, name: string, state: string, region: string, group: string, image: string,
----  cordoned: boolean, checks: table[], last_exit?: dgrun.fly.exit, events: table[]}
+---@return dgrun.fly.machine.row
 function M.status(opts)
     local machine = M.get(opts)
-    return {
-        id = machine.id, name = machine.name, state = machine.state, region = machine.region,
-        group = machines.group(machine),
-        image = require("dgrun.fly.image").of_machine(machine),
-        cordoned = machine.cordoned == true, checks = machine.checks or {},
-        last_exit = machines.last_exit(machine), events = machine.events or {},
-    }
+    local row = rows.of(machine) ---@type table
+    row.events, row.last_exit = rows.events(machine.events or {}), machines.last_exit(machine)
+    return row
 end
 
 ---Starts a machine and waits until it is up; one that is up already is left alone.
@@ -151,12 +177,17 @@ function M.restart(opts)
     wait_for(opts, "started", opts.wait)
 end
 
----@param opts dgrun.fly.machine.options
+---Stops a machine and keeps its memory, and waits until it is so.
+---@param opts {app: string, id: string, wait?: number} wait as for start
 function M.suspend(opts)
-    options(opts, {}, "fly.machines.suspend")
+    options(opts, { wait = "seconds?" }, "fly.machines.suspend")
     local state = found(opts, "fly.machines.suspend").state
+    if state == "suspended" then
+        return effect.note(("machine %s is suspended already"):format(opts.id))
+    end
     change(opts, "suspend", { before = { state = state }, after = { state = "suspended" } },
         function(nonce) api.machines("POST", path(opts, "/suspend"), { nonce = nonce }) end)
+    wait_for(opts, "suspended", opts.wait)
 end
 
 local function set_cordoned(opts, verb, cordoned)
@@ -185,25 +216,19 @@ function M.signal(opts)
         end)
 end
 
----Runs a command inside a machine that is up.
+---Runs a command inside a machine that is up. When the answer is lost it is not run again.
 ---@param opts {app: string, id: string, command: string[], timeout?: number} timeout: seconds, 30
 ---@return {exit_code: integer, stdout: string, stderr: string}
 function M.exec(opts)
     options(opts, { command = "table", timeout = "seconds?" }, "fly.machines.exec")
-    local timeout = opts.timeout or EXEC_SECONDS
-    return change(opts, "exec", { text = "run a command in", no_lease = true,
-        after = { command = table.concat(opts.command, " ") } }, function()
-        return api.machines("POST", path(opts, "/exec"), {
-            json = { command = require("dgrun.json").array(opts.command), timeout = timeout },
-            timeout = timeout + 15,
-        })
-    end)
+    return require("dgrun.fly.machine_exec").run(opts, found(opts, "fly.machines.exec"))
 end
 
----Destroys a machine; one that is gone already is fine. A running one only with `force`.
----@param opts {app: string, id: string, force?: boolean}
+---Destroys a machine and waits until it is gone; one that is gone already is fine. A running one
+---only with `force`.
+---@param opts {app: string, id: string, force?: boolean, wait?: number} wait as for start
 function M.destroy(opts)
-    options(opts, { force = "boolean?" }, "fly.machines.destroy")
+    options(opts, { force = "boolean?", wait = "seconds?" }, "fly.machines.destroy")
     local machine = machines.get(opts.app, opts.id)
     if not machine or machine.state == "destroyed" or machine.state == "destroying" then
         return effect.note(("machine %s is gone already"):format(opts.id))
@@ -214,6 +239,7 @@ function M.destroy(opts)
     end
     change(opts, "destroy", { before = { state = machine.state } },
         function(nonce) machines.destroy(opts.app, opts.id, nonce) end)
+    wait_for(opts, "destroyed", opts.wait)
 end
 
 ---Waits for a state.
@@ -223,20 +249,11 @@ function M.wait(opts)
     wait_for(opts, opts.state, opts.seconds)
 end
 
-local function configuration_of(machine)
-    local config = config_of.copy(machine.config)
-    for _, mount in ipairs(config.mounts or {}) do
-        mount.volume = nil
-    end
-    config.standbys = nil
-    return config
-end
-
 ---The configuration of a machine for another: without what belongs to this one alone.
 ---@param opts dgrun.fly.machine.options
 ---@return table config of the Machines API
 function M.configuration(opts)
-    return configuration_of(M.get(opts))
+    return require("dgrun.fly.machine_copy").configuration(M.get(opts))
 end
 
 ---Creates a machine with the configuration of another.
@@ -246,7 +263,7 @@ function M.clone(opts)
     options(opts, { name = "string?", region = "string?", stopped = "boolean?" },
         "fly.machines.clone")
     local machine = found(opts, "fly.machines.clone")
-    local config = configuration_of(machine)
+    local config = require("dgrun.fly.machine_copy").configuration(machine)
     -- The tag may have moved since; the copy is of what runs.
     config.image = require("dgrun.fly.image").of_machine(machine)
     return effect.write {
@@ -258,6 +275,15 @@ function M.clone(opts)
                 region = opts.region or machine.region, skip_launch = opts.stopped }).id }
         end,
     }
+end
+
+---One of these to several machines, one after the other: machine_actions.lua.
+---@param verb string "restart"
+---@param opts {app: string, words?: string[], all?: boolean, group?: string, region?: string,
+---  how?: table} how: options of the action
+---@return dgrun.fly.machine.row[] # as they are then
+function M.each(verb, opts)
+    return require("dgrun.fly.machine_actions").each(verb, opts)
 end
 
 return M

@@ -80,7 +80,8 @@ function M.secrets(app, changed)
     end
     local function go(nonces)
         strategies.rolling {
-            updates = managed, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop",
+            updates = managed, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop", already = 0,
+            starts = function() return false end, gate = function() end,
             update = function(change)
                 update(app, change, version, nonces[change.machine.id])
             end,

@@ -109,8 +109,20 @@ local function check_health(deploy, list)
     end
 end
 
+---The gate of a deploy that nobody asked at its end.
+local function ask_gate(deploy, release)
+    local ok, e = pcall(require("dgrun.fly.gate").of(deploy))
+    if not ok and release.in_progress and not err.is(e, "cancelled") then
+        pcall(task.shield, releases.set_status, release.id, "failed", tostring(err.object(e).msg))
+    end
+    if not ok then
+        error(e, 0)
+    end
+end
+
 ---All machines are as wanted, but the deploy that made them so did not come to its end: it was
----killed, or failed on something that is over now. When they are good, their release is complete.
+---killed, or failed on something that is over now. When they are good, by its gate too, their
+---release is complete.
 ---@param deploy table of deploy.lua
 ---@param list table[] the machines
 function M.settle(deploy, list)
@@ -120,6 +132,7 @@ function M.settle(deploy, list)
         return
     end
     check_health(deploy, list)
+    ask_gate(deploy, newest)
     if newest.in_progress then
         return effect.write {
             kind = "fly.release.update", target = deploy.app,

@@ -1,5 +1,6 @@
 -- Releases by the web REST endpoints: graphql.md section 6.
 local api = require "dgrun.fly.api"
+local check = require "dgrun.check"
 local retry = require "dgrun.fly.retry"
 
 local M = {}
@@ -63,7 +64,10 @@ end
 local HISTORY = [[query($name: String!, $limit: Int!) {
     app(name: $name) {
         releasesUnprocessed(first: $limit) {
-            nodes { id version status imageRef configDefinition createdAt user { email } }
+            nodes {
+                id version status description reason imageRef configDefinition createdAt
+                user { email name }
+            }
         }
     }
 }]]
@@ -72,10 +76,48 @@ local HISTORY = [[query($name: String!, $limit: Int!) {
 ---@param app string
 ---@param limit? integer 50
 ---@return {id: string, version: integer, status: string, imageRef: string,
----  configDefinition: table, createdAt: string}[]
+---  configDefinition: table, createdAt: string, description: string, reason: string,
+---  user: table}[]
 function M.history(app, limit)
     local data = api.graphql(HISTORY, { name = app, limit = limit or 50 })
     return data.app.releasesUnprocessed.nodes
+end
+
+---@class dgrun.fly.release.row
+---@field id string
+---@field version integer
+---@field status string
+---@field created_at string
+---@field user? string who made it
+---@field image? string
+---@field commit? string that dgrun deployed with it
+---@field run? string of dgrun that made it
+---@field description? string
+
+local function text(value)
+    return type(value) == "string" and value ~= "" and value or nil
+end
+
+---What a person wants to know of each, as data, newest first.
+---@param opts {app: string, limit?: integer} limit: 25
+---@return dgrun.fly.release.row[]
+function M.overview(opts)
+    check.options(opts, { app = "string", limit = "integer?" }, "fly.releases.overview")
+    require("dgrun.fly.machines").app(opts.app)
+    local rows = require("dgrun.json").array {}
+    for i, release in ipairs(M.history(opts.app, opts.limit or 25)) do
+        local definition = release.configDefinition
+        local note = type(definition) == "table" and type(definition.dgrun) == "table"
+            and definition.dgrun or {}
+        local user = type(release.user) == "table" and release.user or {}
+        rows[i] = {
+            id = release.id, version = release.version, status = release.status,
+            created_at = release.createdAt, user = text(user.email) or text(user.name),
+            image = text(release.imageRef), commit = text(note.commit), run = text(note.run),
+            description = text(release.description) or text(release.reason),
+        }
+    end
+    return rows
 end
 
 return M

@@ -118,4 +118,17 @@ function M.rollback(opts)
     }
 end
 
+---Which release a rollback would go back to. A run that may be interrupted asks first: once it went
+---back, the one before is another.
+---Errors: fly.no_release.
+---@param opts {app: string, to?: integer}
+---@return {version: integer, image: string, commit?: string, created_at: string}
+function M.rollback_target(opts)
+    check.options(opts, { app = "string", to = "integer?" }, "fly.rollback_target")
+    require("dgrun.fly.machines").app(opts.app)
+    local target = find(releases.history(opts.app), opts)
+    return { version = target.version, image = target.imageRef, created_at = target.createdAt,
+        commit = database.note_of(target).commit }
+end
+
 return M

@@ -5,6 +5,7 @@
 -- version, the rest on the old one; with on_failure = "rollback" all on the old one. canary, all on
 -- the old one, the canary destroyed. bluegreen, all on the old one, the green ones destroyed; when
 -- only a blue one could not be removed, the green ones stay, and the next deploy removes it.
+-- The same when the gate says bad: the old ones of bluegreen are still there then.
 -- immediate, every machine with the new version, whatever became of it, but for those that Fly did
 -- not let be updated.
 local err = require "dgrun.err"
@@ -15,15 +16,20 @@ local M = {}
 ---@class dgrun.fly.deploy.blocks
 ---@field app string
 ---@field updates dgrun.fly.change[] sorted by machine id
+---@field already integer how many machines were on the new version before, and are not in `updates`
 ---@field max_unavailable number below 1 a fraction, else a count
 ---@field on_failure "stop"|"rollback"
 ---@field planning boolean nothing is there to be waited for
----@field update fun(change: dgrun.fly.change) updates one machine and waits until it is good
+---@field update fun(change: dgrun.fly.change): {id: string} updates one machine and waits until it
+---  is good
 ---@field update_only fun(change: dgrun.fly.change) does not wait
 ---@field restore fun(change: dgrun.fly.change) back to what the machine had
 ---@field create fun(opts: table): table a machine beside the others: {group, what, config, hidden,
 ---  stopped}
 ---@field wait_good fun(machine: table, group: string) started, not crashing, all checks passing
+---@field gate fun(machine?: dgrun.fly.gate.machine) asks the deploy's gate, where there is one;
+---  raises when it says bad. Without a machine: all are updated
+---@field starts fun(change: dgrun.fly.change): boolean does it run after its update?
 ---@field check_bluegreen fun() raises when Fly does not let the app be deployed so
 ---@field mark fun(change: dgrun.fly.change, name: string, value: string) metadata of its machine
 ---@field uncordon fun(machine: table)
@@ -59,6 +65,12 @@ local function pool_size(max_unavailable, count)
     return math.max(1, math.ceil(count * max_unavailable))
 end
 
+---Asks the gate about a machine that runs now.
+local function ask_gate(deploy, machine, group)
+    deploy.gate { app = deploy.app, id = tostring(machine.id), group = group,
+        region = tostring(machine.region) }
+end
+
 local function roll(deploy, update)
     local groups, names = by_group(deploy.updates)
     local jobs = {}
@@ -89,6 +101,10 @@ local function roll_back(deploy, begun, failure)
     failure.hint = #failed == 0
         and ("%d machine(s) are back on what they had."):format(#begun)
         or ("Not rolled back: %s. Deploy the old image again."):format(table.concat(failed, ", "))
+    if deploy.already > 0 then
+        failure.hint = ("%s %d had the new version before and keep it: deploy the old image again.")
+            :format(failure.hint, deploy.already)
+    end
     err.raise(failure)
 end
 
@@ -96,9 +112,15 @@ end
 ---@param deploy dgrun.fly.deploy.blocks
 function M.rolling(deploy)
     local begun = {}
-    local ok, e = pcall(roll, deploy, function(change)
-        begun[#begun + 1] = change
-        deploy.update(change)
+    local ok, e = pcall(function()
+        roll(deploy, function(change)
+            begun[#begun + 1] = change
+            local updated = deploy.update(change)
+            if deploy.starts(change) then
+                ask_gate(deploy, { id = updated.id, region = change.machine.region }, change.group)
+            end
+        end)
+        deploy.gate()
     end)
     if not ok and deploy.on_failure == "rollback" and not err.is(e, "cancelled") then
         roll_back(deploy, begun, e)
@@ -121,6 +143,7 @@ function M.immediate(deploy)
     if first then
         err.raise(first)
     end
+    deploy.gate()
 end
 
 local function copy_for(change, metadata)
@@ -139,7 +162,10 @@ function M.canary(deploy)
         local config = copy_for(groups[name][1], { fly_canary = "true" })
         config.dns = { skip_registration = true }
         local machine = deploy.create { group = name, what = "canary", config = config }
-        local ok, e = pcall(deploy.wait_good, machine, name)
+        local ok, e = pcall(function()
+            deploy.wait_good(machine, name)
+            ask_gate(deploy, machine, name)
+        end)
         task.shield(deploy.remove, machine, "canary")
         if not ok then
             err.raise(e)
@@ -224,6 +250,7 @@ function M.bluegreen(deploy)
             end
         end)
         task.map(greens, {}, deploy.uncordon)
+        deploy.gate()
     end)
     if not ok then
         task.shield(function()

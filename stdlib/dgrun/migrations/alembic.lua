@@ -1,25 +1,10 @@
 -- The application's own Alembic: where it is, and what it is run with.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
-local fs = require "host.fs"
+local python = require "dgrun.python"
 local run = require "dgrun.run"
 
 local M = {}
-
-local function on_path(name)
-    for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
-        if fs.exists(folder / name) then
-            return folder / name
-        end
-    end
-end
-
----The interpreter of a console script, by its first line; nil where that is no Python.
-local function interpreter_of(script)
-    local text = fs.read(script, { limit = 1024 * 1024 }) or ""
-    local line = text:match("^#!%s*(%S*python[%d.]*)%s*\n")
-    return line and fs.exists(line) and line or nil
-end
 
 ---@class dgrun.migrations.program
 ---@field alembic string[] argv
@@ -29,24 +14,19 @@ end
 ---@param dir string
 ---@return dgrun.migrations.program
 function M.find(dir)
-    local own = dir / ".venv/bin/alembic"
-    if fs.exists(own) then
-        return { alembic = { own }, python = { dir / ".venv/bin/python" } }
-    elseif fs.exists(dir / "uv.lock") and on_path "uv" then
-        return { alembic = { "uv", "run", "--frozen", "alembic" },
-            python = { "uv", "run", "--frozen", "python" } }
-    elseif fs.exists(dir / "poetry.lock") and on_path "poetry" then
-        return { alembic = { "poetry", "run", "alembic" }, python = { "poetry", "run", "python" } }
+    local own = python.own(dir, "alembic")
+    if own then
+        return { alembic = own, python = python.beside(own) }
     end
-    local found = on_path "alembic"
+    local found = python.on_path "alembic"
     if found then
-        local python = interpreter_of(found)
-        return { alembic = { "alembic" }, python = python and { python } }
+        local interpreter = python.interpreter_of(found)
+        return { alembic = { "alembic" }, python = interpreter and { interpreter } }
     end
     err.raise {
         code = "migrations.no_alembic", op = "migrations.upgrade",
-        msg = "Alembic was not found: not in " .. own .. ", not by uv (uv.lock), not by poetry "
-            .. "(poetry.lock), not on PATH",
+        msg = "Alembic was not found: not in " .. dir / ".venv/bin/alembic" .. ", not by uv "
+            .. "(uv.lock), not by poetry (poetry.lock), not on PATH",
         hint = "Install the application's requirements into .venv, or Alembic itself.",
     }
 end

@@ -3,6 +3,7 @@
 local format = require "dgrun.format"
 local log = require "host.log"
 local plan = require "dgrun.plan"
+local style_of = require "dgrun.ui.style"
 
 ---@class dgrun.ui.plain observes a run
 local Plain = {}
@@ -10,16 +11,9 @@ Plain.__index = Plain
 
 local M = {}
 
-local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
-
----Text without control sequences; in a style where standard error is a terminal that wants it.
+---In a style where standard error shows some.
 local function styled(style, text)
-    text = log.clean(text)
-    if not style or not log.is_terminal("err") or (os.getenv("NO_COLOR") or "") ~= ""
-        or os.getenv("TERM") == "dumb" then
-        return text
-    end
-    return ("\27[%sm%s\27[0m"):format(codes[style], text)
+    return style_of.text("err", style, text)
 end
 
 local function tell(text)
@@ -114,9 +108,11 @@ function M.inputs(input)
 end
 
 ---The first line of a run.
-function M.title(r)
+---@param r dgrun.run
+---@param called? string what was called, where that is more than the script
+function M.title(r, called)
     local inputs = M.inputs(r.input)
-    tell(styled("bold", r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
+    tell(styled("bold", called or r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
         .. (r.sandbox and "  (sandbox)" or "")
         .. (r.attempt > 1 and ("  (attempt %d of %s)"):format(r.attempt, r.id) or ""))
     tell("")

@@ -12,8 +12,12 @@ local function numbered(count)
     return lines
 end
 
----Two web machines that wrote `count` lines each.
+---Two web machines that wrote `count` lines each, in a log of short pages.
 local function with_lines(count, body)
+    local store = require "sandbox.logs"
+    local page = store.PAGE
+    store.PAGE = 100
+    task.defer(function() store.PAGE = page end)
     fly_run.with(function(fly)
         fly.register(image, { log = numbered(count) })
         local first, second = fly.web(image), fly.web(image)
@@ -77,7 +81,8 @@ describe("logs", function()
         fly_run.with(function()
             local ok, e = pcall(logs.follow, { app = "nosuch", on_entry = function() end })
             assert.is_false(ok)
-            assert.equal("fly.not_found", e.code)
+            assert.equal("fly.no_app", e.code)
+            assert.matches("nosuch", e.msg)
         end)
     end)
 end)

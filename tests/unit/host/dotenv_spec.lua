@@ -26,6 +26,24 @@ describe("host.dotenv", function()
         assert.equal("SEALED_ENTRY", dotenv.parse(text)[1].name)
     end)
 
+    it("expands nothing, and says where a shell would have", function()
+        local found = assert(dotenv.parse("A=x:${B}@h\nB='${C}'\nC=pa$$word\nD=\"$(id)\"\n"))
+        assert.is_true(found[1].value == secret.new("X", "x:${B}@h"))
+        assert.is_true(found[4].value == secret.new("X", "$(id)"))
+        assert.same({ true, "", "", true },
+            { found[1].expands, found[2].expands or "", found[3].expands or "", found[4].expands })
+    end)
+
+    it("reads what editors and systems make of a file", function()
+        local found = assert(dotenv.parse("\239\187\191export A=dotenv-crlf # c\r\n"
+            .. "B=\"two\r\nlines\"\r\nexport B\r\n"))
+        assert.is_true(found[1].value == secret.new("X", "dotenv-crlf"))
+        assert.is_true(found[2].value == secret.new("X", "two\nlines"))
+        assert.equal(2, #found)
+        local _, e = dotenv.parse("\255\254A\0=\0")
+        assert.matches("UTF%-16", e.msg)
+    end)
+
     it("names file and line, and quotes no value", function()
         local found, e = dotenv.parse("A=fine\nB='hunter2", "prod.env")
         assert.is_nil(found)

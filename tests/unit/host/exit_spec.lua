@@ -225,7 +225,7 @@ describe("a signal", function()
                 while true do pcall(task.sleep, 600) end
             end)]], "INT")
         assert.equal(130, status, all)
-        assert.matches("\nchild cleaned\n.*cleaned\n", all)
+        assert.matches("\nchild cleaned\n.*cleaned\n", all .. "\n")
     end)
 
     it("is heard while tasks make each other ready without end", function()

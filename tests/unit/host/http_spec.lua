@@ -262,3 +262,48 @@ while True:
         assert.same(expected, seen)
     end)
 end)
+
+describe("host.http.connect", function()
+    it("opens a connection, and sends nothing", function()
+        local s = assert(server.listen {})
+        local there = assert(http.connect { host = "127.0.0.1", port = s:port() })
+        assert.equal("127.0.0.1", there.address)
+        assert.is_true(there.seconds >= 0)
+        assert(http.connect { host = "localhost", port = s:port() })
+        s:close()
+    end)
+
+    it("says why nobody is there, and asks no proxy", function()
+        local s = assert(server.listen {})
+        local port = s:port()
+        local run = assert(proc.run { argv = { os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe",
+            "-e", ([[local _, e = require("host.http").connect { host = "127.0.0.1", port = %d }
+                print(e.code, e.sent)]]):format(1) },
+            env = { http_proxy = "http://127.0.0.1:" .. port, HTTP_PROXY = false } })
+        assert.equal("http.connect\tno\n", run.stdout, run.stderr)
+        s:close()
+        local gone, e = http.connect { host = "127.0.0.1", port = port }
+        assert.is_nil(gone)
+        assert.equal("http.connect", e.code)
+        local _, unknown = http.connect { host = "nosuch.invalid", port = 1 }
+        assert.equal("http.resolve", unknown.code)
+    end)
+
+    it("refuses what is no host and no port", function()
+        for _, opts in ipairs { { host = "a/b", port = 1 }, { host = "", port = 1 },
+            { host = "user@a", port = 1 }, { host = "a", port = 0 }, { host = "a", port = 65536 },
+            { host = "a" } } do
+            assert.is_false((pcall(http.connect, opts)))
+        end
+    end)
+
+    it("can be cancelled", function()
+        local port = require("support.waits").listener "full"
+        local ok, e = pcall(task.timeout, 0.05, function()
+            local _, why = http.connect { host = "127.0.0.1", port = port, timeout = 600 }
+            require("dgrun.err").raise(why)
+        end)
+        assert.is_false(ok)
+        assert.equal("timeout", e.code)
+    end)
+end)

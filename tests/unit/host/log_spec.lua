@@ -48,7 +48,25 @@ describe("host.log", function()
         end
     end)
 
+    it("knows when nobody reads any more, before anything is written", function()
+        local dir = assert(fs.temp_dir("log-spec"))
+        assert(fs.write(dir .. "/script.lua", [[
+            local log, time = require "host.log", require "host.time"
+            log.err(tostring(log.is_open "out") .. "\n")
+            while log.is_open "out" do time.sleep(0.01) end
+            log.err("gone\n")
+        ]]))
+        local result = assert(proc.run { timeout = 20, argv = { "sh", "-c",
+            '{ "$0" "$1"; echo "$?" >&2; } | true', binary, dir .. "/script.lua" } })
+        assert.matches("gone\n0\n$", result.stderr)
+        result = assert(proc.run { timeout = 20, argv = { binary, "-e",
+            "print(require('host.log').is_open 'out', require('host.log').is_open 'err')" } })
+        assert.equal("true\ttrue\n", result.stdout)
+        assert(fs.remove(dir, { recursive = true }))
+    end)
+
     it("knows streams and refuses others", function()
+        assert.is_false(pcall(log.is_open, "in"))
         assert.equal("boolean", type(log.is_terminal("out")))
         assert.is_false(pcall(log.is_terminal, "in"))
         assert.is_true(log.columns() > 0)

@@ -230,3 +230,28 @@ describe("host.postgres, when its connection is lost,", function()
         assert.equal("postgres.lost", e.code)
     end)
 end)
+
+describe("a password", function()
+    it("is set by its hash, and is the password then", function()
+        local server = server_of.start { password = "admin-pw" }
+        local admin = connect(server.url)
+        local sealed = secret.new("PW", "hidden-word-1")
+        local hash = assert(admin:scram("joe", sealed))
+        assert.matches("^SCRAM%-SHA%-256%$4096:", hash)
+        assert(admin:query(("CREATE ROLE joe LOGIN PASSWORD '%s'"):format(hash)))
+        local function as_joe(password)
+            local url = "postgresql://joe:" .. password .. server.url:match("(@.*)$")
+            local connection, e = postgres.connect { url = url }
+            return connection and connection:close() or connection, e
+        end
+        assert(as_joe(sealed))
+        local _, e = as_joe "other"
+        assert.equal("postgres.connect", e.code)
+        assert.is_false(pcall(admin.scram, admin, "joe", ""))
+        assert.is_false(pcall(admin.scram, admin, "joe", "a\0b"))
+        admin:close()
+        local none, closed = admin:scram("joe", "x")
+        assert.is_nil(none)
+        assert.matches("closed", closed.msg)
+    end)
+end)

@@ -1,0 +1,130 @@
+local dg = require "dgrun"
+local ui = require "dgrun.ui.machines"
+
+local where = {
+    name = "where", complete = "place", required = true, help = "an environment, or its app",
+}
+local named = "its id, the beginning of it, or its name"
+local id = { name = "id", complete = "machine", required = true, help = "a machine: " .. named }
+local group = { short = "g", help = "only this process group" }
+local region = { short = "r", help = "only this region" }
+local signal = { short = "s", help = "the signal the process gets, such as SIGTERM" }
+local timeout = { type = "seconds", help = "after this time it is killed" }
+
+---The one machine that is meant, for a function of dg.fly.machines.
+local function machine(input, more)
+    local options = more or {}
+    options.app = input.where.app
+    options.id = dg.fly.machines.find({ app = options.app, words = { input.id } })[1].id
+    return options
+end
+
+---An action on several machines, one after the other; `options` are inputs that it passes on.
+local function each(verb, description, options, may_be_all)
+    local inputs = may_be_all and {
+        all = {
+            type = "boolean",
+            help = "all that deploys touch; not those with a schedule, nor those that stand by",
+        },
+        group = group, region = region,
+    } or {}
+    for name, input in pairs(options) do
+        inputs[name] = input
+    end
+    return {
+        description = description, inputs = inputs, show = ui.table,
+        arguments = { where, {
+            name = "id", complete = "machine", many = true, required = not may_be_all,
+            help = "machines: of each " .. named,
+        } },
+        run = function(input)
+            local how = {}
+            for name in pairs(options) do
+                how[name] = input[name]
+            end
+            return dg.fly.machines.each(verb, {
+                app = input.where.app, words = input.id, all = input.all, group = input.group,
+                region = input.region, how = how,
+            })
+        end,
+    }
+end
+
+return dg.command {
+    description = "Machines: look at them, start, stop, run commands in them",
+    default = "list",
+    actions = {
+        list = {
+            description = "the machines, their state, health, image and commit",
+            arguments = { { name = "where", complete = "place", help = where.help } },
+            inputs = {
+                group = group, region = region,
+                state = { short = "s", help = "only those in this state, such as started" },
+            },
+            run = function(input)
+                return dg.fly.machines.overview {
+                    app = dg.place(input.where).app, group = input.group, region = input.region,
+                    state = input.state,
+                }
+            end,
+            show = ui.table,
+        },
+        status = {
+            description = "all about one machine, with its checks and events",
+            arguments = { where, id },
+            run = function(input) return dg.fly.machines.status(machine(input)) end,
+            show = ui.status,
+        },
+        events = {
+            description = "what happened to a machine, newest first",
+            arguments = { where, id },
+            inputs = { limit = { type = "integer", short = "n", help = "20; at most 50" } },
+            run = function(input)
+                return dg.fly.machines.events(machine(input, { limit = input.limit }))
+            end,
+            show = ui.events,
+        },
+        start = each("start", "start machines, and wait until they are up", {}, true),
+        stop = each("stop", "stop machines, and wait until they are down",
+            { signal = signal, timeout = timeout }, true),
+        restart = each("restart", "restart machines; the next one when one is healthy",
+            { signal = signal, timeout = timeout, force = {
+                type = "boolean", help = "the process is not asked, but killed",
+            } }, true),
+        suspend = each("suspend", "stop machines, but keep their memory", {}),
+        cordon = each("cordon", "let no new requests come to machines", {}),
+        uncordon = each("uncordon", "let requests come to machines again", {}),
+        signal = each("signal", "send a signal to the main process of machines",
+            { signal = { short = "s", required = true, help = "such as SIGHUP" } }),
+        destroy = each("destroy", "destroy machines",
+            { force = { type = "boolean", help = "those that run, too" } }),
+        clone = {
+            description = "create a machine like another",
+            arguments = { where, id },
+            inputs = {
+                name = { help = "of the new one" },
+                region = { short = "r", help = "of the new one, else that of the other" },
+                stopped = { type = "boolean", help = "it is not started" },
+            },
+            run = function(input)
+                return dg.fly.machines.clone(machine(input, {
+                    name = input.name, region = input.region, stopped = input.stopped,
+                }))
+            end,
+            show = function(made) return made.id .. "\n" end,
+        },
+        exec = {
+            description = "run a command inside a machine; its exit status is dgrun's",
+            arguments = { where, id },
+            inputs = { timeout = { type = "seconds", help = "how long it may take: 30s" } },
+            rest = "command",
+            run = function(input)
+                local result = dg.fly.machines.exec(machine(input, {
+                    command = input.command or {}, timeout = input.timeout,
+                }))
+                return result, dg.fly.exit_problem(result)
+            end,
+            show = ui.output,
+        },
+    },
+}

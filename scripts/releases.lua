@@ -1,0 +1,15 @@
+local dg = require "dgrun"
+
+return dg.command {
+    description = "The releases of an app: when, by whom, which image and commit",
+    arguments = {
+        { name = "where", complete = "place", help = "an environment, or its app" },
+    },
+    inputs = {
+        last = { type = "integer", short = "n", default = 25, help = "so many, newest first" },
+    },
+    run = function(input)
+        return dg.fly.releases.overview { app = dg.place(input.where).app, limit = input.last }
+    end,
+    show = require("dgrun.ui.releases").table,
+}

@@ -1,0 +1,107 @@
+-- An app for each pull request, by the template `review` of environments.yaml. In a workflow:
+--
+--   on: pull_request: { types: [opened, synchronize, reopened, closed] }
+--   run: dgrun review_app deploy --pr ${{ github.event.number }} --ref ${{ github.sha }}
+--   run: dgrun review_app destroy --pr ${{ github.event.number }}      # when it was closed
+--
+-- and once a night: dgrun review_app sweep --older 7d. The token must be one of the organisation.
+local dg = require "dgrun"
+
+---Each app's own database: a schema in the PostgreSQL of the private secret REVIEW_DATABASES, with
+---a role that sees nothing else. For branches of a hosted one, see dg.review.hosted.
+local function database(app, env)
+    return dg.review.databases { server = env.secrets.REVIEW_DATABASES, as = "schema" } (app)
+end
+
+local function group(input)
+    return dg.review.app(input.pr)
+end
+
+local pr = { type = "integer", required = true, help = "number of the pull request" }
+
+local deploy = dg.pipeline {
+    description = "Bring up the app of a pull request, or update it",
+    inputs = {
+        pr = pr,
+        ref = { default = "HEAD", help = "git SHA, tag or branch" },
+        image = { help = "deploy this image instead of building one" },
+    },
+    concurrency = { group = group, when_busy = "supersede" },
+
+    run = function(input)
+        local env = dg.review.environment { pr = input.pr }
+        local source = dg.step("Checkout", function()
+            return dg.git.checkout { ref = input.ref }
+        end)
+        dg.step("App", function() return dg.review.create { environment = env } end)
+        dg.step("Database and secrets", function()
+            local url = database(env.app, env).create()
+            return dg.secrets.sync {
+                app = env.app, secrets = dg.review.secrets(env, { DATABASE_URL = url }),
+            }
+        end)
+        -- The release command of fly.toml migrates the database.
+        dg.step("Deploy", function()
+            return dg.fly.deploy {
+                app = env.app, config = source.dir / env.config, commit = source.commit,
+                image = input.image, ha = false,
+            }
+        end)
+        dg.step("Verify", function() dg.probe.http { url = env.url / "health", within = 60 } end)
+        dg.output { app = env.app, url = env.url }
+    end,
+}
+
+local destroy = dg.pipeline {
+    description = "Destroy the app of a pull request and its database",
+    inputs = { pr = pr },
+    concurrency = { group = group, when_busy = "supersede" },
+
+    run = function(input)
+        dg.step("Destroy", function()
+            return dg.review.destroy {
+                environment = dg.review.environment { pr = input.pr, lazy = true },
+                database = database,
+            }
+        end)
+    end,
+}
+
+local sweep = dg.pipeline {
+    description = "Destroy the apps that nobody needs any more",
+    inputs = {
+        older = { type = "seconds", help = "those that were not deployed for so long, such as 7d" },
+        open = { help = "those whose pull request is not one of these: 12,15, or none" },
+    },
+    concurrency = { group = "review apps", when_busy = "fail" },
+
+    run = function(input)
+        dg.step("Sweep", function()
+            return dg.review.sweep {
+                older = input.older, open = input.open, database = database,
+            }
+        end)
+    end,
+}
+
+return dg.command {
+    description = "An app for each pull request",
+    default = "list",
+    actions = {
+        deploy = deploy, destroy = destroy, sweep = sweep,
+        list = {
+            description = "The apps, with their age; those of --older and --open are the strays",
+            inputs = {
+                older = { type = "seconds", help = "only those not deployed for so long" },
+                open = { help = "only those whose pull request is not one of these: 12,15" },
+            },
+            run = function(input)
+                if input.older or input.open then
+                    return dg.review.strays { older = input.older, open = input.open }
+                end
+                return dg.review.list()
+            end,
+            show = function(apps) return require("dgrun.ui.review").text(apps) end,
+        },
+    },
+}

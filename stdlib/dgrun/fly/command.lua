@@ -1,0 +1,164 @@
+-- A command on a machine of its own: with the image, the secrets and the configuration of those
+-- that serve, followed to its end, then destroyed. What a killed dgrun left is found by the next.
+local check = require "dgrun.check"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+local one_off = require "dgrun.fly.one_off"
+local run = require "dgrun.run"
+
+local M = {}
+
+---In the metadata of such a machine: the run that made it.
+local MARK = "dgrun_one_off"
+local WAIT_SECONDS = 300
+
+---@class dgrun.fly.run.options
+---@field app string
+---@field command string[]
+---@field group? string whose configuration it gets: app, or the only process group there is
+---@field region? string that of the machine whose configuration it gets
+---@field timeout? number seconds it may run; any
+---@field on_line? fun(line: string) what it writes, as it comes; the result has it when absent
+
+---@class dgrun.fly.run.result
+---@field id string of the machine
+---@field image string by digest
+---@field exit_code integer -1 when nobody knows
+---@field oom_killed boolean
+---@field stdout? string what it wrote, to both of its streams
+
+local options = { app = "string", command = "table", group = "string?", region = "string?",
+    timeout = "seconds?", on_line = "function?" }
+
+---Has the run ended that made it? nil when that cannot be seen from here.
+local function is_abandoned(id)
+    local current = run.current()
+    local row = current and id ~= current.id
+        and require("dgrun.store.journal").run(require("dgrun.store").current(), id)
+    return row and require("dgrun.process").ended(row) or nil
+end
+
+local busy = { started = true, starting = true, stopping = true }
+
+---@param all table[] the machines of the app
+local function remove_leftovers(app, all)
+    for _, machine in ipairs(all) do
+        local owner = machine.config and (machine.config.metadata or {})[MARK]
+        local there = owner and machine.state ~= "destroyed" and machine.state ~= "destroying"
+        if there and is_abandoned(owner) then
+            effect.write {
+                kind = "fly.machine.destroy", target = app .. "/" .. machine.id,
+                summary = ("destroy machine %s of %s, left by a command that was killed"):format(
+                    machine.id, app), before = { state = machine.state },
+                apply = function() machines.destroy(app, machine.id) end,
+            }
+        elseif there and not busy[machine.state] then
+            effect.note(("machine %s was made for a command by run %s and never started; "
+                .. "dgrun machines destroy removes it"):format(machine.id, owner))
+        end
+    end
+end
+
+local function release_of(machine)
+    return tonumber((machine.config.metadata or {}).fly_release_version) or 0
+end
+
+---The machine to be like: of the group, and of the newest release.
+local function model(opts, all)
+    local groups, names, best = {}, {}, {}
+    for _, machine in ipairs(all) do
+        if machines.is_managed(machine) and machine.config then
+            local group = machines.group(machine)
+            if not best[group] then
+                names[#names + 1], groups[group] = group, true
+            end
+            if not best[group] or release_of(machine) > release_of(best[group]) then
+                best[group] = machine
+            end
+        end
+    end
+    table.sort(names)
+    if #names == 0 then
+        err.raise { code = "fly.no_machine", op = "fly.run",
+            msg = opts.app .. " has no machine to take the image and the configuration from",
+            hint = "Deploy it first." }
+    elseif opts.group then
+        check.known(opts.group, groups, opts.app .. " has no process group", "input.unknown")
+    elseif not groups.app and #names > 1 then
+        err.raise { code = "input.missing", op = "fly.run",
+            msg = ("%s has the process groups %s"):format(opts.app, format.list(names)),
+            hint = "Say whose configuration the command gets: --group " .. names[1] .. "." }
+    end
+    return best[opts.group or groups.app and "app" or names[1]]
+end
+
+local function config_of(opts, machine)
+    local config = require("dgrun.fly.machine_copy").configuration(machine)
+    local init = config.init or {}
+    config.image = image_of.of_machine(machine)
+    config.init = { cmd = require("dgrun.json").array { unpack(opts.command) },
+        entrypoint = init.entrypoint, swap_size_mb = init.swap_size_mb }
+    -- It serves nobody, and a volume belongs to one machine.
+    for _, name in ipairs { "services", "checks", "metrics", "statics", "schedule", "mounts",
+        "processes", "containers", "volumes" } do
+        config[name] = nil
+    end
+    config.env = config.env or {}
+    config.env.FLY_STANDBY_FOR = nil
+    local current = run.current()
+    -- Without fly_platform_version: deploys leave it alone.
+    config.metadata = { [MARK] = current and current.id or "none",
+        dgrun_commit = (machine.config.metadata or {}).dgrun_commit }
+    return config
+end
+
+local function carry_out(opts, machine, on_line)
+    local config = config_of(opts, machine)
+    local exit, id = one_off.run {
+        app = opts.app, config = config, region = opts.region or machine.region,
+        secrets_version = require("dgrun.secrets").version(opts.app), wait_timeout = WAIT_SECONDS,
+        timeout = opts.timeout or 0, on_line = on_line,
+        attached = true,
+    }
+    if not exit then
+        err.raise { code = "fly.command_timeout", op = "fly.run", machine = id,
+            msg = ("the command did not end within %s; its machine was destroyed"):format(
+                format.duration(opts.timeout)) }
+    end
+    return { id = id, image = config.image, exit_code = exit.exit_code,
+        oom_killed = exit.oom_killed }
+end
+
+---Runs a command on a new machine of the app, and destroys the machine behind it, also when it is
+---cancelled.
+---Errors: fly.no_machine, fly.command_timeout; how the command ended is no error.
+---@param opts dgrun.fly.run.options
+---@return dgrun.fly.run.result
+function M.run(opts)
+    check.options(opts, options, "fly.run")
+    if #opts.command == 0 then
+        err.raise { code = "input.missing", op = "fly.run", msg = "there is no command to run",
+            hint = "It stands behind --: dgrun exec prod -- ls -l" }
+    end
+    machines.app(opts.app)
+    local all = machines.list(opts.app)
+    remove_leftovers(opts.app, all)
+    local machine, lines = model(opts, all), {}
+    local on_line = opts.on_line or function(line) lines[#lines + 1] = line .. "\n" end
+    local result = effect.write {
+        kind = "fly.machine.run", target = opts.app, name = "command",
+        summary = ("run %s on a new machine of %s"):format(
+            require("dgrun.proc").shown(opts.command), opts.app),
+        apply = function() return carry_out(opts, machine, on_line) end,
+    }
+    -- Behind the effect: the journal does not keep what it wrote, which may be secret.
+    if not opts.on_line and not effect.planning() then
+        result.stdout = table.concat(lines)
+    end
+    return result
+end
+
+return M

@@ -1,0 +1,89 @@
+-- The gate of a deploy: a person's verdict on each machine that was updated, and on the whole at
+-- the end. Bad stops the deploy; inconclusive is told, and does not.
+local check = require "dgrun.check"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+
+local M = {}
+
+---@class dgrun.fly.gate.machine
+---@field app string
+---@field id string
+---@field group string
+---@field region string
+
+---@alias dgrun.fly.gate fun(machine?: dgrun.fly.gate.machine): any
+
+local ways = { go_on = true, fail = true }
+
+---Raises when the options of a deploy make no gate.
+---@param opts dgrun.fly.deploy.options
+function M.check(opts)
+    local gate = opts.gate
+    if type(gate) == "table" then
+        require("dgrun.probe.watch").describe(gate)
+    elseif gate ~= nil and type(gate) ~= "function" then
+        err.raise { code = "input.invalid", op = "fly.deploy",
+            msg = ("fly.deploy: gate is a function or the options of probe.watch, not a %s"):format(
+                type(gate)) }
+    end
+    check.known(opts.on_inconclusive or "go_on", ways, "fly.deploy: on_inconclusive has no way",
+        "input.invalid")
+end
+
+local function about(app, machine)
+    return machine and ("machine %s of %s"):format(machine.id, app) or app
+end
+
+local function judge(deploy, machine)
+    local gate = deploy.gate
+    local sample = require("dgrun.probe.outcome").of_call(function()
+        if type(gate) == "table" then
+            return require("dgrun.probe").watch(gate)
+        end
+        return gate(machine)
+    end)
+    local what = about(deploy.app, machine)
+    if sample.outcome == "good" then
+        return
+    elseif sample.outcome == "unknown" and deploy.on_inconclusive ~= "fail" then
+        if not (sample.verdict and sample.verdict.unknown) then -- a watch has told it
+            require("dgrun.probe.watch").tell_inconclusive(sample.why)
+        end
+        return effect.note(("whether %s is good is not known; the deploy goes on"):format(what))
+    end
+    local bad = sample.outcome == "bad"
+    err.raise {
+        code = bad and "fly.gate_bad" or "fly.gate_inconclusive", op = "fly.deploy",
+        machine = machine and machine.id, verdict = sample.verdict,
+        msg = ("%s is healthy, but %s: %s"):format(what,
+            bad and "the gate says bad" or "whether it is good is not known", sample.why),
+        hint = "What was updated has the new version. Deploy the one before, or a mended one.",
+    }
+end
+
+---The gate as a building block: raises when it says bad. In a plan it counts, and at the end tells.
+---@param deploy table of deploy.lua
+---@return fun(machine?: dgrun.fly.gate.machine) # without a machine: all are updated
+function M.of(deploy)
+    local count = 0
+    return function(machine)
+        if not deploy.gate then
+            return
+        elseif not deploy.plan then
+            return judge(deploy, machine)
+        elseif machine then
+            count = count + 1
+            return
+        end
+        local what = type(deploy.gate) == "table"
+            and "would watch " .. require("dgrun.probe.watch").describe(deploy.gate)
+            or "would ask the gate of the script"
+        effect.note(("%s%s"):format(what, count > 0
+            and (": after each of %s, and at the end"):format(format.count(count, "machine"))
+            or " at the end"))
+    end
+end
+
+return M

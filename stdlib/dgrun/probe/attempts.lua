@@ -1,0 +1,86 @@
+-- A probe tried until it is good, or its time is over.
+local check = require "dgrun.check"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local task = require "dgrun.task"
+
+local M = {}
+
+---@class dgrun.probe.one a probe that is ready to be tried
+---@field what string what it looks at, for people
+---@field try fun(): dgrun.probe.sample
+
+---@class dgrun.probe.sample one try
+---@field outcome "good"|"bad"|"unknown"
+---@field why string
+---@field result? table what the probe returns when it is good
+
+local own = { within = "seconds?", every = "seconds?", consecutive = "integer?" }
+
+local function spec_of(kind)
+    local spec = {}
+    for _, options in ipairs { kind.options, own } do
+        for name, type_name in pairs(options) do
+            spec[name] = type_name
+        end
+    end
+    return spec
+end
+
+local function fail(kind, op, probe, tries)
+    local known = tries.last.outcome == "bad"
+    err.raise {
+        code = known and "probe.failed" or "probe.inconclusive", op = op, attempts = tries.count,
+        msg = (known and "%s is not as expected after %g s and %d attempt(s): %s"
+            or "whether %s is as expected is not known after %g s and %d attempt(s): %s"):format(
+            probe.what, tries.within, tries.count, tries.last.why),
+        hint = known and kind.hint or "It says nothing about what is probed. Try again.",
+    }
+end
+
+---@param kind table a module of dgrun.probe: its options, prepare
+---@param opts table
+---@param op string
+local function run(kind, opts, op)
+    local probe = kind.prepare(opts)
+    if effect.planning() then
+        effect.note("would probe " .. probe.what)
+        return nil
+    end
+    local now = require("host.time").now
+    local start, row = now(), 0
+    local tries = { count = 0, within = opts.within or 0 }
+    while true do
+        tries.count = tries.count + 1
+        tries.last = probe.try()
+        row = tries.last.outcome == "good" and row + 1 or 0
+        if row >= (opts.consecutive or 1) then
+            break
+        end
+        local left = tries.within - (now() - start)
+        if row == 0 and left <= 0 then
+            fail(kind, op, probe, tries)
+        end
+        local pause = opts.every or 1
+        task.sleep(row > 0 and pause or math.min(pause, left))
+    end
+    effect.note(("%s %s%s"):format(probe.what, tries.last.why,
+        row > 1 and (", %d times in a row"):format(row) or ""))
+    local result = tries.last.result
+    result.seconds, result.attempts = now() - start, tries.count
+    return result
+end
+
+---@param kind table
+---@param opts table
+function M.run(kind, opts)
+    local op = "probe." .. kind.name
+    check.options(opts, spec_of(kind), op)
+    if opts.consecutive and opts.consecutive < 1 then
+        err.raise { code = "input.invalid", op = op,
+            msg = ("%s: consecutive is 1 or more, not %d"):format(op, opts.consecutive) }
+    end
+    return run(kind, opts, op)
+end
+
+return M

@@ -1,0 +1,42 @@
+-- Nobody answered: is it they, or has the prober no network? Another address tells.
+local M = {}
+
+local SECONDS = 5
+
+---Failures that say that no answer came; the peer may be well.
+local silent = { ["http.resolve"] = true, ["http.connect"] = true, ["http.timeout"] = true,
+    ["http.reset"] = true, ["http.failed"] = true }
+
+local function is_this_computer(host)
+    return host == "localhost" or host == "::1" or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+---@param url string
+---@return string
+local function host_of(url)
+    local authority = (url:match("^%w+://([^/?#]*)") or ""):gsub("^.*@", "")
+    return authority:match("^%[([^%]]*)%]") or authority:gsub(":%d*$", "")
+end
+
+---Why a try that ended with this error says nothing; nil when it says that the peer is bad.
+---@param e dgrun.err
+---@param peer string URL or host
+---@param control? string|false
+---@return string?
+function M.why_unknown(e, peer, control)
+    if not silent[e.code] or control == false
+        or not control and is_this_computer(peer:find("://", 1, true) and host_of(peer) or peer)
+    then
+        return nil
+    end
+    control = control or require("dgrun.fly.api").machines_url()
+    local answer, silence = require("host.http").request {
+        url = control, timeout = SECONDS, connect_timeout = SECONDS, limit = 1024 * 1024,
+    }
+    if answer or not silent[silence.code] then
+        return nil
+    end
+    return ("nobody answers, %s neither: this computer has no network"):format(host_of(control))
+end
+
+return M

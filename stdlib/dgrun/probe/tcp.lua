@@ -1,0 +1,47 @@
+-- One try of a TCP probe: does something listen there?
+local err = require "dgrun.err"
+
+local M = {}
+
+M.name = "tcp"
+M.options = { host = "string", port = "integer", timeout = "seconds?", control = "any?" }
+M.hint = "Look at the app's logs, then run again or roll back."
+
+local DEFAULT_SECONDS = 5
+
+---Where the sandbox has taken the place of a host, that is asked.
+local function really_at(host, port)
+    local url = "https://" .. host
+    local routed = require("dgrun.http").route(url)
+    local to_host, to_port = routed:match("^http://([^/:]+):(%d+)")
+    if routed == url or not to_host then
+        return host, port
+    end
+    return to_host, tonumber(to_port)
+end
+
+---@param opts dgrun.probe.tcp
+---@return dgrun.probe.one
+function M.prepare(opts)
+    if opts.control ~= nil and opts.control ~= false and type(opts.control) ~= "string" then
+        err.raise { code = "input.invalid", op = "probe.tcp",
+            msg = "probe.tcp: control is a URL, or false" }
+    end
+    local function try()
+        local host, port = really_at(opts.host, opts.port)
+        local there, e = require("host.http").connect {
+            host = host, port = port, timeout = opts.timeout or DEFAULT_SECONDS,
+        }
+        if there then
+            return { outcome = "good", why = "takes connections",
+                result = { address = there.address } }
+        elseif err.is(e, "cancelled") then
+            err.raise(e)
+        end
+        local unknown = require("dgrun.probe.control").why_unknown(e, opts.host, opts.control)
+        return { outcome = unknown and "unknown" or "bad", why = unknown or e.reason or e.msg }
+    end
+    return { what = ("%s port %d"):format(opts.host, opts.port), try = try }
+end
+
+return M

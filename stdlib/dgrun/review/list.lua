@@ -1,0 +1,126 @@
+-- The review apps that are there, and those of them that are strays.
+local apps = require "dgrun.fly.apps"
+local check = require "dgrun.check"
+local environment = require "dgrun.environment"
+local err = require "dgrun.err"
+local machines = require "dgrun.fly.machines"
+local template_of = require "dgrun.environment_template"
+
+local M = {}
+
+local AT_ONCE = 4
+
+local function refuse(text, ...)
+    err.raise { code = "input.invalid", op = "review.strays", msg = text:format(...) }
+end
+
+---The commit that runs, where all managed machines run the same.
+local function commit_of(list)
+    local commit
+    for _, machine in ipairs(list) do
+        local own = machines.is_managed(machine) and machine.config.metadata.dgrun_commit
+        if own and commit and own ~= commit then
+            return nil
+        end
+        commit = own or commit
+    end
+    return commit
+end
+
+---@return dgrun.review.app
+local function look(name, template, app, pr)
+    local standing, since = require("dgrun.review.apps").standing(app)
+    local release = require("dgrun.fly.releases").list(app.name, 1)[1]
+    local list = machines.list(app.name)
+    local deployed = release and release.created_at or since
+    local at = deployed and require("host.time").parse(deployed)
+    return {
+        app = app.name, pr = pr, machines = #list, commit = commit_of(list), deployed = deployed,
+        age = at and math.max(0, math.floor(require("host.time").wall() - at)) or nil,
+        url = template_of.fill(name, template, pr).url,
+        state = standing ~= "ours" and standing
+            or app.status == "pending" and "unfinished" or "deployed",
+    }
+end
+
+---@param opts {template?: string}
+---@return dgrun.review.app[]
+function M.list(opts)
+    check.options(opts, { template = "string?" }, "review.list")
+    local name = opts.template or "review"
+    local template = environment.template(name)
+    local found = {}
+    for _, app in ipairs(apps.list { org = template.org }) do
+        local pr = template_of.number(template.app, app.name)
+        if pr then
+            found[#found + 1] = { app = app, pr = pr }
+        end
+    end
+    local list = require("dgrun.task").map(found, { limit = AT_ONCE }, function(one)
+        return look(name, template, one.app, one.pr)
+    end)
+    table.sort(list, function(a, b)
+        local left, right = a.age or math.huge, b.age or math.huge
+        return left > right or left == right and a.pr < b.pr
+    end)
+    return list
+end
+
+---@param open string|integer[]
+---@return table<integer, true>
+local function open_set(open)
+    local set = {}
+    if type(open) == "string" then
+        if open == "none" then
+            return set
+        elseif not open:match("^[%d,%s]+$") then
+            refuse("open is the numbers of the open pull requests, 12,15, or none; not '%s'", open)
+        end
+        local list = {}
+        for digits in open:gmatch("%d+") do
+            list[#list + 1] = tonumber(digits)
+        end
+        open = list
+    end
+    for _, number in ipairs(open) do
+        if type(number) ~= "number" or number % 1 ~= 0 or number < 1 then
+            refuse("'%s' is not the number of a pull request", tostring(number))
+        end
+        set[number] = true
+    end
+    if next(set) == nil then
+        refuse("open names no pull request: where really none is open, say none")
+    end
+    return set
+end
+
+---@param list dgrun.review.app[]
+---@param opts {older?: number, open?: string|integer[]}
+---@return dgrun.review.app[]
+function M.pick(list, opts)
+    if not opts.older and not opts.open then
+        err.raise { code = "input.missing", op = "review.strays",
+            msg = "which apps are strays? Neither their age nor the open pull requests are given",
+            hint = "Say --older 7d, or --open 12,15, or both." }
+    end
+    local open = opts.open and open_set(opts.open)
+    local strays = {}
+    for _, one in ipairs(list) do
+        local ours = one.state == "deployed" or one.state == "unfinished"
+        local old = not opts.older or one.age ~= nil and one.age >= opts.older
+        if ours and old and not (open and open[one.pr]) then
+            strays[#strays + 1] = one
+        end
+    end
+    return strays
+end
+
+---@param opts dgrun.review.strays
+---@return dgrun.review.app[]
+function M.strays(opts)
+    check.options(opts, { template = "string?", older = "seconds?", open = "any?" },
+        "review.strays")
+    return M.pick(M.list { template = opts.template }, opts)
+end
+
+return M

@@ -1,0 +1,80 @@
+-- Destroys the review apps that nobody needs any more.
+local check = require "dgrun.check"
+local effect = require "dgrun.effect"
+local environment = require "dgrun.environment"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local run = require "dgrun.run"
+
+local M = {}
+
+---Is a run at work on the group of this app, or in line for it?
+local function is_busy(app)
+    local current = run.current()
+    if not current then
+        return false
+    end
+    local name = current.sandbox and "sandbox/" .. app or app
+    local tickets = require "dgrun.store.tickets"
+    for _, row in ipairs(tickets.list(require("dgrun.store").current(), name)) do
+        if row.left > 0 then
+            return true
+        end
+    end
+    return false
+end
+
+local function tell(list, strays)
+    local kept = {}
+    for _, one in ipairs(list) do
+        if one.state == "foreign" or one.state == "empty" then
+            kept[#kept + 1] = one.app
+        end
+    end
+    if #kept > 0 then
+        effect.note(("left alone, since they carry no mark of dgrun: %s"):format(
+            format.list(kept)))
+    end
+    if #strays == 0 then
+        effect.note(("none of %s is a stray"):format(format.count(#list, "review app")))
+    end
+end
+
+---@param opts dgrun.review.strays
+---@return string[]
+function M.sweep(opts)
+    check.options(opts, { template = "string?", older = "seconds?", open = "any?",
+        database = "function?" }, "review.sweep")
+    local lists = require "dgrun.review.list"
+    local list = lists.list { template = opts.template }
+    local strays = lists.pick(list, opts)
+    tell(list, strays)
+    local destroyed, failures = {}, {}
+    for _, one in ipairs(strays) do
+        local ok, e = true, nil
+        if is_busy(one.app) then
+            effect.note(one.app .. " is left: a run is at work on it")
+        else
+            ok, e = pcall(require("dgrun.review.apps").destroy, {
+                environment = environment.of_template(opts.template or "review", one.pr,
+                    { lazy = true }),
+                database = opts.database,
+            })
+            destroyed[#destroyed + 1] = ok and one.app or nil
+        end
+        if not ok and err.is(e, "cancelled") then
+            error(e, 0)
+        elseif not ok then
+            failures[#failures + 1] = ("%s: %s"):format(one.app, err.object(e).msg)
+        end
+    end
+    if #failures > 0 then
+        err.raise { code = "review.not_swept", op = "review.sweep",
+            msg = ("%s could not be destroyed\n  %s"):format(
+                format.count(#failures, "review app"), table.concat(failures, "\n  ")),
+            hint = "The others are gone. Run again when the cause is." }
+    end
+    return destroyed
+end
+
+return M

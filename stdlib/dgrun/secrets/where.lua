@@ -1,0 +1,168 @@
+-- Where each secret of an environment comes from. All of its sources are asked; nothing of a value
+-- is told.
+local environment = require "dgrun.environment"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local json = require "dgrun.json"
+local rules = require "dgrun.secrets.rules"
+local secret = require "host.secret"
+local sources = require "dgrun.sources"
+
+local M = {}
+
+---@class dgrun.secrets.where
+---@field environment string
+---@field app string
+---@field ok boolean nothing is missing, broken or unreadable
+---@field sources dgrun.secrets.where.source[] in the order in which they are asked
+---@field secrets dgrun.secrets.where.secret[] all that are declared, by name
+
+---@class dgrun.secrets.where.source
+---@field label string "the environment", ".env.prod", "`op item get prod`"
+---@field kind "env"|"dotenv"|"age"|"command"
+---@field state "read"|"absent"|"failed"
+---@field reason? string why it failed
+---@field hint? string
+---@field undeclared string[] names in a file that the environment does not declare
+
+---@class dgrun.secrets.where.secret
+---@field name string
+---@field need "required"|"optional"|"literal" literal: neither, the value alone is declared
+---@field state "ok"|"missing"|"absent"|"broken" absent: optional, and no source has it
+---@field from? string "literal", or the label of the source that gives it
+---@field line? integer where it stands in that file
+---@field shadowed string[] sources behind that one that have a value too
+---@field broken string[] rules that it breaks: "must have at least 16 characters"
+---@field advice? string
+---@field expands? boolean it holds ${…}, $(…) or a backquote, which are not expanded
+---@field unmasked? boolean it is too short to be masked in output
+
+local function needs(declared)
+    local need = {}
+    for name in pairs(declared.literal) do
+        need[name] = "literal"
+    end
+    for _, kind in ipairs { "required", "optional" } do
+        for _, name in ipairs(declared[kind]) do
+            need[name] = kind
+        end
+    end
+    return need
+end
+
+local function judged(one, value, list)
+    for _, rule in ipairs(rules.broken(list, value)) do
+        table.insert(one.broken, rules.says(rule))
+        one.advice = one.advice or rules.advice(rule, value)
+        one.state = "broken"
+    end
+end
+
+---@param name string
+---@param declared dgrun.secrets.declaration
+---@param opened dgrun.secrets.source[]
+---@return dgrun.secrets.where.secret
+local function secret_at(name, declared, opened)
+    local one = { name = name, shadowed = json.array {}, broken = json.array {} }
+    local value = declared.literal[name]
+    if value then
+        one.from, one.state = "literal", "ok"
+    end
+    for _, source in ipairs(opened) do
+        if source.has(name) then
+            if value then
+                table.insert(one.shadowed, source.label)
+            else
+                value = source.get(name)
+                one.from, one.state, one.line = source.label, "ok", source.line(name)
+                one.expands = source.expands(name) or nil
+                one.unmasked = secret.unmasked(value) or nil
+            end
+        end
+    end
+    if value then
+        judged(one, value, declared.rules[name])
+    end
+    return one
+end
+
+local function source_of(source, need)
+    local undeclared = json.array {}
+    for _, name in ipairs(source.names) do
+        undeclared[#undeclared + 1] = not need[name] and name or nil
+    end
+    table.sort(undeclared)
+    local e = source.error
+    return { label = source.label, kind = source.kind, state = source.state,
+        reason = e and e.msg, hint = e and e.hint, undeclared = undeclared }
+end
+
+---What is wrong, as the error of a check.
+---@param data dgrun.secrets.where
+---@return dgrun.err?
+local function problem(data)
+    local failed, wrong = {}, { missing = {}, broken = {} }
+    for _, source in ipairs(data.sources) do
+        failed[#failed + 1] = source.state == "failed" and source.label or nil
+    end
+    for _, one in ipairs(data.secrets) do
+        table.insert(wrong[one.state] or {}, one.name)
+    end
+    local parts = {}
+    for _, part in ipairs { { failed, "cannot be read" }, { wrong.missing, "missing" },
+        { wrong.broken, "against a rule" } } do
+        if #part[1] > 0 then
+            parts[#parts + 1] = ("%s: %s"):format(part[2], format.list(part[1]))
+        end
+    end
+    if #parts == 0 then
+        return nil
+    end
+    local code = #failed > 0 and "unreadable" or #wrong.missing > 0 and "missing" or "invalid"
+    return err.new { code = "secrets." .. code,
+        msg = ("the secrets of '%s' are not as they should be; %s"):format(data.environment,
+            table.concat(parts, "; ")) }
+end
+
+---@param env dgrun.environment
+---@return table
+local function entry_of(env)
+    local entry = (getmetatable(env) or {}).entry
+    if not entry then
+        err.raise { code = "input.invalid", op = "secrets.where",
+            msg = "secrets.where needs an environment, such as dg.environment \"prod\"" }
+    end
+    return entry
+end
+
+---@param where string|dgrun.environment|dgrun.place
+---@return dgrun.secrets.where data
+---@return dgrun.err? problem what is wrong, if anything is
+function M.of(where)
+    if type(where) == "string" then
+        where = environment.get(where, { lazy = true })
+    elseif require("dgrun.place").is(where) then
+        where = where.environment
+    end
+    local entry = entry_of(where)
+    local declared = entry.secrets
+    local need = needs(declared)
+    local opened = {}
+    local data = { environment = entry.name, app = entry.app, sources = json.array {},
+        secrets = json.array {} }
+    for source in sources.each(entry) do
+        opened[#opened + 1] = source
+        data.sources[#opened] = source_of(source, need)
+    end
+    for i, name in ipairs(sources.names(declared)) do
+        local one = secret_at(name, declared, opened)
+        one.need = need[name]
+        one.state = one.state or (one.need == "required" and "missing" or "absent")
+        data.secrets[i] = one
+    end
+    local e = problem(data)
+    data.ok = e == nil
+    return data, e
+end
+
+return M

@@ -1,0 +1,70 @@
+-- Lines of logs as they are written to standard output, for people or one JSON object a line.
+local format = require "dgrun.format"
+local json = require "dgrun.json"
+local log = require "host.log"
+local logs = require "dgrun.fly.logs"
+local style = require "dgrun.ui.style"
+
+local M = {}
+
+local palette = { "cyan", "magenta", "green", "blue" }
+local levels = { error = "red", err = "red", fatal = "red", critical = "red", warning = "yellow",
+    warn = "yellow" }
+
+---@class dgrun.ui.logs
+---@field apps string[]
+---@field page fun(entries: dgrun.fly.log.entry[]): boolean writes them; true once nobody reads any
+---  more
+---@field trouble fun(app: string, e?: dgrun.err)
+
+---What stands before the lines of each app, where there are several.
+local function prefixes(places)
+    local width, result = 0, {}
+    for _, place in ipairs(places) do
+        width = math.max(width, format.width(place.name))
+    end
+    for i, place in ipairs(places) do
+        result[place.app] = #places == 1 and ""
+            or style.text("out", palette[(i - 1) % #palette + 1],
+                format.pad(place.name, width)) .. "  "
+    end
+    return result
+end
+
+---@param entry dgrun.fly.log.entry
+---@return string
+local function line_of(entry)
+    local text = logs.format(entry, function(part, words)
+        return style.text("out", part == "origin" and "dim" or levels[entry.level:lower()], words)
+    end)
+    -- What a message has behind its first line cannot pass for another message.
+    return text:gsub("\n", "\n    ") .. "\n"
+end
+
+---@param places dgrun.place[]
+---@param as_json boolean
+---@return dgrun.ui.logs
+function M.new(places, as_json)
+    local view, names, before = { apps = {} }, {}, prefixes(places)
+    for i, place in ipairs(places) do
+        view.apps[i] = place.app
+        names[place.app] = place.name
+    end
+
+    function view.page(entries)
+        local lines = {}
+        for i, entry in ipairs(entries) do
+            lines[i] = as_json and json.encode(entry) .. "\n" or before[entry.app] .. line_of(entry)
+        end
+        log.out(table.concat(lines))
+        return not log.is_open "out"
+    end
+
+    function view.trouble(app, e)
+        log.err(e and ("%s: the log cannot be read, trying again: %s\n"):format(names[app], e.msg)
+            or ("%s: the log can be read again\n"):format(names[app]))
+    end
+    return view
+end
+
+return M

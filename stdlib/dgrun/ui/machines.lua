@@ -1,0 +1,136 @@
+-- Machines as people read them.
+local format = require "dgrun.format"
+local image_of = require "dgrun.fly.image"
+local log = require "host.log"
+local style = require "dgrun.ui.style"
+local time = require "host.time"
+
+local M = {}
+
+local states = { started = "green", failed = "red", stopped = "dim", suspended = "dim",
+    created = "dim", destroyed = "red" }
+
+---@param at? string ISO 8601
+---@return string # "3d", "2h", "5m", "12s"; "-" when it is not known
+local function age(at)
+    local since = at and time.parse(at)
+    local seconds = since and math.max(0, time.wall() - since)
+    if not seconds then
+        return "-"
+    end
+    for _, unit in ipairs { { 86400, "d" }, { 3600, "h" }, { 60, "m" } } do
+        if seconds >= unit[1] then
+            return ("%d%s"):format(seconds / unit[1], unit[2])
+        end
+    end
+    return ("%ds"):format(seconds)
+end
+
+---@param checks {name: string, status: string}[]
+---@return string # "2/2", "1/2 critical"
+local function short_checks(checks)
+    local passing, worst = 0, nil
+    for _, one in ipairs(checks) do
+        if one.status == "passing" then
+            passing = passing + 1
+        elseif worst ~= "critical" then
+            worst = one.status
+        end
+    end
+    return #checks == 0 and "-"
+        or ("%d/%d%s"):format(passing, #checks, worst and " " .. worst or "")
+end
+
+local function state_of(row)
+    local notes = { row.state }
+    notes[#notes + 1] = row.cordoned and "cordoned" or nil
+    notes[#notes + 1] = row.standby_for and "standby" or nil
+    notes[#notes + 1] = row.host and "host " .. row.host or nil
+    return table.concat(notes, ", ")
+end
+
+local function cells_of(row)
+    return { row.id, row.name or "-", row.schedule and "cron, " .. row.schedule or row.group or "-",
+        row.region, state_of(row), short_checks(row.checks), image_of.short(row.image),
+        row.commit and row.commit:sub(1, 12) or "-", age(row.version_at or row.created_at) }
+end
+
+---Lines are painted as a whole column would not align any more with styles in it.
+local function painted(line, row)
+    local worst = row.state
+    for _, one in ipairs(row.checks) do
+        worst = one.status == "critical" and "failed" or worst
+    end
+    local paint = states[worst]
+    return style.text("out", paint ~= "green" and paint or nil, line)
+end
+
+---@param rows dgrun.fly.machine.row[]
+---@return string
+function M.table(rows)
+    if #rows == 0 then
+        return "There are no machines.\n"
+    end
+    local cells = { { "ID", "NAME", "GROUP", "REGION", "STATE", "CHECKS", "IMAGE", "COMMIT",
+        "AGE" } }
+    for i, row in ipairs(rows) do
+        cells[i + 1] = cells_of(row)
+    end
+    local lines = format.columns(cells)
+    for i, line in ipairs(lines) do
+        lines[i] = i == 1 and style.text("out", "bold", line) or painted(line, rows[i - 1])
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---@param events dgrun.fly.machine.event[]
+---@return string
+function M.events(events)
+    local cells = { { "AT (UTC)", "EVENT", "STATUS", "BY", "" } }
+    for i, event in ipairs(events) do
+        local notes = {}
+        if event.exit_code then
+            notes[1] = ("exit code %d"):format(event.exit_code)
+            notes[#notes + 1] = event.oom_killed and "out of memory" or nil
+            notes[#notes + 1] = event.requested_stop and "as requested" or nil
+            notes[#notes + 1] = (event.restart_count or 0) > 0
+                and ("restart %d"):format(event.restart_count) or nil
+        end
+        cells[i + 1] = { event.at:gsub("T", " "):gsub("Z$", ""), event.type, event.status,
+            event.source or "", table.concat(notes, ", ") }
+    end
+    return log.clean(table.concat(format.columns(cells), "\n") .. "\n")
+end
+
+---@param status table of dg.fly.machines.status
+---@return string
+function M.status(status)
+    local facts = {
+        { "machine", status.id .. (status.name and ("  (%s)"):format(status.name) or "") },
+        { "state", state_of(status) },
+        { "group", status.schedule and ("none; cron, %s"):format(status.schedule)
+            or status.group or "none: no deploy touches it" },
+        { "region", status.region }, { "image", status.image },
+        { "commit", status.commit or "unknown" },
+        { "release", status.release and "v" .. status.release or "unknown" },
+        { "since", ("%s (%s ago)"):format(status.version_at or status.created_at or "?",
+            age(status.version_at or status.created_at)) },
+    }
+    for i, one in ipairs(status.checks) do
+        local output = one.output and one.output:match "^[^\n]*":sub(1, 80)
+        facts[#facts + 1] = { i == 1 and "checks" or "", ("%s is %s%s"):format(one.name,
+            one.status, output and ": " .. output or "") }
+    end
+    return log.clean(table.concat(format.columns(facts), "\n")) .. "\n\n"
+        .. M.events(status.events)
+end
+
+---What a command inside a machine wrote: its errors at once, the rest as text.
+---@param result {stdout: string, stderr: string}
+---@return string
+function M.output(result)
+    log.err(log.clean(result.stderr or ""))
+    return log.clean(result.stdout or "")
+end
+
+return M

@@ -1,0 +1,32 @@
+-- Review apps as people read them.
+local format = require "dgrun.format"
+local log = require "host.log"
+
+local M = {}
+
+local DAY = 86400
+
+---@param seconds? number
+local function ago(seconds)
+    if not seconds then
+        return "never"
+    end
+    return (seconds >= 2 * DAY and ("%dd"):format(math.floor(seconds / DAY))
+        or format.duration(seconds)) .. " ago"
+end
+
+---@param apps dgrun.review.app[]
+---@return string
+function M.text(apps)
+    if #apps == 0 then
+        return "There are none.\n"
+    end
+    local rows = { { "APP", "STATE", "COMMIT", "DEPLOYED", "URL" } }
+    for i, app in ipairs(apps) do
+        rows[i + 1] = { app.app, app.state, app.commit and app.commit:sub(1, 12) or "-",
+            ago(app.age), app.state == "deployed" and app.url or "-" }
+    end
+    return log.clean(table.concat(format.columns(rows), "\n") .. "\n")
+end
+
+return M
