@@ -74,13 +74,12 @@ function M.apps(folder)
     return apps
 end
 
-local function reads_environment(declared)
+local function kinds_of(declared)
+    local kinds = {}
     for _, source in ipairs(declared.sources) do
-        if source.kind == "env" then
-            return true
-        end
+        kinds[source.kind] = true
     end
-    return false
+    return kinds
 end
 
 ---Takes the secrets that a project declares out of the process's environment: no child inherits
@@ -99,7 +98,11 @@ function M.seal(folder)
         end
     end
     for _, declared in ipairs(all) do
-        for _, list in ipairs(reads_environment(declared)
+        local kinds = kinds_of(declared)
+        if kinds.age then
+            require("dgrun.secrets.source").age_key()
+        end
+        for _, list in ipairs(kinds.env
             and { declared.required, declared.optional, declared.private } or {}) do
             for _, name in ipairs(list) do
                 require("host.secret").from_env(name)
@@ -288,6 +291,20 @@ function M.of_template(name, pr, opts)
     local entry = require("dgrun.environment_template").fill(name, template, pr)
     entry.name, entry.root, entry.file = ("%s %d"):format(name, pr), root, file
     return new(entry, opts)
+end
+
+---Masks what an environment's machines may say of its secrets, for those who never ask for one of
+---them: what is in the process's environment is sealed already, what is in a file is read. Programs
+---are not asked.
+---@param env dgrun.environment
+function M.mask(env)
+    local entry = M.entry(env)
+    require("dgrun.sources").publish(entry.secrets)
+    for _, source in ipairs(entry.secrets.sources) do
+        if source.kind == "dotenv" then
+            require("dgrun.secrets.source").open(source, { root = entry.root, names = {} })
+        end
+    end
 end
 
 ---What an environment was made of.

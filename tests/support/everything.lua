@@ -31,7 +31,8 @@ for _, name in ipairs(names) do
     local value = not seen[name] and scripts.declares(script)
         and scripts.declaration(script, { names_only = true })
     if value and require("dgrun.pipeline").is(value) then
-        list[#list + 1] = { script = name, inputs = faces(value.inputs) }
+        list[#list + 1] = { script = name, inputs = faces(value.inputs),
+            arguments = faces(value.arguments) }
     elseif value then
         for _, action in pairs(value.actions) do
             list[#list + 1] = { script = name, action = action.name, rest = action.rest,

@@ -227,19 +227,27 @@ function Witness:run(argv, opts)
     return result
 end
 
----The id of a machine of an app, one that is deployed.
+function Witness:call(method, path)
+    local answer = assert(require("host.http").request { url = self.fly.url .. path,
+        method = method, headers = { Authorization = "Bearer " .. canaries.token } })
+    return answer.body ~= "" and require("dgrun.json").decode(answer.body) or nil
+end
+
+---The id of a machine of an app that is up; one is started where none is.
 ---@param app string
 ---@return string
 function Witness:machine(app)
-    local json = require "dgrun.json"
-    local answer = assert(require("host.http").request { url = ("%s/v1/apps/%s/machines"):format(
-        self.fly.url, app), headers = { Authorization = "Bearer " .. canaries.token } })
-    for _, machine in ipairs(json.decode(answer.body)) do
-        if machine.state == "started" then
+    local path = ("/v1/apps/%s/machines"):format(app)
+    local list = self:call("GET", path)
+    for _, machine in ipairs(list) do
+        if machine.state == "started" and not machine.config.schedule then
             return machine.id
         end
     end
-    error(app .. " has no machine that is up")
+    local id = assert(list[1], app .. " has no machine").id
+    self:call("POST", ("%s/%s/start"):format(path, id))
+    self:call("GET", ("%s/%s/wait?state=started&timeout=20"):format(path, id))
+    return id
 end
 
 ---How the programs were called.
@@ -265,9 +273,10 @@ function Witness:search_all()
     canaries.search_files(self.project.dir, self.complaints, function(path)
         return path:match "/%.env%.%a+$" ~= nil
     end)
-    for _, dir in ipairs { self.fly_dir, self.home } do
-        canaries.search_files(dir, self.complaints)
-    end
+    canaries.search_files(self.fly_dir, self.complaints, function(path)
+        return path:find "/logs%-[^/]*$" ~= nil -- what machines said, not dgrun
+    end)
+    canaries.search_files(self.home, self.complaints)
     canaries.search_files(self.tmp, self.complaints)
     return self.complaints
 end

@@ -101,6 +101,12 @@ local function with_places(action, input)
         elseif argument.complete == "place" and value ~= nil then
             resolved[argument.name] = argument.many and place.list(value) or place.find(value)
         end
+        local found = argument.complete == "place" and resolved[argument.name] or {}
+        for _, one in ipairs(argument.many and found or { found }) do
+            if one.environment then
+                require("dgrun.environment").mask(one.environment)
+            end
+        end
     end
     return resolved
 end

@@ -6,6 +6,10 @@ local proc = require "host.proc"
 local project = require "support.project"
 local run = require "dgrun.run"
 
+local function creates(name)
+    return ('op.create_table("%s", sa.Column("id", sa.Integer))'):format(name)
+end
+
 local function upgrade(dir, opts)
     local all = { dir = dir, database = "sqlite:///app.db" }
     for name, value in pairs(opts or {}) do
@@ -37,8 +41,8 @@ end
 describe("migrations of an SQLite file", function()
     it("go on after a kill in the middle: what was begun is rolled back", function()
         local dir = project.make(app.files {
-            ["a.py"] = app.revision("aaaa", nil, 'op.create_table("a", sa.Column("id", sa.Integer))'),
-            ["b.py"] = app.revision("bbbb", "aaaa", 'op.create_table("b", sa.Column("id", sa.Integer))'),
+            ["a.py"] = app.revision("aaaa", nil, creates "a"),
+            ["b.py"] = app.revision("bbbb", "aaaa", creates "b"),
         })
         local first = upgrade(dir, { target = "aaaa" })
         assert.is_nil(first.error, tostring(first.error))
@@ -51,7 +55,7 @@ describe("migrations of an SQLite file", function()
 
     it("are told in a plan that they cannot be read before that", function()
         local dir = project.make(app.files {
-            ["a.py"] = app.revision("aaaa", nil, 'op.create_table("a", sa.Column("id", sa.Integer))'),
+            ["a.py"] = app.revision("aaaa", nil, creates "a"),
         })
         assert.is_nil(upgrade(dir).error)
         kill_in_the_middle(dir)
