@@ -126,12 +126,25 @@ local function run(opts)
     }
 end
 
+---A plan refuses it too, and a run before it has begun anything.
+local function check_argv(opts)
+    for i, word in ipairs(opts.argv) do
+        if require("host.secret").is(word) then
+            err.raise { code = "input.invalid", op = "proc.run",
+                msg = ("proc.run: argv[%d] is a sealed value: everyone can read a command line")
+                    :format(i),
+                hint = "Give it to the program in env or as stdin." }
+        end
+    end
+end
+
 ---Runs a program to its end. Where it may change something it is an effect: a plan records it
 ---and gives an unknown value.
 ---@param opts dgrun.proc.options
 ---@return {status: integer, signal: integer?, stdout: string, stderr: string, seconds: number}
 function M.run(opts)
     check.options(opts, spec, "proc.run")
+    check_argv(opts)
     if opts.read_only then
         return run(opts)
     end
