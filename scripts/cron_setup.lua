@@ -9,6 +9,10 @@ return dg.pipeline {
             help = "whose cron machines",
         },
         ref = { default = "main", help = "git ref that holds their fly.cron*.toml" },
+        prune = {
+            type = "boolean", default = false,
+            help = "remove cron machines that are there twice or that nobody declares",
+        },
     },
     -- Not while a deploy of the same app goes on.
     concurrency = {
@@ -22,7 +26,12 @@ return dg.pipeline {
         end)
         local image = dg.step("Image", function() return dg.cron.image { app = env.app } end)
         local crons = { app = env.app, crons = env.crons, dir = source.dir, image = image }
-        dg.step("Cron", function() return dg.cron.sync(crons) end)
+        dg.step("Cron", function()
+            return dg.cron.sync {
+                app = crons.app, crons = crons.crons, dir = crons.dir, image = crons.image,
+                prune = input.prune,
+            }
+        end)
         dg.step("Verify", function() dg.cron.verify(crons) end)
     end,
 }

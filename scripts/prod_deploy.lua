@@ -34,16 +34,15 @@ return dg.pipeline {
                 image = input.image,
             }
         end)
-        dg.step("Cron", function()
-            return dg.cron.sync {
-                app = env.app, crons = env.crons, dir = source.dir, image = release.image,
-            }
-        end)
+        local crons = {
+            app = env.app, crons = env.crons, dir = source.dir, image = release.image,
+        }
+        dg.step("Cron", function() return dg.cron.sync(crons) end)
         dg.step("Verify", function()
             dg.probe.http { url = env.url / "health", expect = 200, within = 60 }
-            dg.cron.verify {
-                app = env.app, crons = env.crons, dir = source.dir, image = release.image,
-            }
+            -- A second chance for those that were in the middle of a tick.
+            dg.cron.settle(crons)
+            dg.cron.verify(crons)
         end)
     end,
 }

@@ -19,6 +19,7 @@ local M = {}
 ---@field rest? string the name under which `run` gets the words behind `--`, a list
 ---@field run fun(input: table): any, dgrun.err? what it found; and what is wrong with that, which
 ---  is told behind it and gives the exit status (`exit_status` of the error, when it has one)
+---@field read_only? boolean it only looks: it is no run of the history, and `show` alone speaks
 ---@field show? fun(data: any, input: table): string what it found, for people; with it comes
 ---  --json, which shows the data themselves. Without it `run` prints what there is to say.
 
@@ -27,6 +28,8 @@ local M = {}
 ---@field actions? table<string, dgrun.command.action|dgrun.pipeline> instead of `run`: dgrun
 ---  machines stop
 ---@field default? string the action that is meant when none is named
+---@field guard? fun(words: string[]) sees the words before anything is made of them, and raises
+---  what must get no further
 
 ---@class dgrun.command
 ---@field description string
@@ -34,13 +37,14 @@ local M = {}
 ---  `pipeline`; one called "" when it has no actions
 ---@field names string[] of the actions, the default first
 ---@field default? string
+---@field guard? fun(words: string[])
 local Command = { __name = "dgrun.command" }
 Command.__index = Command
 
 local by = { op = "dg.command", code = "command.invalid" }
 
 local action_spec = { description = "string", arguments = "table?", inputs = "table?",
-    rest = "string?", run = "function", show = "function?" }
+    rest = "string?", run = "function", show = "function?", read_only = "boolean?" }
 
 ---@param who? dgrun.input.declarer dg.command
 local function checked_arguments(declared, who)
@@ -124,12 +128,13 @@ local function checked_action(declared, name)
     return {
         name = name, description = declared.description, arguments = arguments, inputs = inputs,
         rest = declared.rest, run = declared.run, show = declared.show,
+        read_only = declared.read_only,
     }
 end
 
 local function with_actions(declaration)
-    check.options(declaration, { description = "string", actions = "table", default = "string?" },
-        by.op)
+    check.options(declaration, { description = "string", actions = "table", default = "string?",
+        guard = "function?" }, by.op)
     local actions, names = {}, {}
     for name, one in pairs(declaration.actions) do
         if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_-]*$") then
@@ -149,7 +154,7 @@ local function with_actions(declaration)
         return a < b
     end)
     return { description = declaration.description, actions = actions, names = names,
-        default = default }
+        default = default, guard = declaration.guard }
 end
 
 ---Declares a command; the file of a command returns the result.

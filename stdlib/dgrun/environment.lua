@@ -13,6 +13,7 @@ local M = {}
 ---@field crons dgrun.environment.cron[]
 ---@field secrets table<string, any> sealed values and literal strings by name; pairs() gives those
 ---  that are for the app, without the private ones
+---@field probes dgrun.environment.probe[] of its site; /health where none are declared
 ---@field pr? integer number of the pull request, of one that a template gave
 ---@field org? string the same
 
@@ -175,6 +176,28 @@ local function secret_names(declared)
     return names
 end
 
+---How an environment declares each of its secrets; nil for other tables.
+---@param secrets table<string, any>
+---@return table<string, "required"|"optional"|"literal">?
+---@return table<string, dgrun.secrets.rule[]>? rules by name
+function M.declared(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    local declared = env and getmetatable(env).entry.secrets
+    if not declared then
+        return nil
+    end
+    local how = {}
+    for _, word in ipairs { "required", "optional" } do
+        for _, name in ipairs(declared[word]) do
+            how[name] = word
+        end
+    end
+    for name in pairs(declared.literal) do
+        how[name] = "literal"
+    end
+    return how, declared.rules
+end
+
 local function new_secrets(env, entry)
     local declared = secret_names(entry.secrets)
     return setmetatable({}, {
@@ -203,7 +226,7 @@ local function new_secrets(env, entry)
 end
 
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
-    pr = true, org = true }
+    pr = true, org = true, probes = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -235,6 +258,7 @@ local function new(entry, opts)
     local env = {
         name = entry.name, app = entry.app, url = entry.url, config = entry.config,
         crons = entry.crons, pr = entry.pr, org = entry.org,
+        probes = require("dgrun.environment_probes").of(entry),
     }
     env.secrets = new_secrets(env, entry)
     setmetatable(env, {

@@ -7,17 +7,30 @@ local M = {}
 
 local below, named = reader.below, reader.named
 
-local cron_keys = { name = true, config = true, schedule = true, when_running = true }
+local cron_keys = { name = true, config = true, schedule = true, when_running = true,
+    optional = true }
+
+local function read_schedule(r, value, keys)
+    local schedule = require "dgrun.cron.schedule"
+    r:string(value, keys)
+    if not schedule.is(value) then
+        r:refuse(keys, ("%s must be %s"):format(named(keys), schedule.misfit(value)),
+            schedule.explain(value))
+    end
+    return value
+end
 
 local function read_cron(r, value, keys)
     r:map(value, keys, cron_keys, { "name", "config", "schedule" })
     local out = {
         name = r:string(value.name, below(keys, "name")),
         config = r:string(value.config, below(keys, "config")),
-        schedule = r:one_of(value.schedule, below(keys, "schedule"),
-            { "hourly", "daily", "weekly", "monthly" }),
+        schedule = read_schedule(r, value.schedule, below(keys, "schedule")),
+        optional = value.optional,
     }
-    if value.when_running == nil then
+    if value.optional ~= nil and type(value.optional) ~= "boolean" then
+        r:refuse(below(keys, "optional"), named(keys) .. ".optional must be true or false")
+    elseif value.when_running == nil then
         return out
     end
     local at = below(keys, "when_running")
@@ -35,7 +48,8 @@ local function read_cron(r, value, keys)
     return out
 end
 
-local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true }
+local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
+    probes = true }
 
 ---@param known table<string, true> keys
 local function read_environment(r, value, keys, known)
@@ -46,9 +60,17 @@ local function read_environment(r, value, keys, known)
     end
     local declaration = require "dgrun.secrets.declaration"
     out.secrets = declaration.read(r, value.secrets, below(keys, "secrets"))
+    local seen = {}
     for i, cron in ipairs(r:list(value.crons, below(keys, "crons"))) do
-        out.crons[i] = read_cron(r, cron, below(below(keys, "crons"), i))
+        local at = below(below(keys, "crons"), i)
+        out.crons[i] = read_cron(r, cron, at)
+        if seen[out.crons[i].name] then
+            r:refuse(below(at, "name"), ("%s: another cron machine is called '%s'"):format(
+                named(at), out.crons[i].name), "A machine is found again by its name.")
+        end
+        seen[out.crons[i].name] = true
     end
+    out.probes = require("dgrun.environment_probes").read(r, value, keys)
     return out
 end
 

@@ -24,6 +24,26 @@ function M.duration(seconds)
     return ("%dh %dm"):format(math.floor(s / 3600), math.floor(s % 3600 / 60))
 end
 
+---How long ago, or how old: two units at most.
+---@param seconds number
+---@return string # "12s", "5m", "3h 20m", "3d 12h", "40d"
+function M.age(seconds)
+    local s = math.max(0, math.floor(seconds + 0.5))
+    if s < 60 then
+        return ("%ds"):format(s)
+    elseif s < 3600 then
+        return ("%dm"):format(math.floor(s / 60))
+    end
+    local unit, large, small = "d", math.floor(s / 86400), math.floor(s % 86400 / 3600)
+    if large == 0 then
+        unit, large, small = "h", small, math.floor(s % 3600 / 60)
+    elseif large >= 30 then
+        small = 0
+    end
+    local text = ("%d%s"):format(large, unit)
+    return small > 0 and ("%s %d%s"):format(text, small, unit == "d" and "h" or "m") or text
+end
+
 local units = { s = 1, m = 60, h = 3600, d = 86400 }
 
 ---"30m", "1h 30m", "90" or a number as seconds; nil when it is none of these.
@@ -76,6 +96,41 @@ function M.excerpt(text, limit)
         return text
     end
     return text:sub(1, limit):gsub("[\192-\255][\128-\191]*$", "") .. "…"
+end
+
+---@param text string
+---@param width integer
+---@return string # at most so many characters; what is cut off is shown as "…"
+function M.cut(text, width)
+    if M.width(text) <= width then
+        return text
+    end
+    local at = 1
+    for _ = 2, width do
+        at = text:match("^[%z\1-\127\192-\255][\128-\191]*()", at) or at + 1
+    end
+    return text:sub(1, at - 1) .. "…"
+end
+
+---Lines of at most so many characters, broken at spaces; a longer word stays whole.
+---@param text string
+---@param width integer
+---@return string[]
+function M.wrap(text, width)
+    local lines = {}
+    for paragraph in (text .. "\n"):gmatch "(.-)\n" do
+        local line = ""
+        for word in paragraph:gmatch "%S+" do
+            local longer = line == "" and word or line .. " " .. word
+            if line ~= "" and M.width(longer) > width then
+                lines[#lines + 1] = line
+                longer = word
+            end
+            line = longer
+        end
+        lines[#lines + 1] = line
+    end
+    return lines
 end
 
 ---@param text string

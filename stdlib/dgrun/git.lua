@@ -88,8 +88,15 @@ local function export(git_dir, commit)
             err.raise(e)
         end
     end
-    note_missing(dest, git_dir)
     return dest
+end
+
+---A commit's files in a folder of the run: made when they are first asked for.
+---@param opts {commit: string, git_dir: string} commit: a full SHA
+---@return string # the folder
+function M.files(opts)
+    check.options(opts, { commit = "string", git_dir = "string" }, "git.files")
+    return export(opts.git_dir, opts.commit)
 end
 
 ---Puts a commit's files where an earlier attempt of the run had them.
@@ -115,6 +122,7 @@ function M.checkout(opts)
     local commit = check(host.log { dir = dir, to = found.commit, limit = 1 })[1]
     note_difference(dir, opts.ref, found, remote)
     local folder = export(info.git_dir, found.commit)
+    note_missing(folder, info.git_dir)
     require("dgrun.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,
         commit = found.commit }
     return {

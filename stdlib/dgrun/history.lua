@@ -3,6 +3,7 @@ local err = require "dgrun.err"
 local journal = require "dgrun.store.journal"
 local process = require "dgrun.process"
 local store_of = require "dgrun.store"
+local redacted = require("dgrun.store.rows").redacted
 local tickets = require "dgrun.store.tickets"
 
 local M = {}
@@ -47,6 +48,7 @@ end
 ---@field status? string
 ---@field since? number unix seconds
 ---@field root? string only runs of this folder
+---@field group? string that it took, or waited for
 
 ---@param store dgrun.store
 ---@param filter dgrun.history.filter
@@ -55,6 +57,7 @@ function M.list(store, filter)
     local where, values = { "1 = 1" }, {}
     for _, one in ipairs {
         { "name = ?", filter.name }, { "started >= ?", filter.since }, { "root = ?", filter.root },
+        { "lease = ?", filter.group and redacted(filter.group) },
     } do
         if one[2] then
             where[#where + 1], values[#values + 1] = one[1], one[2]

@@ -27,7 +27,7 @@ local functions = {
 local modules = {
     check = true, cron = true, effect = true, err = true, fly = true, format = true, git = true,
     http = true, json = true, migrations = true, path = true, probe = true, proc = true,
-    review = true, run = true, secrets = true, store = true, task = true,
+    review = true, run = true, secrets = true, status = true, store = true, task = true,
 }
 
 local function known_names()

@@ -92,6 +92,7 @@ function run(world, app, machine, source)
     local runtime = require "sandbox.runtime"
     machine.state = "started"
     machine.started = clock.now(world)
+    machine.started_version = machine.instance_id
     M.event(world, machine, "start", "started", source)
     local epoch = machine.epoch
     local process = runtime.start(world, app, machine)

@@ -1,6 +1,8 @@
 -- Scheduled machines: each interval, counted from the creation, a stopped one is started. An
 -- interval that passed unseen is not made up for: however many did, the machine starts once.
--- machines-api.md section 11.
+-- A version that was never started does not tick: after an update with skip_launch somebody has to
+-- start the machine, or its schedule stands still. machines-api.md section 11, and what was seen
+-- of machines that were left stopped.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local lifecycle = require "sandbox.lifecycle"
@@ -34,6 +36,10 @@ function M.arm(world, machine)
     M.wake(world)
 end
 
+local function is_armed(machine)
+    return machine.started_version == machine.instance_id
+end
+
 local function tick(world, app, machine)
     if machine.state == "stopped" then
         lifecycle.start(world, app, machine, "flyd")
@@ -51,7 +57,9 @@ function M.catch_up(world)
                 if machine.tick_at <= now then
                     machine.tick_at = next_tick(machine, now)
                     ticked = true
-                    tick(world, app, machine)
+                    if is_armed(machine) then
+                        tick(world, app, machine)
+                    end
                 end
                 nearest = math.min(nearest, machine.tick_at)
             end

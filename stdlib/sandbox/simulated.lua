@@ -78,15 +78,20 @@ function M.start(world, app, machine)
             clock.sleep(not serves and behaviour.seconds or world.pace)
         end
     end)
+    local cut_off = false
     return {
         body = behaviour.body or ("<h1>%s</h1>\n"):format(app.name),
         healthy = behaviour.health ~= "critical" and behaviour.health ~= "never",
         wait = function()
             task:join()
             stop_chatter()
+            for _, line in ipairs(not cut_off and behaviour.log_at_end or {}) do
+                logs.add(world, app, machine, line)
+            end
             return exit
         end,
         stop = function(signal, seconds)
+            cut_off = true
             local takes = behaviour.stop_seconds or 0
             if signal ~= "SIGKILL" and takes > 0 then
                 clock.sleep(math.min(takes, seconds))

@@ -106,6 +106,11 @@ describe("environments.yaml", function()
             { secrets .. "sources: [vault]\n", 5, "must be env or dotenv" },
             { head .. "    crons:\n    - { name: a, config: b, schedule: minutely }\n", 5,
                 "hourly, daily, weekly or monthly, not 'minutely'" },
+            { head .. "    crons:\n    - { name: a, config: b, schedule: daily, optional: x }\n", 5,
+                "optional must be true or false" },
+            { head .. "    crons:\n    - { name: a, config: b, schedule: daily }\n"
+                .. "    - { name: a, config: c, schedule: daily }\n", 6,
+                "another cron machine is called 'a'" },
         }
         for _, case in ipairs(cases) do
             local e = fault(case[1])
@@ -113,6 +118,15 @@ describe("environments.yaml", function()
             assert.equal(case[2], e.line)
             assert.matches(case[3], e.msg)
         end
+    end)
+
+    it("helps who writes a schedule as a cron expression", function()
+        local e = fault('environments:\n  prod:\n    app: x\n    crons:\n      - name: a\n'
+            .. '        config: b\n        schedule: "0 * * * *"\n        optional: true\n')
+        assert.equal("environment.invalid", e.code)
+        assert.equal(7, e.line)
+        assert.matches("crons%[1%].schedule must be hourly, .*, not '0 %* %* %* %*'", e.msg)
+        assert.matches("a cron expression, .* Write hourly", e.hint)
     end)
 
     it("is refused with line and column when it is no YAML", function()

@@ -126,6 +126,7 @@ end
 ---@field arguments dgrun.cli.arguments
 ---@field plan boolean
 ---@field past? dgrun.past
+---@field read_only? boolean
 
 ---Runs `body` as a run of a script, against the local Fly where that is wanted.
 ---@param x dgrun.cli.execution
@@ -139,7 +140,8 @@ local function carry_out(x, input, body)
         name = script.name, script = script.path, root = script.root, input = input,
         plan = x.plan, sandbox = x.arguments.sandbox, source = script.text,
         arguments = x.arguments.rest, past = x.past,
-        observer = x.plan and ui.quiet() or ui.observer(),
+        journal = not x.read_only, observer = (x.plan or x.read_only) and ui.quiet()
+            or ui.observer(),
     }, body)
 end
 
@@ -164,6 +166,12 @@ end
 
 local function run_command(x, command)
     local arguments, script = x.arguments, x.script
+    if command.guard then
+        local ok, e = pcall(command.guard, arguments.rest)
+        if not ok then
+            return outcome.of_refusal(err.object(e), arguments)
+        end
+    end
     local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name
@@ -174,6 +182,7 @@ local function run_command(x, command)
     local input = inputs.parse(action, rest, called, dashes)
     require("dgrun.environment").look_from(script.folder)
     local resolved = with_places(action, input)
+    x.read_only = action.read_only
     local r = carry_out(x, input, function(r)
         if r.sandbox then
             M.use_sandbox(script, r.plan)

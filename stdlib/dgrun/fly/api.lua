@@ -2,6 +2,7 @@
 -- sections 1 to 3 of the Fly reference.
 local err = require "dgrun.err"
 local check = require "dgrun.check"
+local clock = require "dgrun.fly.clock"
 local errors = require "dgrun.fly.errors"
 local json = require "dgrun.json"
 local retry = require "dgrun.fly.retry"
@@ -60,6 +61,7 @@ function M.use(opts)
         sandbox = "boolean?", site = "function?", pace = "number?",
     }, "fly.api.use")
     session = nil
+    clock.forget()
     require("dgrun.http").use_router(opts.site)
 end
 
@@ -179,6 +181,7 @@ local function call(api, method, path, opts)
             return readable(what, current:request(request))
         end,
     }
+    clock.hear(answer.headers.date)
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
         local e = errors.of_answer(answer, what, opts.nonce)

@@ -36,34 +36,61 @@ local function holds(wanted, actual, exact)
     return true
 end
 
-local rebuilt = { "services", "checks", "metrics", "statics", "stop_config", "restart", "init",
-    "schedule", "mounts", "files", "standbys" }
+local rebuilt = { "services", "checks", "metrics", "statics", "stop_config", "restart", "schedule",
+    "mounts", "files", "standbys" }
+
+---What a machine runs; the rest of its init is kept when nothing is said of it.
+local commands = { "exec", "entrypoint", "cmd", "swap_size_mb" }
+
+local function is_empty(value)
+    return value == nil or value == null or (type(value) == "table" and not next(value))
+end
+
+local function differs(wanted, actual)
+    if is_empty(wanted) then
+        return not is_empty(actual)
+    end
+    return not holds(wanted, actual, false)
+end
+
+local function init_differs(wanted, actual)
+    actual = type(actual) == "table" and actual or {}
+    for _, name in ipairs(commands) do
+        if differs(wanted[name], actual[name]) then
+            return true
+        end
+    end
+    return not holds(wanted, actual, false)
+end
+
+---What of a machine is not as a configuration wants it.
+---@param machine table
+---@param wanted table configuration with `image`
+---@return string[] names of the configuration's fields
+function M.differing(machine, wanted)
+    local actual, names = machine.config or {}, {}
+    local function note(name, yes)
+        names[#names + 1] = yes and name or nil
+    end
+    note("image", machine.image_ref ~= nil and not image_of.same(
+        image_of.parse(wanted.image), image_of.parse(image_of.of_machine(machine))))
+    note("init", init_differs(wanted.init or {}, actual.init))
+    for _, name in ipairs { "env", "metadata" } do
+        note(name, not holds(wanted[name] or {}, actual[name] or {}, true))
+    end
+    for _, name in ipairs(rebuilt) do
+        note(name, differs(wanted[name], actual[name]))
+    end
+    note("guest", wanted.guest ~= nil and not holds(wanted.guest, actual.guest, false))
+    return names
+end
 
 ---Is a machine already what a configuration wants?
 ---@param machine table
 ---@param wanted table configuration with `image`
 ---@return boolean
 function M.is_current(machine, wanted)
-    local actual = machine.config or {}
-    if machine.image_ref and not image_of.same(
-            image_of.parse(wanted.image), image_of.parse(image_of.of_machine(machine))) then
-        return false
-    end
-    for _, name in ipairs { "env", "metadata" } do
-        if not holds(wanted[name] or {}, actual[name] or {}, true) then
-            return false
-        end
-    end
-    for _, name in ipairs(rebuilt) do
-        local now = actual[name]
-        if wanted[name] == nil and now ~= nil and now ~= null
-            and (type(now) ~= "table" or next(now)) then
-            return false
-        elseif wanted[name] ~= nil and not holds(wanted[name], now, false) then
-            return false
-        end
-    end
-    return wanted.guest == nil or holds(wanted.guest, actual.guest, false)
+    return #M.differing(machine, wanted) == 0
 end
 
 ---A configuration as people compare it: without what differs each time.

@@ -82,8 +82,11 @@ local function machine_details(app, e, details)
     if not machine then
         return add(details, "fly", { ("machine %s is gone"):format(e.machine) })
     end
-    add(details, "fly", { ("machine %s of group %s in %s: %s%s"):format(machine.id,
-        machines.group(machine), clean(machine.region), clean(machine.state),
+    local whose = machines.is_cron(machine) and ("cron machine %s (%s)"):format(machine.id,
+        clean(machine.name)) or ("machine %s of group %s"):format(machine.id,
+        machines.group(machine))
+    add(details, "fly", { ("%s in %s: %s%s"):format(whose, clean(machine.region),
+        clean(machine.state),
         machine.host_status ~= "ok" and ", its host is " .. clean(machine.host_status) or "") })
     add(details, "lease", err.is(e, "fly.lease_held") and holder_line(machine) or {})
     add(details, "events", event_lines(machine))

@@ -50,9 +50,10 @@ local function plain(machine)
 end
 
 ---@param app string
+---@param query? table<string, string> include_deleted, metadata.NAME, …: machines-api.md 6.1
 ---@return table[] machines
-function M.list(app)
-    local list = api.machines("GET", path(app))
+function M.list(app, query)
+    local list = api.machines("GET", path(app), { query = query })
     for _, machine in ipairs(list) do
         plain(machine)
     end

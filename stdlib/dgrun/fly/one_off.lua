@@ -9,6 +9,9 @@ local task = require "dgrun.task"
 
 local M = {}
 
+---How old a line may get before somebody who watches sees it.
+local LIVE_SECONDS = 1
+
 ---@class dgrun.fly.one_off
 ---@field app string
 ---@field config table of the machine; restart, auto_destroy and dns are set here
@@ -19,6 +22,8 @@ local M = {}
 ---@field on_line fun(line: string) what it prints
 ---@field attached? boolean somebody watches: lines are told as they come, those of the app alone,
 ---  and a cancel destroys it
+---@field live? boolean lines come as they are printed, not now and then
+---@field on_start? fun(id: string) it is there, and is about to be started
 
 ---The exit event, once it is there: a moment after the machine is gone.
 local function exit_of(app, id)
@@ -35,8 +40,9 @@ end
 local function wait_end(opts, id, follower)
     local time = require "host.time"
     local deadline = opts.timeout > 0 and time.now() + opts.timeout or math.huge
+    local slice = opts.live and LIVE_SECONDS or api.pace(10)
     while not machines.wait_once(opts.app, id, { state = "destroyed",
-            seconds = math.min(api.pace(10), deadline - time.now()) }) do
+            seconds = math.min(slice, deadline - time.now()) }) do
         follower.drain()
         if time.now() >= deadline then
             pcall(machines.destroy, opts.app, id)
@@ -102,6 +108,9 @@ function M.run(opts)
     local machine = machines.create(opts.app, { region = opts.region, config = config,
         skip_launch = true, min_secrets_version = opts.secrets_version })
     return (opts.attached and follow_attached or follow)(opts, machine.id, function()
+        if opts.on_start then
+            opts.on_start(machine.id)
+        end
         machines.wait(opts.app, machine.id, { state = "stopped", seconds = opts.wait_timeout })
         machines.start(opts.app, machine.id, nil, { fresh = true })
     end)

@@ -6,6 +6,7 @@ local effect = require "dgrun.effect"
 local health = require "dgrun.fly.health"
 local leases = require "dgrun.fly.leases"
 local machines = require "dgrun.fly.machines"
+local secrets_state = require "dgrun.fly.secrets_state"
 local strategies = require "dgrun.fly.strategies"
 
 local M = {}
@@ -15,19 +16,22 @@ local MAX_UNAVAILABLE = 0.33
 
 ---Machines that do not have this version yet: those that deploys touch, and cron machines.
 local function outdated(app, version, planned)
-    local managed, crons = {}, {}
+    local managed, crons, state = {}, {}, secrets_state.read(app)
     for _, machine in ipairs(machines.list(app)) do
-        local list = machines.is_managed(machine) and managed
-            or (machines.is_cron(machine) and crons)
         local metadata = machine.config and machine.config.metadata or {}
-        if list and (planned or metadata.dgrun_secrets ~= tostring(version)) then
-            list[#list + 1] = { group = machines.group(machine), machine = machine }
+        local change = { group = machines.group(machine), machine = machine }
+        if machines.is_managed(machine) then
+            managed[#managed + 1] = (planned or metadata.dgrun_secrets ~= tostring(version))
+                and change or nil
+        elseif machines.is_cron(machine) then
+            crons[#crons + 1] = (planned or not secrets_state.is_current(state, machine))
+                and change or nil
         end
     end
-    return managed, crons
+    return managed, crons, state
 end
 
----@param apply fun(config: table): any
+---@param apply fun(config: table): any gets the configuration with the new mark
 local function as_effect(app, machine, version, apply)
     local metadata = machine.config.metadata or {}
     effect.write {
@@ -44,10 +48,17 @@ local function as_effect(app, machine, version, apply)
     }
 end
 
-local function update_cron(app, change, version)
+local function update_cron(app, change, version, state)
+    local cron_machine = require "dgrun.cron.machine"
+    local patience = cron_machine.patience()
+    if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
+        return
+    end
     as_effect(app, change.machine, version, function(config)
-        return require("dgrun.cron_machine").update(app, change.machine,
-            { config = config, version = version })
+        secrets_state.mark(state, config.metadata, change.machine)
+        local wanted = secrets_state.wanted_version(app, state, config.metadata, change.machine)
+        return cron_machine.update(app, change.machine,
+            { config = config, version = wanted, patience = patience })
     end)
 end
 
@@ -65,18 +76,35 @@ local function update(app, change, version, nonce)
     end)
 end
 
+---The machines that do not have this version of the app's secrets yet, as far as dgrun knows.
+---@param app string
+---@param version integer
+---@return string[] # ids
+function M.behind(app, version)
+    local ids = require("dgrun.json").array {}
+    local managed, crons = outdated(app, version, false)
+    for _, list in ipairs { managed, crons } do
+        for _, change in ipairs(list) do
+            ids[#ids + 1] = change.machine.id
+        end
+    end
+    return ids
+end
+
 ---@param app string
 ---@param changed boolean were secrets set, or would they be?
+---@return string[] # ids of the machines that are updated
 function M.secrets(app, changed)
-    local version = require("dgrun.secrets").version(app)
+    local version = require("dgrun.secrets").coming_version(app)
     local planned = effect.planning() and changed
+    local updated = require("dgrun.json").array {}
     if not version and not planned then
-        return
+        return updated
     end
-    local managed, crons = outdated(app, version, planned)
+    local managed, crons, state = outdated(app, version, planned)
     local ids = {}
     for i, change in ipairs(managed) do
-        ids[i] = change.machine.id
+        ids[i], updated[i] = change.machine.id, change.machine.id
     end
     local function go(nonces)
         strategies.rolling {
@@ -93,8 +121,10 @@ function M.secrets(app, changed)
         require("dgrun.fly.dossier").around(app, leases.with, app, ids, go)
     end
     for _, change in ipairs(crons) do
-        update_cron(app, change, version)
+        update_cron(app, change, version, state)
+        updated[#updated + 1] = change.machine.id
     end
+    return updated
 end
 
 return M

@@ -31,6 +31,7 @@ local function fail(kind, op, probe, tries)
     local known = tries.last.outcome == "bad"
     err.raise {
         code = known and "probe.failed" or "probe.inconclusive", op = op, attempts = tries.count,
+        why = tries.last.why,
         msg = (known and "%s is not as expected after %g s and %d attempt(s): %s"
             or "whether %s is as expected is not known after %g s and %d attempt(s): %s"):format(
             probe.what, tries.within, tries.count, tries.last.why),

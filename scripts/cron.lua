@@ -1,0 +1,99 @@
+local dg = require "dgrun"
+local log = require "host.log"
+local ui = require "dgrun.ui.cron"
+
+local where = { name = "where", required = true, complete = "place", help = "an environment" }
+local wait = { type = "seconds", help = "how long a tick that runs may take to end" }
+local outcome = {
+    choices = { "skip", "fail", "interrupt" }, help = "what happens when it does not end in time",
+}
+
+local function declared(place)
+    return place.environment and place.environment.crons or {}
+end
+
+local function print_line(line) log.out(log.clean(line) .. "\n") end
+
+---What is done with a tick that runs; nil for what is declared.
+local function when_running(input)
+    return (input.wait or input["then"]) and { wait = input.wait, ["then"] = input["then"] } or nil
+end
+
+---Names of the cron machines of the place that stands on the line.
+local function names(input)
+    local found = {}
+    for i, row in ipairs(dg.cron.list { app = dg.place(input.where).app }) do
+        found[i] = row.name
+    end
+    return found
+end
+
+return dg.command {
+    description = "Cron machines: their ticks and drift, a run by hand, their image",
+    default = "list",
+    actions = {
+        list = {
+            description = "what they are, their last and next tick, and what is wrong with them",
+            arguments = {
+                { name = "where", many = true, complete = "place", help = "environments; all" },
+            },
+            inputs = {
+                check = { type = "boolean", help = "exit status 3 when something is wrong" },
+            },
+            run = function(input)
+                return dg.cron.overview(dg.places(input.where), input.check)
+            end,
+            show = ui.text,
+        },
+        run = {
+            description = "run the job of one now, on a machine of its own; follow its log",
+            arguments = {
+                where,
+                { name = "name", required = true, complete = names, help = "of the cron machine" },
+            },
+            inputs = {
+                timeout = { type = "seconds", help = "it is destroyed after that time" },
+                beside = { type = "boolean", help = "also while a tick of the machine runs" },
+            },
+            -- The exit status is that of the job.
+            run = function(input)
+                local result = dg.cron.run_now {
+                    app = input.where.app, name = input.name, timeout = input.timeout,
+                    beside = input.beside, on_line = not input.json and print_line or nil,
+                }
+                return result, dg.cron.exit_problem(result)
+            end,
+            show = function() return "" end,
+        },
+        image = {
+            description = "bring them to the image of the web machines, and nothing else",
+            arguments = { where, { name = "name", complete = names, help = "only this one" } },
+            inputs = {
+                image = { help = "another image than that of the web machines" },
+                wait = wait, ["then"] = outcome,
+            },
+            run = function(input)
+                return dg.cron.update_image {
+                    app = input.where.app, crons = declared(input.where), name = input.name,
+                    image = input.image, when_running = when_running(input),
+                }
+            end,
+            show = ui.results,
+        },
+        remove = {
+            description = "remove one that nobody declares, or that is there twice",
+            arguments = {
+                where,
+                { name = "machine", required = true, complete = names, help = "its name or id" },
+            },
+            inputs = { wait = wait, ["then"] = outcome },
+            run = function(input)
+                return dg.cron.remove {
+                    app = input.where.app, crons = declared(input.where),
+                    machine = input.machine, when_running = when_running(input),
+                }
+            end,
+            show = ui.removed,
+        },
+    },
+}

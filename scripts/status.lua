@@ -1,0 +1,32 @@
+local dg = require "dgrun"
+
+return dg.command {
+    description = "What runs where: commit, machines, cron machines, migrations, secrets, site",
+    read_only = true,
+    arguments = {
+        { name = "where", many = true, complete = "place",
+            help = "environments, or apps; without one all environments" },
+    },
+    inputs = {
+        verbose = { type = "boolean", short = "v",
+            help = "also the commits that are not deployed, earlier runs, hints" },
+        max_age = { type = "seconds",
+            help = "end with 3 when the deployed commit is older (48h), with 1 when nobody knows" },
+        max_behind = { type = "integer",
+            help = "the same when it lacks more commits of the branch" },
+        branch = { default = "main", help = "what is compared with: that of origin, if any" },
+        timeout = { type = "seconds", default = 10,
+            help = "what has not answered by then is shown as unknown" },
+    },
+    run = function(input)
+        local report = dg.status.ask {
+            places = dg.places(input.where), branch = input.branch, timeout = input.timeout,
+        }
+        return report, dg.status.verdict(report, {
+            max_age = input.max_age, max_behind = input.max_behind,
+        })
+    end,
+    show = function(report, input)
+        return require("dgrun.ui.status").text(report, { verbose = input.verbose })
+    end,
+}

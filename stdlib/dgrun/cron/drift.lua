@@ -1,0 +1,168 @@
+-- How a cron machine differs from its declaration, in words.
+local changes_of = require "dgrun.fly.changes"
+local config_of = require "dgrun.fly.config"
+local image_of = require "dgrun.fly.image"
+local secrets_state = require "dgrun.fly.secrets_state"
+local unknown = require "dgrun.unknown"
+
+local M = {}
+
+---@class dgrun.cron.difference
+---@field field string "image", "command", "region", …
+---@field text string for people: "its command is …"
+
+local DIGEST_SHOWN = 19
+
+---An image as short as it still says which.
+---@param reference string
+---@return string
+function M.short_image(reference)
+    local ok, image = pcall(image_of.parse, tostring(reference))
+    if not ok then
+        return tostring(reference)
+    end
+    local name = image.repository .. (image.tag and ":" .. image.tag or "")
+    return image.digest and name .. "@" .. image.digest:sub(1, DIGEST_SHOWN) or name
+end
+
+local function words(list)
+    return type(list) == "table" and #list > 0 and ("`%s`"):format(table.concat(list, " "))
+        or "that of the image"
+end
+
+local function size(guest)
+    if type(guest) ~= "table" then
+        return "the default"
+    end
+    return ("%s-cpu-%sx, %s MB"):format(tostring(guest.cpu_kind), tostring(guest.cpus),
+        tostring(guest.memory_mb))
+end
+
+local function policy(restart)
+    return type(restart) == "table" and restart.policy and restart.policy
+        .. (restart.max_retries and (" (%d)"):format(restart.max_retries) or "") or "the default"
+end
+
+---Names of entries that one has and the other has not, or has otherwise.
+local function names_of_different(a, b)
+    local names = {}
+    for _, pair in ipairs { { a, b }, { b, a } } do
+        for name, value in pairs(pair[1]) do
+            if pair[2][name] ~= value then
+                names[name] = true
+            end
+        end
+    end
+    local list = {}
+    for name in pairs(names) do
+        list[#list + 1] = name
+    end
+    table.sort(list)
+    return table.concat(list, ", ")
+end
+
+local parts_of_init = {
+    { "command", "cmd" }, { "entrypoint", "entrypoint" }, { "exec", "exec" },
+}
+
+local function same_words(a, b)
+    return words(a) == words(b)
+end
+
+local function init(add, actual, wanted)
+    local now, new = type(actual.init) == "table" and actual.init or {}, wanted.init or {}
+    local named
+    for _, part in ipairs(parts_of_init) do
+        local title, key = unpack(part)
+        if not same_words(now[key], new[key]) then
+            named = true
+            add(title, ("its %s is %s, declared is %s"):format(title, words(now[key]),
+                words(new[key])))
+        end
+    end
+    if not named then
+        add("init", "its swap or console differs from the declaration")
+    end
+end
+
+local tellers = {
+    image = function(add, _, wanted, machine)
+        add("image", ("it runs %s, not %s"):format(M.short_image(image_of.of_machine(machine)),
+            M.short_image(wanted.image)))
+    end,
+    init = init,
+    env = function(add, actual, wanted)
+        -- Not the values: somebody may have put a secret there.
+        add("env", ("its environment differs in %s"):format(names_of_different(actual.env or {},
+            wanted.env or {})))
+    end,
+    guest = function(add, actual, wanted)
+        add("size", ("its size is %s, declared is %s"):format(size(actual.guest),
+            size(wanted.guest)))
+    end,
+    schedule = function(add, actual, wanted)
+        add("schedule", ("its schedule is %s, declared is %s"):format(
+            tostring(actual.schedule or "none"), tostring(wanted.schedule)))
+    end,
+    restart = function(add, actual, wanted)
+        add("restart", ("its restart policy is %s, declared is %s"):format(policy(actual.restart),
+            policy(wanted.restart)))
+    end,
+}
+
+---What differs; nothing where it is as declared.
+---@param machine table as the API shows it
+---@param wanted table configuration of declaration.wanted
+---@param region? string
+---@param secrets dgrun.fly.secrets_state
+---@return dgrun.cron.difference[]
+function M.between(machine, wanted, region, secrets)
+    local found = {}
+    local function add(field, text)
+        found[#found + 1] = { field = field, text = text }
+    end
+    local actual = machine.config or {}
+    local metadata = actual.metadata or {}
+    if unknown.is(wanted.image) then
+        add("image", "its image changes")
+        wanted = config_of.copy(wanted)
+        wanted.image = image_of.of_machine(machine)
+    end
+    for _, name in ipairs(changes_of.differing(machine, wanted)) do
+        if tellers[name] then
+            tellers[name](add, actual, wanted, machine)
+        elseif name ~= "metadata" then
+            add(name, ("its %s differs from the declaration"):format(name))
+        end
+    end
+    if region and machine.region ~= region then
+        add("region", ("it is in %s, declared is %s"):format(machine.region, region))
+    end
+    if actual.auto_destroy == true then
+        add("auto_destroy", "it is destroyed behind its next tick (auto_destroy)")
+    end
+    if not secrets_state.is_current(secrets, machine) then
+        add("secrets", "it does not have the app's secrets of now")
+    end
+    if metadata.dgrun_cron ~= wanted.metadata.dgrun_cron then
+        add("mark", "dgrun has not made it (its metadata say no dgrun_cron)")
+    end
+    if machine.host_status ~= nil and machine.host_status ~= "ok" then
+        add("host", ("its host is %s"):format(tostring(machine.host_status)))
+    end
+    return found
+end
+
+---@param differences dgrun.cron.difference[]
+---@param field string
+---@return boolean
+function M.has(differences, field)
+    for _, one in ipairs(differences) do
+        if one.field == field then
+            return true
+        end
+    end
+    return false
+end
+
+return M

@@ -1,0 +1,140 @@
+-- A command on a machine of its own that is like a cron machine: one run of its job, or of a
+-- command that tells whether the machine may be created. It is destroyed behind its command. One of
+-- a run that was killed is found again by its metadata.
+local config_of = require "dgrun.fly.config"
+local dossier = require "dgrun.fly.dossier"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local machines = require "dgrun.fly.machines"
+local one_off = require "dgrun.fly.one_off"
+local run = require "dgrun.run"
+local task = require "dgrun.task"
+
+local M = {}
+
+local WAIT_SECONDS = 300
+
+---@class dgrun.cron.job
+---@field app string
+---@field name string of the cron machine, or of its gate
+---@field config table of the Machines API, with its image
+---@field region? string
+---@field secrets_version? integer
+---@field timeout? number seconds it may run; any when absent
+---@field on_line? fun(line: string) what it prints; the run's log when absent
+---@field shared? boolean one that runs already will do, whoever started it
+---@field summary string
+
+---@class dgrun.cron.job_result
+---@field exit_code integer -1 where Fly does not tell
+---@field oom_killed boolean
+---@field machine string id
+
+local counted = setmetatable({}, { __mode = "k" }) ---@type table<any, table<string, integer>>
+
+---What one call is known by: the same when its run is resumed.
+local function key_of(name)
+    local current = run.current()
+    if not current then
+        return nil
+    end
+    local step = run.current_step()
+    local counts = counted[current] or {}
+    counted[current] = counts
+    local place = ("%s/%s"):format(step and tostring(step.seq) or "", name)
+    counts[place] = (counts[place] or 0) + 1
+    return ("%s/%s/%d"):format(current.id, place, counts[place])
+end
+
+local up = { started = true, starting = true, stopping = true, restarting = true }
+
+---Those of a job; ended ones are to be seen for a while.
+local function machines_of(job)
+    local found = {}
+    for _, machine in ipairs(machines.list(job.app, { ["metadata.dgrun_job"] = job.name,
+            include_deleted = "true" })) do
+        local metadata = machine.config and machine.config.metadata or {}
+        found[#found + 1] = metadata.dgrun_job == job.name and machine or nil
+    end
+    return found
+end
+
+---The machine that this call had made before its run was killed; else one that runs, where that
+---does as well. Those that were never started are removed.
+local function earlier(job, key)
+    local own, other
+    for _, machine in ipairs(machines_of(job)) do
+        local gone = machine.state == "destroyed" or machine.state == "destroying"
+        if not gone and not up[machine.state] then
+            machines.destroy(job.app, machine.id)
+        elseif key and machine.config.metadata.dgrun_job_of == key then
+            own = machine
+        elseif not gone then
+            other = machine
+        end
+    end
+    return own or (job.shared and other) or nil
+end
+
+local function prepared(job, key)
+    local config = config_of.copy(job.config)
+    config.schedule, config.standbys = nil, nil
+    config.metadata = { dgrun_job = job.name, dgrun_job_of = key }
+    return config
+end
+
+---Who stops waiting is told that the job goes on.
+local function left_alone(job, e, id)
+    e = err.object(e)
+    if err.is(e, "cancelled") and id then
+        e.hint = ("The job goes on, on machine %s of %s, and ends by itself. The same call "
+            .. "follows it again."):format(id, job.app)
+    end
+    err.raise(e)
+end
+
+local function carry_out(job, key)
+    local id
+    local opts = {
+        app = job.app, region = job.region, secrets_version = job.secrets_version, live = true,
+        wait_timeout = WAIT_SECONDS, timeout = job.timeout or 0,
+        on_line = job.on_line or run.log, on_start = function(made) id = made end,
+    }
+    local ok, exit, machine_id = pcall(function()
+        local other = earlier(job, key)
+        if other then
+            id = other.id
+            effect.note(("%s runs already, on machine %s; its end is waited for"):format(job.name,
+                id))
+            return one_off.adopt(opts, id)
+        end
+        opts.config = prepared(job, key)
+        return one_off.run(opts)
+    end)
+    if not ok then
+        left_alone(job, exit, id)
+    elseif not exit then
+        err.raise { code = "cron.run_timeout", op = "cron.run_now", machine = machine_id,
+            msg = ("%s did not end within %s; its machine was destroyed"):format(job.name,
+                require("dgrun.format").duration(job.timeout)),
+            hint = "Give it more time: timeout, in seconds." }
+    end
+    return { exit_code = exit.exit_code, oom_killed = exit.oom_killed, machine = machine_id }
+end
+
+---Runs it, an effect. In a plan the result is an unknown value.
+---@param job dgrun.cron.job
+---@return dgrun.cron.job_result
+function M.run(job)
+    local key = key_of(job.name)
+    return effect.write {
+        kind = "fly.machine.run", target = job.app .. "/" .. job.name, name = "job",
+        summary = job.summary, once = key,
+        apply = function()
+            task.checkpoint()
+            return dossier.around(job.app, carry_out, job, key)
+        end,
+    }
+end
+
+return M

@@ -1,0 +1,162 @@
+-- The cron machines of an app as a person asks for them: declared ones beside what is there.
+local clock = require "dgrun.fly.clock"
+local desk_of = require "dgrun.cron.desk"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local image_of = require "dgrun.fly.image"
+local inspect = require "dgrun.cron.inspect"
+local json = require "dgrun.json"
+local releases = require "dgrun.fly.releases"
+local run = require "dgrun.run"
+local task = require "dgrun.task"
+local ticks_of = require "dgrun.cron.ticks"
+local time = require "host.time"
+
+local M = {}
+
+---@class dgrun.cron.row
+---@field name string
+---@field kind "declared"|"missing"|"duplicate"|"stray"
+---@field machine? string id
+---@field schedule? string
+---@field state? string
+---@field region? string
+---@field running? boolean
+---@field last_tick? string
+---@field next_tick? string when it is expected, approximately
+---@field overdue? boolean
+---@field exit_code? integer of the newest tick with the present version
+---@field image? string by digest
+---@field image_created? string when a release first had it
+---@field image_age? integer seconds
+---@field optional? boolean
+---@field problems {kind: string, field?: string, text: string}[]
+
+---When a release first had the image of a machine; the newest releases are known.
+local function births(app, known)
+    local ok, list = true, known
+    if not known then
+        ok, list = pcall(releases.list, app, 50)
+    end
+    return function(image)
+        local oldest
+        for _, release in ipairs(ok and list or {}) do
+            local parsed, same = pcall(image_of.same, tostring(release.image_ref), image)
+            oldest = parsed and same and release.created_at or oldest
+        end
+        return oldest
+    end
+end
+
+local function moment(seconds)
+    return seconds and time.iso(seconds) or nil
+end
+
+local function row_of(desk, machine, ticks, more)
+    local image = image_of.of_machine(machine)
+    local created = desk.birth(image)
+    local born = created and time.parse(created)
+    local row = {
+        machine = machine.id, schedule = machine.config and machine.config.schedule,
+        state = machine.state, region = machine.region, running = ticks.running,
+        last_tick = moment(ticks.last), next_tick = moment(ticks.next), overdue = ticks.overdue,
+        exit_code = ticks.exit and ticks.exit.exit_code, image = image, image_created = created,
+        image_age = born and math.floor(math.max(0, clock.now() - born)) or nil,
+    }
+    for name, value in pairs(more) do
+        row[name] = value
+    end
+    return row
+end
+
+---What cannot be told, such as a file that is not there, is a problem of the one row.
+local function declared_row(desk, cron)
+    local machine = desk.roster.of[cron.name]
+    local ok, view = pcall(desk_of.view, desk, cron)
+    if not machine then
+        return { name = cron.name, kind = "missing", schedule = cron.schedule,
+            optional = cron.optional, problems = json.array(not cron.optional
+                and { { kind = "missing", text = "it does not exist" } } or {}) }
+    elseif not ok then
+        view = { machine = machine, differences = { { field = "declaration",
+            text = "its declaration cannot be read: " .. err.object(view).msg } } }
+    end
+    local problems, ticks = inspect.problems(view, clock.now())
+    return row_of(desk, machine, ticks, { name = cron.name, kind = "declared",
+        optional = cron.optional, problems = json.array(problems) })
+end
+
+local function extra_row(desk, machine, kind, text, name)
+    return row_of(desk, machine, ticks_of.of(machine, clock.now()), {
+        name = name or machine.name, kind = kind, problems = { { kind = kind, text = text } },
+    })
+end
+
+---@param opts dgrun.cron.options|{known?: dgrun.cron.known}
+---@return dgrun.cron.row[]
+function M.rows(opts)
+    local desk = desk_of.open(opts, "cron.list")
+    desk.birth = births(opts.app, opts.known and opts.known.releases)
+    local rows = {}
+    for i, cron in ipairs(opts.crons) do
+        rows[i] = declared_row(desk, cron)
+    end
+    for _, duplicate in ipairs(desk.roster.duplicates) do
+        rows[#rows + 1] = extra_row(desk, duplicate.machine, "duplicate",
+            ("a second machine of %s"):format(duplicate.name), duplicate.name)
+    end
+    for _, stray in ipairs(desk.roster.strays) do
+        rows[#rows + 1] = extra_row(desk, stray, "stray", "nobody declares it")
+    end
+    return rows
+end
+
+---@class dgrun.cron.place the cron machines of an environment or an app
+---@field name string
+---@field app string
+---@field crons dgrun.cron.row[]
+---@field error? string why they are not known
+
+---What an environment has; what fails is told of this one only.
+local function of_place(place)
+    local declared = place.environment and place.environment.crons or {}
+    local ok, rows = pcall(require("dgrun.cron").list, { app = place.app, crons = declared,
+        dir = run.current() and run.current().root })
+    if not ok and err.is(rows, "cancelled") then
+        err.raise(rows)
+    end
+    return { name = place.name, app = place.app, crons = json.array(ok and rows or {}),
+        error = not ok and err.object(rows).msg or nil }, not ok and err.object(rows) or nil
+end
+
+---What is wrong, for a monitor.
+local function refusal(places)
+    local lines = {}
+    for _, place in ipairs(places) do
+        for _, row in ipairs(place.crons) do
+            for _, problem in ipairs(row.problems) do
+                lines[#lines + 1] = ("%s of %s: %s"):format(row.name, place.name, problem.text)
+            end
+        end
+    end
+    return #lines > 0 and err.new { code = "refused.cron", op = "cron",
+        msg = ("%s with cron machines"):format(format.count(#lines, "thing is wrong",
+            "things are wrong")), problems = lines } or nil
+end
+
+---The cron machines of several places, asked for side by side.
+---@param places dgrun.place[]
+---@param strict? boolean
+---@return dgrun.cron.place[]
+---@return dgrun.err?
+function M.overview(places, strict)
+    local failure
+    local found = task.map(places, {}, function(place)
+        local result, e = of_place(place)
+        failure = failure or e
+        return result
+    end)
+    return json.array(found), failure or (strict and refusal(found)) or nil
+end
+
+return M

@@ -1,0 +1,105 @@
+-- Removes cron machines that nobody declares, and those that are there twice.
+local changes_of = require "dgrun.fly.changes"
+local cron_machine = require "dgrun.cron.machine"
+local dossier = require "dgrun.fly.dossier"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+local roster_of = require "dgrun.cron.roster"
+
+local M = {}
+
+---@param app string
+---@param machine table as the API shows it
+---@param why string "declared by nobody"
+---@param when? dgrun.cron.when_running
+---@return {id: string, skipped?: boolean}
+function M.machine(app, machine, why, when)
+    local patience = cron_machine.patience(when)
+    if not effect.planning() and not cron_machine.wait_idle(app, machine, patience) then
+        return { id = machine.id, skipped = true }
+    end
+    return effect.write {
+        kind = "fly.machine.destroy", target = app .. "/" .. machine.id, name = "machine",
+        summary = ("remove the cron machine %s (%s), %s"):format(machine.name or "?", machine.id,
+            why),
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        apply = function()
+            return dossier.around(app, cron_machine.destroy, app, machine, patience)
+        end,
+    }
+end
+
+local function is_called(machine, word)
+    local metadata = machine.config and machine.config.metadata or {}
+    return machine.id == word or machine.name == word or metadata.dgrun_cron == word
+end
+
+local function refuse_declared(app, name)
+    err.raise { code = "refused.declared", op = "cron.remove",
+        msg = ("%s is declared as a cron machine of %s; the next deploy would create it again")
+            :format(name, app),
+        hint = "Take it out of environments.yaml first, then remove the machine." }
+end
+
+---What can be removed and is called so.
+local function removable(roster, word)
+    local found = {}
+    for _, stray in ipairs(roster.strays) do
+        if is_called(stray, word) then
+            found[#found + 1] = { machine = stray, why = "declared by nobody" }
+        end
+    end
+    for _, duplicate in ipairs(roster.duplicates) do
+        if duplicate.machine.id == word then
+            found[#found + 1] = { machine = duplicate.machine,
+                why = "a second machine of " .. duplicate.name }
+        end
+    end
+    return found
+end
+
+local function names_of(roster)
+    local names = {}
+    for _, stray in ipairs(roster.strays) do
+        names[#names + 1] = ("%s (%s)"):format(stray.name, stray.id)
+    end
+    for _, duplicate in ipairs(roster.duplicates) do
+        names[#names + 1] = ("%s (a second %s)"):format(duplicate.machine.id, duplicate.name)
+    end
+    return names
+end
+
+---@param opts {app: string, machine: string, crons?: dgrun.cron.declaration[],
+---  when_running?: dgrun.cron.when_running}
+---@return {id: string, skipped?: boolean}[]
+function M.run(opts)
+    machines.app(opts.app)
+    local roster = roster_of.of(machines.list(opts.app), opts.crons or {})
+    local found = removable(roster, opts.machine)
+    if #found == 0 then
+        for name, machine in pairs(roster.of) do
+            if is_called(machine, opts.machine) then
+                refuse_declared(opts.app, name)
+            end
+        end
+        local names = names_of(roster)
+        err.raise { code = "input.unknown_machine", op = "cron.remove",
+            msg = ("%s has no cron machine '%s' that could be removed"):format(opts.app,
+                opts.machine),
+            hint = #names > 0 and "There are: " .. table.concat(names, ", ") .. "."
+                or "All cron machines it has are declared, and there once." }
+    elseif #found > 1 then
+        local ids = {}
+        for i, one in ipairs(found) do
+            ids[i] = one.machine.id
+        end
+        err.raise { code = "input.ambiguous", op = "cron.remove",
+            msg = ("%d cron machines of %s are called %s"):format(#found, opts.app, opts.machine),
+            hint = "Name one by its id: " .. table.concat(ids, ", ") .. "." }
+    end
+    return M.machine(opts.app, found[1].machine, found[1].why, opts.when_running)
+end
+
+return M

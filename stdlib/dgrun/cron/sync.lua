@@ -1,0 +1,252 @@
+-- Makes the cron machines of an app as they are declared.
+local api = require "dgrun.fly.api"
+local changes_of = require "dgrun.fly.changes"
+local config_of = require "dgrun.fly.config"
+local cron_machine = require "dgrun.cron.machine"
+local desk_of = require "dgrun.cron.desk"
+local dossier = require "dgrun.fly.dossier"
+local drift = require "dgrun.cron.drift"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+local roster_of = require "dgrun.cron.roster"
+local secrets_state = require "dgrun.fly.secrets_state"
+local task = require "dgrun.task"
+local ticks_of = require "dgrun.cron.ticks"
+
+local M = {}
+
+---Ticks are waited for side by side.
+local AT_ONCE = 8
+local LAUNCH_SECONDS = 60
+---How long the second chance waits for a tick, when nothing else is said.
+local SETTLE_SECONDS = 600
+
+---@class dgrun.cron.result
+---@field name string
+---@field id? string of the machine
+---@field skipped? "tick"|"gate" why it is left as it is
+
+---The configuration as it is sent, with the secrets' version of the moment.
+local function body_of(desk, view, more)
+    local config = config_of.copy(view.wanted)
+    local body = { config = config, region = view.region or (view.machine and view.machine.region),
+        min_secrets_version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata,
+            view.machine) }
+    for name, value in pairs(more or {}) do
+        body[name] = value
+    end
+    return body
+end
+
+local function mounted(desk, body)
+    if body.config.mounts then
+        require("dgrun.fly.volumes").attach(body.config,
+            require("dgrun.fly.volumes").pool(desk.app), body.region)
+    end
+    return body
+end
+
+local function refuse_taken_name(desk, cron)
+    local holder = roster_of.name_holder(desk.all, cron.name)
+    if holder then
+        err.raise { code = "cron.name_taken", op = "cron.sync", machine = holder.id,
+            msg = ("%s cannot be created: machine %s of process group %s has this name"):format(
+                cron.name, holder.id, machines.group(holder)),
+            hint = "Give the cron machine another name in environments.yaml." }
+    end
+end
+
+---Does the declaration's gate let it be created?
+local function gate_passes(desk, cron, view)
+    if not cron.when then
+        return true
+    end
+    local passes, reason = cron.when(require("dgrun.cron.gate").of(desk, cron, view))
+    if not passes then
+        effect.note(("%s is not created yet: its gate does not let it%s"):format(cron.name,
+            type(reason) == "string" and ", " .. reason or ""))
+    end
+    return passes
+end
+
+---A machine that was made a moment ago starts by itself.
+local function await_launch(app, id)
+    return machines.wait_once(app, id, { state = "started,stopped,failed",
+        seconds = api.pace(LAUNCH_SECONDS) })
+end
+
+local function create(desk, cron, view)
+    refuse_taken_name(desk, cron)
+    if not effect.planning() and not gate_passes(desk, cron, view) then
+        return { skipped = "gate" }
+    end
+    return effect.write {
+        kind = "fly.machine.create", target = desk.app .. "/" .. cron.name, name = "machine",
+        summary = ("create the cron machine %s, %s%s"):format(cron.name, cron.schedule,
+            cron.when and effect.planning() and ", if its gate lets it" or ""),
+        after = changes_of.readable(view.wanted),
+        apply = function()
+            local body = mounted(desk, body_of(desk, view, { name = cron.name }))
+            local id = machines.create(desk.app, body).id
+            await_launch(desk.app, id)
+            return { id = id }
+        end,
+    }
+end
+
+local function needs_start(app, machine)
+    if machine.state == "created" then
+        await_launch(app, machine.id)
+        machine = machines.get(app, machine.id) or machine
+    end
+    return machine.state == "failed"
+        or (not ticks_of.runs(machine) and not machines.was_started(machine))
+end
+
+local function note_tick(cron, machine)
+    if effect.planning() and ticks_of.runs(machine) then
+        effect.note(("%s is running a tick now; the run would wait for its end"):format(cron.name))
+    end
+end
+
+---Can the machine not stay where it is?
+local function moves(view)
+    return drift.has(view.differences, "region") or drift.has(view.differences, "host")
+end
+
+local function refuse_volume(view, cron)
+    if #(view.machine.config.mounts or {}) > 0 then
+        err.raise { code = "cron.cannot_move", op = "cron.sync", machine = view.machine.id,
+            msg = ("%s has a volume in %s and cannot be moved to %s"):format(cron.name,
+                tostring(view.machine.region), tostring(view.region)),
+            hint = "Its data would stay behind. Destroy the machine when that is meant; it is then "
+                .. "created where it is declared." }
+    end
+end
+
+local function change(desk, cron, view, patience)
+    local machine, goes = view.machine, moves(view)
+    if goes then
+        refuse_volume(view, cron)
+    end
+    note_tick(cron, machine)
+    if not effect.planning() and not cron_machine.wait_idle(desk.app, machine, patience) then
+        return { id = machine.id, skipped = true }
+    end
+    local before = changes_of.readable(machine.config, image_of.of_machine(machine))
+    local after = changes_of.readable(view.wanted)
+    if goes then
+        before.region, after.region = machine.region, view.region or machine.region
+    end
+    return effect.write {
+        kind = goes and "fly.machine.replace" or "fly.machine.update", name = "machine",
+        target = desk.app .. "/" .. cron.name, before = before, after = after,
+        summary = goes and ("move the cron machine %s to %s: another takes its place"):format(
+            cron.name, view.region or machine.region)
+            or ("update the cron machine %s"):format(cron.name),
+        apply = function()
+            local body = body_of(desk, view, { name = cron.name })
+            if goes then
+                return cron_machine.replace(desk.app, machine, body, patience)
+            end
+            return cron_machine.update(desk.app, machine, { config = body.config,
+                version = body.min_secrets_version, patience = patience })
+        end,
+    }
+end
+
+---How long a tick is waited for: the second time not longer than the first.
+local function patience_with(cron, how)
+    local wait = how.wait
+    if how.settling and not wait then
+        local declared = cron.when_running and cron.when_running.wait
+        wait = math.min(SETTLE_SECONDS, declared and format.seconds(declared) or SETTLE_SECONDS)
+    end
+    return cron_machine.patience(cron.when_running, wait)
+end
+
+local function one(desk, cron, how)
+    local view = desk_of.view(desk, cron)
+    if not view.machine then
+        return how.settling and {} or create(desk, cron, view)
+    elseif #view.differences > 0 then
+        return change(desk, cron, view, patience_with(cron, how))
+    elseif not effect.planning() and needs_start(desk.app, view.machine) then
+        return cron_machine.arm(desk.app, view.machine)
+    elseif not how.settling then
+        effect.note(("%s is as declared"):format(cron.name))
+    end
+    return { id = view.machine.id }
+end
+
+---What came of one declaration, whatever it was: the others are not left in the middle of it.
+local function attempt(desk, cron, how)
+    local ok, result = pcall(dossier.around, desk.app, one, desk, cron, how)
+    if not ok then
+        return { failure = err.object(result) }
+    elseif effect.is_unknown(result) then
+        return { result = { name = cron.name } }
+    end
+    local skipped = result.skipped
+    return { result = { name = cron.name, id = result.id,
+        skipped = skipped and (skipped == true and "tick" or skipped) or nil } }
+end
+
+---Raises the first error, behind notes of the others.
+local function raise_first(attempts, crons)
+    local first
+    for i, one_attempt in ipairs(attempts) do
+        local failure = one_attempt.failure
+        if failure and first then
+            effect.note(("%s: %s"):format(crons[i].name, failure.msg or failure.code))
+        end
+        first = first or failure
+    end
+    if first then
+        err.raise(first)
+    end
+end
+
+local function report(desk, opts)
+    local found = {}
+    for _, duplicate in ipairs(desk.roster.duplicates) do
+        found[#found + 1] = { machine = duplicate.machine,
+            text = ("a second machine of %s"):format(duplicate.name) }
+    end
+    for _, stray in ipairs(desk.roster.strays) do
+        found[#found + 1] = { machine = stray, text = "declared by nobody" }
+    end
+    for _, extra in ipairs(found) do
+        local machine = extra.machine
+        if not opts.prune then
+            effect.note(("machine %s (%s, %s) is %s; prune = true removes it"):format(machine.id,
+                machine.name, tostring(machine.config.schedule or "no schedule"), extra.text))
+        else
+            require("dgrun.cron.remove").machine(desk.app, machine, extra.text)
+        end
+    end
+end
+
+---@param opts dgrun.cron.options
+---@param how? {settling?: boolean, wait?: string|number}
+---@return dgrun.cron.result[]
+function M.run(opts, how)
+    how = how or {}
+    local desk = desk_of.open(opts, how.settling and "cron.settle" or "cron.sync")
+    local attempts = task.map(opts.crons, { limit = effect.planning() and 1 or AT_ONCE },
+        function(cron) return attempt(desk, cron, how) end)
+    raise_first(attempts, opts.crons)
+    if not how.settling then
+        report(desk, opts)
+    end
+    local results = {}
+    for i, one_attempt in ipairs(attempts) do
+        results[i] = one_attempt.result
+    end
+    return results
+end
+
+return M

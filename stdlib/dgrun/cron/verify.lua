@@ -1,0 +1,130 @@
+-- Are the cron machines of an app as they are declared, and do their ticks end well?
+local api = require "dgrun.fly.api"
+local clock = require "dgrun.fly.clock"
+local desk_of = require "dgrun.cron.desk"
+local dossier = require "dgrun.fly.dossier"
+local drift = require "dgrun.cron.drift"
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local inspect = require "dgrun.cron.inspect"
+local machines = require "dgrun.fly.machines"
+local task = require "dgrun.task"
+local ticks_of = require "dgrun.cron.ticks"
+
+local M = {}
+
+local AT_ONCE = 8
+---How long the tick is waited for that an update has started, to see how it ends.
+M.tick_seconds = 60
+
+---Waits for a tick that runs, so that there is an exit code to judge.
+local function see_tick(desk, cron, seconds)
+    local machine = desk.roster.of[cron.name]
+    if not machine or not ticks_of.runs(machine) or seconds == 0 then
+        return
+    end
+    effect.note(("%s is running a tick; its end is waited for, %s at most"):format(cron.name,
+        format.duration(seconds)))
+    local ok, e = pcall(machines.wait, desk.app, machine.id, { state = "stopped",
+        seconds = seconds, instance_id = machine.instance_id })
+    if not ok and not err.is(e, "fly.timeout") then
+        err.raise(e)
+    elseif not ok then
+        effect.note(("%s still runs its tick; how that ends is not known"):format(cron.name))
+    end
+    desk.roster.of[cron.name] = machines.get(desk.app, machine.id)
+end
+
+local function missing(cron)
+    return { { kind = "missing", text = "it does not exist" .. (cron.when
+        and "; its gate may not have let it be created" or "") } }
+end
+
+local function of_one(desk, cron, opts)
+    see_tick(desk, cron, opts.wait or api.pace(M.tick_seconds))
+    local machine = desk.roster.of[cron.name]
+    if not machine then
+        if cron.optional or opts.optional then
+            effect.note(("%s does not exist, which is allowed (optional)"):format(cron.name))
+            return {}
+        end
+        return missing(cron)
+    end
+    local problems = inspect.problems(desk_of.view(desk, cron), clock.now())
+    for _, duplicate in ipairs(desk.roster.duplicates) do
+        if duplicate.name == cron.name then
+            problems[#problems + 1] = { kind = "duplicate",
+                text = ("machine %s ticks for it too"):format(duplicate.machine.id) }
+        end
+    end
+    for _, problem in ipairs(problems) do
+        problem.machine = machine.id
+    end
+    return problems
+end
+
+local hints = {
+    exit = "Its log: dgrun logs --app %s --instance %s",
+    duplicate = "sync with prune = true removes machines that are too many.",
+    drift = "Run it again when no tick is running: cron.sync updates what differs.",
+    missing = "cron.sync creates what is missing, or say optional = true.",
+    stopped = "cron.sync starts a machine that was left stopped.",
+    overdue = "Fly did not start it in time. Look at its events, or start it by hand.",
+}
+local order = { "drift", "missing", "stopped", "duplicate", "exit", "overdue" }
+
+local function advice(app, problems)
+    local lines = {}
+    for _, kind in ipairs(order) do
+        for _, problem in ipairs(problems) do
+            if problem.kind == kind then
+                lines[#lines + 1] = hints[kind]:format(app, problem.machine or "")
+                break
+            end
+        end
+    end
+    return table.concat(lines, "\n")
+end
+
+local function refuse(app, problems)
+    local lines, about = {}, nil
+    for i, problem in ipairs(problems) do
+        lines[i] = ("%s: %s"):format(problem.name, problem.text)
+        -- Of a tick that died the log says more than anything else.
+        about = problem.kind == "exit" and problem.machine or about or problem.machine
+    end
+    err.raise(dossier.attach(app, err.new {
+        code = "cron.drift", op = "cron.verify", drift = lines, problems = problems,
+        machine = about, hint = advice(app, problems),
+        msg = ("%s with the cron machines of %s:\n%s"):format(#lines == 1 and "1 thing is wrong"
+            or #lines .. " things are wrong", app, table.concat(lines, "\n")),
+    }))
+end
+
+---@param opts dgrun.cron.verify
+function M.run(opts)
+    local desk = desk_of.open(opts, "cron.verify")
+    local found = task.map(opts.crons, { limit = AT_ONCE }, function(cron)
+        return of_one(desk, cron, opts)
+    end)
+    local problems = {}
+    for i, list in ipairs(found) do
+        for _, problem in ipairs(list) do
+            problem.name = opts.crons[i].name
+            problems[#problems + 1] = problem
+        end
+    end
+    for _, stray in ipairs(desk.roster.strays) do
+        effect.note(("machine %s (%s, %s, %s) is a cron machine that nobody declares"):format(
+            stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
+            drift.short_image(require("dgrun.fly.image").of_machine(stray))))
+    end
+    if #problems > 0 then
+        refuse(opts.app, problems)
+    end
+    effect.note(("%s as declared"):format(format.count(#opts.crons, "cron machine is",
+        "cron machines are")))
+end
+
+return M

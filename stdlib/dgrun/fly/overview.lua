@@ -1,0 +1,85 @@
+-- Machines as those read them who want to know how an app is: without the API's own shapes.
+local image_of = require "dgrun.fly.image"
+local machines = require "dgrun.fly.machines"
+
+local M = {}
+
+---@class dgrun.fly.overview
+---@field id string
+---@field name string
+---@field group string process group
+---@field kind "web"|"cron"|"other" web: deploys touch it; cron: it has a schedule and they do not
+---@field state string
+---@field region string
+---@field image string reference, by digest
+---@field label? string tag of the image
+---@field digest? string
+---@field commit? string that it was deployed from
+---@field checks {name: string, status: string, output: string}[]
+---@field cordoned boolean
+---@field host string "ok", "unreachable", "unknown"
+---@field lease? {owner: string, description: string, expires: number} unix seconds
+---@field crashing boolean
+---@field exit? dgrun.fly.exit the newest
+
+-- Machines that a deploy leaves behind for a moment.
+local passing = { fly_app_release_command = true, fly_app_console = true,
+    fly_app_test_machine_command = true }
+
+local function checks_of(machine)
+    local list = {}
+    for _, one in ipairs(machine.checks or {}) do
+        if not tostring(one.name):find("^bg_deployments_compat") then
+            list[#list + 1] = { name = tostring(one.name), status = tostring(one.status),
+                output = tostring(one.output or "") }
+        end
+    end
+    return list
+end
+
+---What dgrun noted; for a deploy of GitHub Actions by flyctl, the label that it gives images.
+local function commit_of(machine)
+    local metadata = machine.config and machine.config.metadata or {}
+    local labels = machine.image_ref and machine.image_ref.labels
+    local commit = metadata.dgrun_commit or type(labels) == "table" and labels.GH_SHA or ""
+    return (#commit == 40 or #commit == 64) and commit:match "^%x+$" or nil
+end
+
+local function kind_of(machine)
+    return machines.is_managed(machine) and "web" or machines.is_cron(machine) and "cron"
+        or "other"
+end
+
+---@param machine table as the API shows it
+---@return dgrun.fly.overview
+function M.of(machine)
+    local image = image_of.of_machine(machine)
+    local ok, parsed = pcall(image_of.parse, image)
+    local lease = type(machine.lease) == "table" and machine.lease
+    return {
+        id = machine.id, name = machine.name, group = machines.group(machine),
+        kind = kind_of(machine), state = machine.state, region = machine.region,
+        image = image, label = ok and parsed.tag or nil, digest = ok and parsed.digest or nil,
+        commit = commit_of(machine), checks = checks_of(machine),
+        cordoned = machine.cordoned == true, host = machine.host_status or "ok",
+        lease = lease and { owner = lease.owner, description = lease.description,
+            expires = lease.expires_at } or nil,
+        crashing = machines.is_crashing(machine), exit = machines.last_exit(machine),
+    }
+end
+
+---All of a list that are there to stay.
+---@param list table[] as the API shows them
+---@return dgrun.fly.overview[]
+function M.all(list)
+    local found = {}
+    for _, machine in ipairs(list) do
+        if machine.state ~= "destroyed" and machine.state ~= "destroying"
+            and not passing[machines.group(machine)] then
+            found[#found + 1] = M.of(machine)
+        end
+    end
+    return found
+end
+
+return M

@@ -1,0 +1,170 @@
+-- Which commit runs: its subject, author and age, and what the branch has more than it.
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local host = require "host.git"
+local overview = require "dgrun.fly.overview"
+local repository_of = require "dgrun.status.repository"
+local shared = require "dgrun.status.shared"
+local task = require "dgrun.task"
+
+local M = {}
+
+local LISTED = 100
+
+---@class dgrun.status.commit
+---@field commit string
+---@field machines integer that run it
+---@field unknown? string why no more is known of it
+---@field subject? string
+---@field author? string
+---@field time? integer unix seconds
+---@field age? number seconds
+---@field base? string what it is compared with: "origin/main"
+---@field behind? integer commits that the base has and it has not
+---@field ahead? integer commits that it has and the base has not
+---@field behind_unknown? string why that is not known
+---@field commits? {commit: string, subject: string, author: string, time: integer}[] the newest
+---  of those that it is behind by
+
+---@class dgrun.status.deployed: dgrun.status.commit the commit that most machines run, and
+---@field others dgrun.status.commit[] that run beside it
+---@field unsaid integer machines that do not say their commit
+
+---The commits of the machines that deploys touch, those of most machines first.
+---@param list table[] machines as the API shows them
+---@return {commit: string, machines: integer}[]
+---@return integer unsaid machines that do not say
+function M.running(list)
+    local found, by_commit, unsaid = {}, {}, 0
+    for _, machine in ipairs(overview.all(list)) do
+        local commit = machine.commit
+        if machine.kind == "web" and not commit then
+            unsaid = unsaid + 1
+        elseif machine.kind == "web" then
+            by_commit[commit] = by_commit[commit] or { commit = commit, machines = 0 }
+            by_commit[commit].machines = by_commit[commit].machines + 1
+        end
+    end
+    for _, one in pairs(by_commit) do
+        found[#found + 1] = one
+    end
+    table.sort(found, function(a, b)
+        return a.machines > b.machines or a.machines == b.machines and a.commit < b.commit
+    end)
+    return found, unsaid
+end
+
+local function why_unknown(repository, e)
+    if not err.is(e, "git.unknown_ref") then
+        return e.msg
+    end
+    local info = shared.attempt(repository.info)
+    return info and info.shallow
+        and "it is not in this clone, which is shallow: git fetch --unshallow gets the rest"
+        or "it is not in this repository: git fetch gets what is new"
+end
+
+local function listed(commits)
+    local list = require("dgrun.json").array {}
+    for i = 1, math.min(#commits, LISTED) do
+        local commit = commits[i]
+        list[i] = { commit = commit.commit, subject = commit.subject, author = commit.author,
+            time = commit.time }
+    end
+    return list
+end
+
+---What git says of a commit; nil where it has none of that name.
+local function look_up(repository, one)
+    local list, e = host.log { dir = repository.dir, to = one.commit, limit = 1 }
+    if list then
+        return list[1]
+    end
+    one.unknown = why_unknown(repository, e)
+end
+
+---Compares by asking git, where the recent commits of the branch do not tell.
+local function count(repository, branch, one)
+    task.all {
+        function()
+            local found, e = host.count { dir = repository.dir, from = branch.commit,
+                to = one.commit }
+            one.behind, one.ahead = found and found.behind, found and found.ahead
+            one.behind_unknown = e and e.msg
+        end,
+        function()
+            one.commits = listed(host.log { dir = repository.dir, from = one.commit,
+                to = branch.commit, limit = LISTED } or {})
+        end,
+    }
+end
+
+local function compare(repository, one, recent)
+    local branch, e = shared.attempt(repository.branch)
+    if not branch then
+        one.behind_unknown = e.msg
+        return
+    end
+    one.base = branch.name
+    local newer = recent and repository_of.newer(recent, one.commit)
+    local info = not newer and shared.attempt(repository.info)
+    if newer then
+        one.behind, one.ahead, one.commits = #newer, 0, listed(newer)
+    elseif info and info.shallow then
+        one.behind_unknown = "the clone is shallow: git fetch --unshallow gets the rest"
+    else
+        count(repository, branch, one)
+    end
+end
+
+---Fills in what the repository knows of a commit.
+local function describe(place, one)
+    local repository = place.repository
+    local recent = shared.attempt(repository.recent)
+    local found = recent and recent.by_commit[one.commit] or look_up(repository, one)
+    if found then
+        one.subject, one.author, one.time = found.subject, found.author, found.time
+        one.age = math.max(0, place.now - found.time)
+        compare(repository, one, recent)
+    else
+        one.behind_unknown = one.unknown
+    end
+end
+
+local function problems_of(all, unsaid)
+    local list = {}
+    if #all > 1 or #all == 1 and unsaid > 0 then
+        local parts = {}
+        for i, one in ipairs(all) do
+            parts[i] = ("%d %s %s"):format(one.machines, one.machines == 1 and "runs" or "run",
+                one.commit:sub(1, 12))
+        end
+        if unsaid > 0 then
+            parts[#parts + 1] = ("%d %s not say"):format(unsaid, unsaid == 1 and "does" or "do")
+        end
+        list[1] = "its machines differ: " .. format.list(parts)
+    end
+    return list
+end
+
+---@param place dgrun.status.place
+---@return dgrun.status.deployed? # nil when nothing is deployed
+---@return string[]? problems
+function M.ask(place)
+    local all, unsaid = M.running(place.machines())
+    if #all == 0 and unsaid == 0 then
+        return nil, { "nothing is deployed" }
+    elseif #all == 0 then
+        err.raise { code = "status.commit_unsaid", op = "status",
+            msg = ("its %s not say which commit: dgrun did not deploy them"):format(
+                format.count(unsaid, "machine does", "machines do")) }
+    end
+    task.map(all, {}, function(one) describe(place, one) end)
+    local facts = { unsaid = unsaid, others = require("dgrun.json").array { unpack(all, 2) } }
+    for name, value in pairs(all[1]) do
+        facts[name] = value
+    end
+    return facts, problems_of(all, unsaid)
+end
+
+return M

@@ -1,0 +1,72 @@
+-- The cron machines, against their declarations as of the commit that is deployed.
+local cron = require "dgrun.cron"
+local overview = require "dgrun.fly.overview"
+local shared = require "dgrun.status.shared"
+
+local M = {}
+
+---@class dgrun.status.cron: dgrun.cron.row
+---@field unknown? string why it is not known whether it is as declared
+
+local function first_image(list)
+    for _, machine in ipairs(list) do
+        if machine.kind == "web" then
+            return machine.image
+        end
+    end
+end
+
+---Drift that is known without the files of the commit; and without the app's secrets.
+local function needs_no_files(field) return field == "image" or field == "secrets" end
+local function needs_no_secrets(field) return field ~= "secrets" end
+
+---Leaves out drift that nobody knows of.
+local function leave_out(rows, is_known, reason)
+    for _, row in ipairs(rows) do
+        local kept = require("dgrun.json").array {}
+        for _, problem in ipairs(row.problems) do
+            kept[#kept + 1] = (problem.kind ~= "drift" or is_known(problem.field)) and problem
+                or nil
+        end
+        if row.kind == "declared" then
+            row.problems, row.unknown = kept, row.unknown or reason
+        end
+    end
+end
+
+---@param place dgrun.status.place
+---@return dgrun.status.cron[]? # nil where there are none
+---@return string[]? problems
+function M.ask(place)
+    local machines = place.machines()
+    local list = overview.all(machines)
+    local declared = place.environment and place.environment.crons or {}
+    local image = first_image(list)
+    if not image then
+        declared = {} -- there is nothing yet that they could run
+    end
+    local secrets, releases = shared.attempt(place.secrets), shared.attempt(place.releases)
+    local files, e
+    if #declared > 0 then
+        files, e = shared.attempt(place.files)
+    end
+    local rows = cron.list { app = place.app, crons = declared, dir = files or place.repository.dir,
+        image = image or "none", known = { machines = machines, secrets = secrets or {},
+            releases = releases or {} } }
+    if not files then
+        leave_out(rows, needs_no_files, e and e.msg
+            or "the app's machines do not say which commit was deployed")
+    end
+    if not secrets then
+        leave_out(rows, needs_no_secrets, "the app's secrets are not known")
+    end
+    local problems = {}
+    for _, row in ipairs(rows) do
+        for _, problem in ipairs(place.environment and row.problems or {}) do
+            problems[#problems + 1] = ("%s: %s"):format(row.name, problem.text)
+        end
+    end
+    return #rows > 0 and require("dgrun.json").array(rows) or nil, problems
+end
+
+return M

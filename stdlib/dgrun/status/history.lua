@@ -1,0 +1,54 @@
+-- What the store knows: who holds and waits for the groups, what is frozen, the last runs.
+local history = require "dgrun.history"
+local store_of = require "dgrun.store"
+local tickets = require "dgrun.store.tickets"
+
+local M = {}
+
+local RUNS = 5
+
+---@class dgrun.status.history
+---@field tickets dgrun.store.ticket[] by group, the holder first
+---@field holds table[]
+---@field runs table<string, table[]> by app, newest first
+
+---A pipeline that deploys an app takes the group of its name.
+---@param app string
+---@return string
+function M.group(app)
+    local run = require("dgrun.run").current()
+    return run and run.sandbox and "sandbox/" .. app or app
+end
+
+---@param root string
+---@param apps string[]
+---@return dgrun.status.history
+function M.read(root, apps)
+    local run = require("dgrun.run").current()
+    local store = store_of.open(root, { read_only = true, sandbox = run and run.sandbox })
+    local ok, found = pcall(function()
+        local all = { tickets = tickets.list(store), holds = tickets.holds(store), runs = {} }
+        for _, app in ipairs(apps) do
+            all.runs[app] = history.list(store, { limit = RUNS, group = M.group(app) })
+        end
+        return all
+    end)
+    store:close()
+    if not ok then
+        error(found, 0)
+    end
+    return found
+end
+
+---Those of a list that belong to an app.
+---@param list {name: string}[]
+---@param app string
+function M.of(list, app)
+    local found, group = {}, M.group(app)
+    for _, row in ipairs(list) do
+        found[#found + 1] = row.name == group and row or nil
+    end
+    return found
+end
+
+return M

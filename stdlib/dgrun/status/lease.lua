@@ -1,0 +1,33 @@
+-- Who holds the app now, who waits for it, whether it is frozen.
+local history = require "dgrun.status.history"
+local lease = require "dgrun.lease"
+local locks = require "dgrun.ui.locks"
+
+local M = {}
+
+---@class dgrun.status.lease
+---@field tickets table[] the holder and those who wait, in their order
+---@field holds table[] why nobody may take it
+
+---@param place dgrun.status.place
+---@return dgrun.status.lease? # nil when it is free
+---@return string[]? problems
+function M.ask(place)
+    local all = place.history()
+    local rows, holds = history.of(all.tickets, place.app), history.of(all.holds, place.app)
+    local problems = {}
+    for _, hold in ipairs(holds) do
+        problems[#problems + 1] = lease.describe_hold(hold)
+    end
+    for _, row in ipairs(rows) do
+        if row.left <= 0 then
+            problems[#problems + 1] = ("%s gives no sign of life"):format(row.run)
+        end
+    end
+    if #rows == 0 and #holds == 0 then
+        return nil
+    end
+    return locks.data(rows, holds), problems
+end
+
+return M

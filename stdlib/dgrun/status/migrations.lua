@@ -1,0 +1,151 @@
+-- Which migrations the database lacks: of the code that is deployed, and of the branch that comes
+-- next.
+local err = require "dgrun.err"
+local fs = require "host.fs"
+local migrations = require "dgrun.migrations"
+local revisions = require "dgrun.revisions"
+local shared = require "dgrun.status.shared"
+local task = require "dgrun.task"
+
+local M = {}
+
+---Seconds for the database: who cannot reach it shall not wait for the rest.
+M.patience = 5
+
+---@class dgrun.status.migrations
+---@field current string[] revisions of the database
+---@field pending string[] that the deployed code has and the database lacks
+---@field to_come? string[] that the branch has beyond those; nil where that is not known
+---@field base? string the branch
+
+local function declared(place)
+    local secrets = require("dgrun.environment").entry(place.environment).secrets
+    for _, list in ipairs { secrets.required, secrets.optional, secrets.private } do
+        for _, name in ipairs(list) do
+            if name == place.database then
+                return true
+            end
+        end
+    end
+    return secrets.literal[place.database] ~= nil
+end
+
+---Looked up only when it is asked for: a person's laptop may lack the secrets of production.
+local function url_of(place)
+    return place.environment.secrets[place.database]
+end
+
+---A variable of this process serves every environment that reads it, but is the database of one.
+local function check_whose(place, url)
+    if url ~= require("host.secret").from_env(place.database) then
+        return
+    end
+    for _, other in ipairs(place.all) do
+        if other ~= place and other.environment and declared(other)
+            and shared.attempt(url_of, other) == url then
+            err.raise { code = "status.whose_database", op = "status",
+                msg = ("%s is set here for %s and %s alike: nobody knows whose it is"):format(
+                    place.database, place.name, other.name),
+                hint = ("Ask for one: dgrun status %s"):format(place.name) }
+        end
+    end
+end
+
+---The revisions of the database.
+local function current_of(place)
+    local env = place.environment
+    local url = url_of(place)
+    if not url then
+        err.raise { code = "status.no_database", op = "status",
+            msg = ("%s has no value"):format(place.database) }
+    end
+    check_whose(place, url)
+    local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, place.left())),
+        function()
+            local root = require("dgrun.environment").entry(env).root
+            return migrations.current { database = url, dir = root }
+        end)
+    if not ok and err.is(result, "timeout") then
+        err.raise { code = "status.no_answer", op = "status",
+            msg = ("the database does not answer within %g s"):format(M.patience) }
+    elseif not ok then
+        error(result, 0)
+    end
+    return result
+end
+
+local function is_alembic(dir)
+    return dir and fs.exists(dir / "alembic.ini") and dir or nil
+end
+
+local function ids(list)
+    local found = require("dgrun.json").array {}
+    for i, revision in ipairs(list) do
+        found[i] = revision.revision
+    end
+    return found
+end
+
+local function pending(dir, current)
+    return ids(revisions.pending(revisions.read(dir), current, "heads"))
+end
+
+---Those of `all` that are not in `known`.
+local function without(all, known)
+    local seen, rest = {}, require("dgrun.json").array {}
+    for _, id in ipairs(known) do
+        seen[id] = true
+    end
+    for _, id in ipairs(all) do
+        rest[#rest + 1] = not seen[id] and id or nil
+    end
+    return rest
+end
+
+---Of the code that is deployed; a database that is ahead of it is no reason not to tell the rest.
+local function of_deployed(dir, current)
+    local list, e = shared.attempt(pending, dir, current)
+    if list then
+        return list
+    elseif err.is(e, "migrations.unknown_revision") then
+        return require("dgrun.json").array {}, ("the database is at %s, which the deployed code "
+            .. "does not have"):format(e.revision or table.concat(current, ", "))
+    end
+    err.raise(e)
+end
+
+---@param place dgrun.status.place
+---@return dgrun.status.migrations? # nil for an application without Alembic
+---@return string[]? problems
+function M.ask(place)
+    if not place.environment or not declared(place) then
+        return nil
+    end
+    local current, unreachable, deployed, branch
+    task.all {
+        function() current, unreachable = shared.attempt(current_of, place) end,
+        function() deployed = is_alembic(shared.attempt(place.files)) end,
+        function() branch = is_alembic(shared.attempt(place.repository.branch_files)) end,
+    }
+    if not deployed and not branch then
+        return nil
+    elseif not current then
+        err.raise(unreachable)
+    end
+    local facts, problems = { current = current }, {}
+    if deployed then
+        facts.pending, problems[1] = of_deployed(deployed, current)
+        if #facts.pending > 0 then
+            problems[1] = ("the deployed code wants %s that the database lacks"):format(
+                require("dgrun.format").count(#facts.pending, "migration"))
+        end
+    end
+    local ahead = branch and shared.attempt(pending, branch, current)
+    if ahead then
+        facts.to_come = without(ahead, facts.pending or {})
+        facts.base = place.repository.branch().name
+    end
+    return facts, problems
+end
+
+return M

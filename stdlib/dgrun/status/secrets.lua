@@ -1,0 +1,53 @@
+-- Which secrets the app has, against those that its environment declares. Values are not looked at.
+local format = require "dgrun.format"
+
+local M = {}
+
+---@class dgrun.status.secrets
+---@field set string[] names
+---@field missing string[] required ones and literals that the app lacks
+---@field undeclared string[] that it has beside the declared ones
+
+local function contract(place)
+    local declared = require("dgrun.environment").entry(place.environment).secrets
+    local wanted, known = {}, {}
+    for _, name in ipairs(declared.required) do
+        wanted[#wanted + 1], known[name] = name, true
+    end
+    for name in pairs(declared.literal) do
+        -- One that is required may have its value beside it.
+        wanted[#wanted + 1] = not known[name] and name or nil
+        known[name] = true
+    end
+    for _, name in ipairs(declared.optional) do
+        known[name] = true
+    end
+    table.sort(wanted)
+    return wanted, known
+end
+
+---@param place dgrun.status.place
+---@return dgrun.status.secrets
+---@return string[] problems
+function M.ask(place)
+    local array = require("dgrun.json").array
+    local facts, there = { set = array {}, missing = array {}, undeclared = array {} }, {}
+    for i, secret in ipairs(place.secrets()) do
+        facts.set[i], there[secret.name] = secret.name, true
+    end
+    if not place.environment then
+        return facts, {}
+    end
+    local wanted, known = contract(place)
+    for _, name in ipairs(wanted) do
+        facts.missing[#facts.missing + 1] = not there[name] and name or nil
+    end
+    for _, name in ipairs(facts.set) do
+        facts.undeclared[#facts.undeclared + 1] = not known[name] and name or nil
+    end
+    local missing = facts.missing
+    return facts, { #missing > 0 and ("%s %s not set"):format(format.list(missing),
+        #missing == 1 and "is" or "are") or nil }
+end
+
+return M

@@ -1,0 +1,151 @@
+-- What several sources want to know is asked once, at the start: the machines of each app, the
+-- repository, the history of runs. Who needs it waits for the one answer.
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local host_task = require "host.task"
+local machines = require "dgrun.fly.machines"
+local task = require "dgrun.task"
+local time = require "host.time"
+
+local M = {}
+
+---@class dgrun.status.place what sources ask of
+---@field app string
+---@field name string
+---@field environment? dgrun.environment
+---@field database string
+---@field all dgrun.status.place[] it is one of these
+---@field now number unix seconds
+---@field left fun(): number seconds until the time is over
+---@field repository dgrun.status.repository
+---@field machines fun(): table[] of the app, as the API shows them
+---@field releases fun(): table[] the newest, the newest first
+---@field secrets fun(): {name: string}[]
+---@field files fun(): string? folder with the files of the commit that is deployed
+---@field history fun(): dgrun.status.history
+
+local DEFAULT_TIMEOUT = 10
+local RELEASES = 10
+
+---Runs `f` until it is done or the time is over.
+local function within(clock, f)
+    local ok, first, second = pcall(task.timeout, math.max(0.001, clock.left()), f)
+    if ok then
+        return first, second
+    elseif err.is(first, "timeout") and clock.left() <= 0 then
+        err.raise { code = "status.no_answer", op = "status",
+            msg = ("no answer within %s"):format(format.duration(clock.timeout)) }
+    end
+    error(first, 0)
+end
+
+---@generic T
+---@param f fun(...): T
+---@return T? # nil when it raised
+---@return dgrun.err? # what it raised; that the task is cancelled is raised again
+function M.attempt(f, ...)
+    local ok, result = pcall(f, ...)
+    if ok then
+        return result
+    elseif err.is(result, "cancelled") then
+        err.raise(result)
+    end
+    return nil, err.object(result)
+end
+
+---Starts `f`, as a child of the current task.
+---@param later? boolean behind all that begins now
+---@return fun(): any # waits for what it returns, or raises what it raised
+local function started(clock, name, f, later)
+    local result
+    local child = task.spawn(function()
+        if later then
+            time.sleep(0)
+        end
+        result = { pcall(within, clock, f) }
+    end, name)
+    return function()
+        -- Not before it had its turn; then at once.
+        child.join()
+        local ok, e = host_task.check()
+        if not ok then
+            err.raise(e)
+        elseif not result then
+            err.raise { code = "cancelled", op = "status", msg = "cancelled" }
+        elseif not result[1] then
+            error(result[2], 0)
+        end
+        return result[2]
+    end
+end
+
+---All that is asked of Fly, each with one call; none needs the answer of another.
+local asked_of_fly = {
+    machines = function(app) return machines.list(app, { include_leases = "true" }) end,
+    releases = function(app) return require("dgrun.fly.releases").list(app, RELEASES) end,
+    secrets = function(app) return require("dgrun.secrets").list { app = app } end,
+}
+
+---An app that Fly does not know is told as such.
+local function of_app(app, ask)
+    local ok, result = pcall(ask, app)
+    if ok then
+        return result
+    elseif err.is(result, "fly.not_found") then
+        machines.app(app)
+    end
+    error(result, 0)
+end
+
+---The commit that most machines of deploys run.
+local function deployed_commit(list)
+    return require("dgrun.status.commit").running(list)[1]
+end
+
+local function place_of(given, x)
+    local place = {
+        name = given.name, app = given.app, environment = given.environment,
+        database = x.database, now = x.now, left = x.clock.left, repository = x.repository,
+        history = x.history, all = x.places, within = function(f) return within(x.clock, f) end,
+    }
+    for name, ask in pairs(asked_of_fly) do
+        place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
+    end
+    place.files = started(x.clock, "files", function()
+        local running = deployed_commit(place.machines())
+        return running and x.repository.files(running.commit)
+    end)
+    return place
+end
+
+---@param opts dgrun.status.options
+---@return dgrun.status.place[]
+function M.places(opts)
+    local timeout = opts.timeout or DEFAULT_TIMEOUT
+    local deadline = time.now() + timeout
+    local x = {
+        database = opts.database or "DATABASE_URL", now = time.wall(), places = {},
+        clock = { timeout = timeout, left = function() return deadline - time.now() end },
+    }
+    local run = require("dgrun.run").current()
+    local root = run and run.root or "."
+    -- The start of a program holds up the loop: what goes over the network goes first.
+    local function start(name, f)
+        return started(x.clock, name, f, true)
+    end
+    x.repository = require("dgrun.status.repository").open(root, opts.branch or "main", start)
+    task.defer(x.repository.close)
+    local apps = {}
+    for i, place in ipairs(opts.places) do
+        apps[i] = place.app
+    end
+    x.history = start("history", function()
+        return require("dgrun.status.history").read(root, apps)
+    end)
+    for i, given in ipairs(opts.places) do
+        x.places[i] = place_of(given, x)
+    end
+    return x.places
+end
+
+return M

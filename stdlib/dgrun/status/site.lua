@@ -1,0 +1,62 @@
+-- Does the site answer, and what its probes ask for?
+local err = require "dgrun.err"
+local probe = require "dgrun.probe"
+local shared = require "dgrun.status.shared"
+local task = require "dgrun.task"
+
+local M = {}
+
+---Seconds that one request may take: when nobody answers, another address is asked behind it.
+M.patience = 4
+
+---@class dgrun.status.probe
+---@field path string
+---@field good? boolean nil where the prober itself could not ask
+---@field why? string what is wrong
+---@field status? integer
+---@field seconds? number
+
+local function ask_one(place, one)
+    local url = place.environment.url:gsub("/+$", "")
+    local found = { path = one.url:sub(#url + 1) }
+    local opts = {}
+    for name, value in pairs(one) do
+        opts[name] = value
+    end
+    local spare = math.max(0, place.left() - M.patience)
+    -- A site that hangs does not answer; it is not that nobody knows.
+    opts.timeout = math.min(M.patience, math.max(0.001, place.left() * 0.9))
+    opts.within = math.min(one.within or 0, spare)
+    local answer, e = shared.attempt(probe.http, opts)
+    if answer then
+        found.good, found.status, found.seconds = true, answer.status, answer.seconds
+    else
+        if not err.is(e, "probe.inconclusive") then
+            found.good = false
+        end
+        found.why = e.why or e.msg
+    end
+    return found
+end
+
+---@param place dgrun.status.place
+---@return dgrun.status.probe[]? # nil where there is nothing to ask
+---@return string[]? problems
+function M.ask(place)
+    local env = place.environment
+    if not env or #env.probes == 0 or require("dgrun.effect").planning() then
+        return nil
+    end
+    local list = task.map(env.probes, {}, function(one) return ask_one(place, one) end)
+    local problems = {}
+    for _, one in ipairs(list) do
+        if one.good == false then
+            -- What curl says names the address already.
+            problems[#problems + 1] = one.why:find(one.path, 1, true) and one.why
+                or ("%s %s"):format(one.path, one.why)
+        end
+    end
+    return require("dgrun.json").array(list), problems
+end
+
+return M

@@ -1,0 +1,100 @@
+-- Cron machines as people read them.
+local drift = require "dgrun.cron.drift"
+local format = require "dgrun.format"
+local log = require "host.log"
+local style = require "dgrun.ui.style"
+local time = require "host.time"
+
+local M = {}
+
+local HEAD = { "NAME", "SCHEDULE", "LAST TICK", "EXIT", "NEXT TICK", "IMAGE", "STATE", "MACHINE" }
+
+local function distance(at, now)
+    local seconds = time.parse(at) - now
+    return seconds < 0 and format.age(-seconds) .. " ago" or "in " .. format.age(seconds)
+end
+
+local function last_tick(row, now)
+    if row.running then
+        local since = row.last_tick and format.age(now - time.parse(row.last_tick))
+        return since and "runs for " .. since or "runs"
+    end
+    return row.last_tick and distance(row.last_tick, now) or "-"
+end
+
+local function image(row)
+    local ok, parsed = pcall(require("dgrun.fly.image").parse, row.image or "")
+    local text = not row.image and "-" or ok and (parsed.tag or parsed.digest)
+        or drift.short_image(row.image)
+    return row.image_age and ("%s (%s old)"):format(text, format.age(row.image_age)) or text
+end
+
+local function cells(row, now)
+    if row.kind == "missing" then
+        return { row.name, row.schedule or "-", "-", "-", "-", "-",
+            row.optional and "absent (optional)" or "missing", "-" }
+    end
+    return {
+        row.name, row.schedule or "-", last_tick(row, now), row.exit_code and
+            ("%d"):format(row.exit_code) or "-",
+        row.next_tick and "~ " .. distance(row.next_tick, now) or "-", image(row),
+        row.state .. (row.kind ~= "declared" and ", " .. row.kind or ""), row.machine,
+    }
+end
+
+---A block of lines for one place.
+local function of_place(place, now)
+    local lines = { style.text("out", "bold", place.name)
+        .. (place.name ~= place.app and "  " .. log.clean(place.app) or "") }
+    if place.error then
+        lines[2] = "  " .. style.text("out", "red", "not known: " .. place.error)
+        return lines
+    elseif #place.crons == 0 then
+        lines[2] = "  no cron machines"
+        return lines
+    end
+    local rows = { HEAD }
+    for i, row in ipairs(place.crons) do
+        rows[i + 1] = cells(row, now)
+    end
+    for i, line in ipairs(format.columns(rows, "  ")) do
+        lines[#lines + 1] = style.text("out", i == 1 and "dim" or nil, line)
+        for _, problem in ipairs(i > 1 and place.crons[i - 1].problems or {}) do
+            lines[#lines + 1] = style.text("out", "yellow", "    ! " .. problem.text)
+        end
+    end
+    return lines
+end
+
+---@param places dgrun.cron.place[]
+---@return string
+function M.text(places)
+    local now = require("dgrun.fly.clock").now()
+    local blocks = {}
+    for i, place in ipairs(places) do
+        blocks[i] = table.concat(of_place(place, now), "\n")
+    end
+    return table.concat(blocks, "\n\n") .. "\n"
+end
+
+---What was done with each machine.
+---@param results {name: string, id: string, skipped?: boolean}[]
+---@return string
+function M.results(results)
+    local lines = {}
+    for i, result in ipairs(results) do
+        lines[i] = log.clean(("%s  %s  %s"):format(result.name, result.id,
+            result.skipped and "left as it is: a tick runs"
+                or result.changed and "updated and started" or "is on this image already"))
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---@param result {id: string, skipped?: boolean}
+---@return string
+function M.removed(result)
+    return ("%s is %s\n"):format(result.id, result.skipped and "left as it is: a tick runs"
+        or "removed")
+end
+
+return M
