@@ -5,10 +5,11 @@
 #include <strings.h>
 
 #include "mem.h"
+#include "secret.h"
 
 struct fly_token {
-    struct buf macaroons; /* joined with commas */
-    struct buf users;
+    struct secret *macaroons; /* joined with commas; NULL: none */
+    struct secret *users;
 };
 
 static void trim(const char **text, size_t *len)
@@ -54,9 +55,20 @@ static void add_part(struct buf *list, const char *part, size_t len)
     buf_add(list, part, len);
 }
 
+/* Takes over the bytes. */
+static struct secret *sealed(struct buf *list)
+{
+    struct secret *s =
+        list->len ? secret_derive("FLY_API_TOKEN", list->data, list->len) : NULL;
+    buf_fini_wiped(list);
+    return s;
+}
+
 struct fly_token *fly_token_new(const char *text, size_t len)
 {
-    struct fly_token *t = mem_alloc(sizeof *t);
+    struct buf macaroons, users;
+    buf_init(&macaroons);
+    buf_init(&users);
     trim(&text, &len);
     while (strip_scheme(&text, &len))
         continue;
@@ -69,9 +81,11 @@ struct fly_token *fly_token_new(const char *text, size_t len)
         len -= used;
         trim(&part, &part_len);
         if (part_len)
-            add_part(is_macaroon(part, part_len) ? &t->macaroons : &t->users, part,
-                     part_len);
+            add_part(is_macaroon(part, part_len) ? &macaroons : &users, part, part_len);
     }
+    struct fly_token *t = mem_alloc(sizeof *t);
+    t->macaroons = sealed(&macaroons);
+    t->users = sealed(&users);
     return t;
 }
 
@@ -79,22 +93,28 @@ void fly_token_free(struct fly_token *t)
 {
     if (!t)
         return;
-    buf_fini_wiped(&t->macaroons);
-    buf_fini_wiped(&t->users);
+    secret_unref(t->macaroons);
+    secret_unref(t->users);
     mem_free(t);
+}
+
+static void add_secret(struct buf *out, const struct secret *s)
+{
+    size_t len;
+    const char *text = secret_open(s, &len);
+    buf_add(out, text, len);
 }
 
 void fly_token_authorization(const struct fly_token *t, enum fly_api api, struct buf *out)
 {
-    bool macaroons = t->macaroons.len > 0;
-    bool users = t->users.len > 0 && !(api == FLY_MACHINES && macaroons);
-    if (!macaroons && !users)
+    bool users = t->users && !(api == FLY_MACHINES && t->macaroons);
+    if (!t->macaroons && !users)
         return;
-    buf_add_text(out, macaroons && api != FLY_UIEX ? "FlyV1 " : "Bearer ");
-    if (macaroons)
-        buf_add(out, t->macaroons.data, t->macaroons.len);
-    if (macaroons && users)
+    buf_add_text(out, t->macaroons && api != FLY_UIEX ? "FlyV1 " : "Bearer ");
+    if (t->macaroons)
+        add_secret(out, t->macaroons);
+    if (t->macaroons && users)
         buf_add_char(out, ',');
     if (users)
-        buf_add(out, t->users.data, t->users.len);
+        add_secret(out, t->users);
 }

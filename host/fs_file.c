@@ -23,13 +23,16 @@ static struct err *too_large(const char *op, const char *path, size_t limit)
     return err_new("fs.too_large", op, "%s: larger than %zu bytes", path, limit);
 }
 
-static struct err *read_all(int fd, const char *op, const char *path, size_t limit,
-                            struct buf *out)
+/* Of a file that has a size, no more than that: its end needs no call of its own. */
+static struct err *read_all(int fd, const char *op, const char *path, size_t size,
+                            size_t limit, struct buf *out)
 {
     char part[16384];
     struct err *e = NULL;
-    for (size_t total = 0; !e;) {
-        ssize_t n = read(fd, part, sizeof part);
+    size_t total = 0;
+    while (!e && (size == 0 || total < size)) {
+        size_t left = size ? size - total : sizeof part;
+        ssize_t n = read(fd, part, left < sizeof part ? left : sizeof part);
         if (n == 0)
             break;
         if (n < 0 && errno == EINTR)
@@ -42,7 +45,7 @@ static struct err *read_all(int fd, const char *op, const char *path, size_t lim
             buf_add(out, part, (size_t)n);
         }
     }
-    mem_wipe(part, sizeof part);
+    mem_wipe(part, total < sizeof part ? total : sizeof part);
     return e;
 }
 
@@ -62,8 +65,10 @@ struct err *fs_read(const char *op, const char *path, size_t limit, struct buf *
     else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > limit)
         e = too_large(op, path, limit);
     if (!e) {
-        (void)fcntl(fd, F_SETFL, 0);
-        e = read_all(fd, op, path, limit, out);
+        bool regular = S_ISREG(st.st_mode);
+        if (!regular)
+            (void)fcntl(fd, F_SETFL, 0);
+        e = read_all(fd, op, path, regular ? (size_t)st.st_size : 0, limit, out);
     }
     close(fd);
     return e;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "gate.h"
+#include "http_memory.h"
 #include "http_multi.h"
 #include "log.h"
 #include "mem.h"
@@ -584,7 +585,7 @@ struct http *http_of(lua_State *L)
     lua_pop(L, 1);
     if (h)
         return h;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (http_memory_init() != CURLE_OK)
         luaL_error(L, "libcurl does not start");
     h = lua_newuserdata(L, sizeof *h);
     memset(h, 0, sizeof *h);

@@ -171,15 +171,19 @@ static int l_flush(lua_State *L)
     return 0;
 }
 
-/* clean(text) → text without control sequences, for what comes from elsewhere */
+/* clean(text) → text without control sequences, for what comes from elsewhere. Masked
+   before: a secret that lost characters here, or is cut afterwards, is not known again. */
 static int l_clean(lua_State *L)
 {
     size_t len;
     const char *text = check_text(L, "log.clean", &len);
-    struct buf out;
+    struct buf masked, out;
+    buf_init(&masked);
     buf_init(&out);
-    log_clean(text, len, &out);
+    secret_redact(text, len, &masked);
+    log_clean(buf_text(&masked), masked.len, &out);
     lua_pushlstring(L, buf_text(&out), out.len);
+    buf_fini(&masked);
     buf_fini(&out);
     return 1;
 }

@@ -15,6 +15,7 @@
 #include "proc.h"
 #include "task.h"
 #include "tty.h"
+#include "vault.h"
 #include "vm.h"
 
 enum { EXIT_CANCELLED = 128, EXIT_LEAK = 70 };
@@ -126,6 +127,7 @@ static bool leaked(unsigned handles)
 
 int main(int argc, char **argv)
 {
+    vault_close_process();
     open_missing_streams();
     signal(SIGPIPE, SIG_IGN);
     argv = uv_setup_args(argc, argv);

@@ -1,7 +1,7 @@
 #pragma once
 /* Reads an Alembic revision file without running Python: the module-level assignments of
-   revision, down_revision, branch_labels and depends_on, and the docstring's first line.
-   https://docs.python.org/3.11/reference/lexical_analysis.html */
+   revision, down_revision, branch_labels and depends_on, and the docstring's first
+   line. */
 #include <stdbool.h>
 
 #include "buf.h"

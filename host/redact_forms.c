@@ -125,9 +125,31 @@ static void add_urls(struct trie *t, const char *data, size_t len)
     }
 }
 
+/* "FlyV1 fm2_…,fm2_…": what stands behind the scheme, and each part, for themselves. */
+static void add_credentials(struct trie *t, const char *data, size_t len)
+{
+    static const char *const beginnings[] = {"FlyV1 ", "Bearer ", "fm1r_", "fm1a_",
+                                             "fm2_"};
+    const char *end = data + len, *from = NULL;
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
+        size_t n = strlen(beginnings[i]);
+        if (len > n && memcmp(data, beginnings[i], n) == 0)
+            from = beginnings[i][n - 1] == ' ' ? data + n : data;
+    }
+    if (!from)
+        return;
+    add_needle(t, from, (size_t)(end - from));
+    while (from < end) {
+        const char *to = find_any(from, end, ", \t\r\n");
+        add_needle(t, from, (size_t)(to - from));
+        from = to < end ? to + 1 : end;
+    }
+}
+
 void redact_forms_add(struct trie *t, const char *data, size_t len)
 {
     add_needle(t, data, len);
     add_lines(t, data, len);
     add_urls(t, data, len);
+    add_credentials(t, data, len);
 }

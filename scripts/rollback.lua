@@ -12,6 +12,9 @@ return dg.pipeline {
             type = "integer", complete = "release",
             help = "version of the release; else the last one with another image",
         },
+        despite_database = {
+            help = "why the old image can live with what the database has learned since",
+        },
     },
     concurrency = { group = function(input) return input.where.app end, when_busy = "wait" },
 
@@ -27,6 +30,7 @@ return dg.pipeline {
             return dg.fly.rollback {
                 app = app, to = target.version,
                 database = place_of.secret(input.where, "DATABASE_URL"),
+                despite_database = input.despite_database,
             }
         end)
 

@@ -75,6 +75,43 @@ function M.apps(folder)
     return apps
 end
 
+local function kinds_of(declared)
+    local kinds = {}
+    for _, source in ipairs(declared.sources) do
+        kinds[source.kind] = true
+    end
+    return kinds
+end
+
+---Takes the secrets that a project declares out of the process's environment: no child inherits
+---them, also none that is started before a script asks for an environment. A file that cannot be
+---read is told when it is used.
+---@param folder string
+function M.seal(folder)
+    local file = M.find(folder)
+    local ok, known = pcall(read, file or "")
+    local all = {}
+    for _, entries in ipairs(file and ok and { known.environments, known.templates } or {}) do
+        for _, entry in pairs(entries) do
+            all[#all + 1] = entry.secrets
+            -- What is no secret must be known before one is sealed.
+            require("dgrun.sources").publish(entry.secrets)
+        end
+    end
+    for _, declared in ipairs(all) do
+        local kinds = kinds_of(declared)
+        if kinds.age then
+            require("dgrun.secrets.source").age_key()
+        end
+        for _, list in ipairs(kinds.env
+            and { declared.required, declared.optional, declared.private } or {}) do
+            for _, name in ipairs(list) do
+                require("host.secret").from_env(name)
+            end
+        end
+    end
+end
+
 local function fill(env, values)
     for name, value in pairs(values) do
         rawset(env.secrets, name, value)
@@ -278,6 +315,20 @@ function M.of_template(name, pr, opts)
     local entry = require("dgrun.environment_template").fill(name, template, pr)
     entry.name, entry.root, entry.file = ("%s %d"):format(name, pr), root, file
     return new(entry, opts)
+end
+
+---Masks what an environment's machines may say of its secrets, for those who never ask for one of
+---them: what is in the process's environment is sealed already, what is in a file is read. Programs
+---are not asked.
+---@param env dgrun.environment
+function M.mask(env)
+    local entry = M.entry(env)
+    require("dgrun.sources").publish(entry.secrets)
+    for _, source in ipairs(entry.secrets.sources) do
+        if source.kind == "dotenv" then
+            require("dgrun.secrets.source").open(source, { root = entry.root, names = {} })
+        end
+    end
 end
 
 ---What an environment was made of.

@@ -85,6 +85,19 @@ function M.width(text)
     return #text:gsub("[\128-\191]", "")
 end
 
+---The beginning of a text from elsewhere, on one line. It is masked before: a secret of which
+---something is missing is not known again.
+---@param text string
+---@param limit integer bytes
+---@return string
+function M.excerpt(text, limit)
+    text = require("host.log").clean(text):gsub("%s+", " ")
+    if #text <= limit then
+        return text
+    end
+    return text:sub(1, limit):gsub("[\192-\255][\128-\191]*$", "") .. "…"
+end
+
 ---@param text string
 ---@param width integer
 ---@return string # at most so many characters; what is cut off is shown as "…"

@@ -13,6 +13,7 @@ local M = {}
 ---@field rule string
 ---@field severity "danger"|"warning"|"note"
 ---@field effect? "destructive"|"rewriting" what it makes of the class
+---@field old_code? boolean code from before it fails
 ---@field statement string on one line, cut when long
 ---@field line integer of the SQL
 ---@field object? string "users.name": what it is about
@@ -45,6 +46,7 @@ local function judge_fact(job, kind, fact, statement)
         if holds(rule, fact, job.state, job.dialect) then
             table.insert(job.findings, {
                 rule = rule.id, severity = rule.severity, effect = rule.effect,
+                old_code = rule.old_code,
                 statement = statement.text, line = statement.line, object = fact.object,
                 revision = statement.revision, why = rule.why, instead = rule.instead,
                 accepted = job.reason(rule.id, statement.revision),

@@ -70,7 +70,9 @@ local function write_object(t, out, opts, path)
     table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
     out[#out + 1] = "{"
     for i, key in ipairs(keys) do
-        out[#out + 1] = (i > 1 and "," or "") .. cjson.encode(tostring(key)) .. ":"
+        local name = tostring(key)
+        out[#out + 1] = (i > 1 and "," or "")
+            .. cjson.encode(opts.masked and opts.masked(name) or name) .. ":"
         write(t[key], out, opts, path .. "." .. tostring(key))
     end
     out[#out + 1] = "}"
@@ -108,7 +110,8 @@ function write(value, out, opts, path)
     elseif kind == "number" then
         out[#out + 1] = number(value, path)
     else
-        local text, reason = cjson.encode(value)
+        local text, reason = cjson.encode(kind == "string" and opts.masked
+            and opts.masked(value) or value)
         if not text then
             err.raise { code = "json.invalid", op = "json.encode",
                 msg = ("%s: %s"):format(path, reason) }
@@ -123,6 +126,15 @@ end
 function M.encode(value)
     local out = {}
     write(value, out, {}, "value")
+    return table.concat(out)
+end
+
+---As encode, for what is shown or kept: each string is masked by itself. In one that holds JSON, or
+---whatever else writes quotes in its own way, a secret is not known again once it is encoded.
+---@return string
+function M.masked(value)
+    local out, redact = {}, require("host.secret").redact
+    write(value, out, { masked = function(text) return (redact(text)) end }, "value")
     return table.concat(out)
 end
 

@@ -32,13 +32,19 @@ function queries.sqlite(_, place)
     if not place.path or not fs.exists(place.path) then
         return {}
     end
-    local db = check(require("host.sqlite").open(place.path, { read_only = true, create = false }))
+    -- Not for reading alone: what a migration that was killed had begun must be rolled back first,
+    -- as SQLite does for whoever may write. https://www.sqlite.org/lockingv3.html#hot_journals
+    local db = check(require("host.sqlite").open(place.path, { create = false }))
     local rows, e = db:query(
         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
     if rows and #rows > 0 then
         rows, e = db:query("SELECT version_num FROM alembic_version")
     end
     db:close()
+    if err.is(e, "sqlite.read_only") then
+        e.msg = place.path .. ": somebody was killed while it was written"
+        e.hint = "A run rolls that back by itself; a plan, or who may not write the file, cannot."
+    end
     return check(rows, e)
 end
 

@@ -31,7 +31,8 @@ end
 
 local function quoted(text)
     if #text > 200 then
-        local head = text:sub(1, 160):gsub("[\194-\244][\128-\191]*$", "")
+        local head = require("host.secret").redact(text):sub(1, 160):gsub(
+            "[\194-\244][\128-\191]*$", "")
         text = ("%s… (%d bytes)"):format(head, #text)
     end
     if text ~= "" and not text:find("[%s%c,:{}%[%]\"]") or text == unknown.text then

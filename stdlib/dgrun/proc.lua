@@ -50,8 +50,7 @@ function M.shown(argv)
         word = tostring(word)
         words[i] = word:find("^[%w%-_./=:@%%+,]+$") and word or ("'%s'"):format(word)
     end
-    local text = table.concat(words, " "):gsub("%c", " ")
-    return #text > 120 and text:sub(1, 117) .. "..." or text
+    return require("dgrun.format").excerpt(table.concat(words, " "), 120)
 end
 
 local function expected(status, expect)
@@ -127,12 +126,25 @@ local function run(opts)
     }
 end
 
+---A plan refuses it too, and a run before it has begun anything.
+local function check_argv(opts)
+    for i, word in ipairs(opts.argv) do
+        if require("host.secret").is(word) then
+            err.raise { code = "input.invalid", op = "proc.run",
+                msg = ("proc.run: argv[%d] is a sealed value: everyone can read a command line")
+                    :format(i),
+                hint = "Give it to the program in env or as stdin." }
+        end
+    end
+end
+
 ---Runs a program to its end. Where it may change something it is an effect: a plan records it
 ---and gives an unknown value.
 ---@param opts dgrun.proc.options
 ---@return {status: integer, signal: integer?, stdout: string, stderr: string, seconds: number}
 function M.run(opts)
     check.options(opts, spec, "proc.run")
+    check_argv(opts)
     if opts.read_only then
         return run(opts)
     end

@@ -1,6 +1,6 @@
 -- The revision graph of an application's Alembic folder, from its files alone.
+local alembic_ini = require "dgrun.alembic_ini"
 local check = require "dgrun.check"
-local err = require "dgrun.err"
 local fs = require "host.fs"
 local links = require "dgrun.revision_graph"
 
@@ -9,104 +9,6 @@ local M = {}
 local FILE_LIMIT = 1024 * 1024
 
 local fail = links.fail
-
----The lines of an ini file: sections, and values with the lines that continue them.
-local function parse_ini(text)
-    local sections = {}
-    local section, name
-    for line in (text .. "\n"):gmatch("(.-)\r?\n") do
-        local title = line:match("^%[([^%]]+)%]")
-        local key, value = line:match("^([^%s#;=:][^=:]-)%s*[=:]%s*(.-)%s*$")
-        local more = line:match("^%s+([^%s#;].-)%s*$")
-        if title then
-            section = sections[title] or {}
-            sections[title], name = section, nil
-        elseif key and section then
-            name = key:lower()
-            section[name] = value
-        elseif more and name then
-            section[name] = section[name] .. "\n" .. more
-        end
-    end
-    return sections
-end
-
----The settings of [alembic] in alembic.ini, as Python's ConfigParser reads them.
-local function read_ini(dir)
-    local path = dir / "alembic.ini"
-    local text = fs.read(path, { limit = FILE_LIMIT })
-    if not text then
-        fail("no_alembic_ini", ("there is no alembic.ini in %s"):format(dir),
-            "`dir` is the folder of the application that holds alembic.ini.")
-    end
-    local sections = parse_ini(text)
-    local raw = setmetatable(sections.alembic or {}, { __index = sections.DEFAULT })
-    local settings = {}
-    local function expand(value)
-        local expanded = value:gsub("%%%%", "\1"):gsub("%%%(([%w_]+)%)s", function(name)
-            name = name:lower()
-            return name == "here" and dir or raw[name] and expand(raw[name])
-                or fail("unreadable_ini", ("%s: %%(%s)s is not set"):format(path, name))
-        end):gsub("\1", "%%")
-        return expanded
-    end
-    for _, name in ipairs { "script_location", "version_locations", "version_path_separator",
-        "path_separator", "sourceless", "recursive_version_locations" } do
-        settings[name] = raw[name] and expand(raw[name])
-    end
-    return settings
-end
-
-local separators = { os = ":", space = "%s", newline = "\n", [":"] = ":", [";"] = ";" }
-
----What cannot be told without Python is refused, never guessed.
-local function check_settings(settings, path)
-    if (settings.script_location or "") == "" then
-        fail("no_script_location", path .. " has no script_location")
-    end
-    for _, name in ipairs { "sourceless", "recursive_version_locations" } do
-        if settings[name] and settings[name]:lower() ~= "false" then
-            fail("unsupported_setting", ("%s: %s is not supported"):format(path, name))
-        end
-    end
-end
-
----A folder relative to the application's.
-local function folder_of(dir, location, path)
-    if location:sub(1, 1) ~= "/" and location:find(":", 1, true) then
-        fail("unsupported_setting", ("%s: %s is in a Python package, which is not supported")
-            :format(path, location))
-    end
-    return dir / location
-end
-
----The folders that hold revision files.
-local function version_folders(dir)
-    local path, settings = dir / "alembic.ini", read_ini(dir)
-    check_settings(settings, path)
-    local script = folder_of(dir, settings.script_location, path)
-    local locations = settings.version_locations
-    if not locations or locations == "" then
-        return { script / "versions" }
-    end
-    local name = settings.path_separator or settings.version_path_separator
-    local separator = name and separators[name] or "%s,"
-    if name and not separators[name] then
-        fail("unsupported_setting", ("%s: %s is no separator of paths"):format(path, name))
-    end
-    local folders = {}
-    for location in locations:gmatch("[^" .. separator .. "]+") do
-        location = location:match("^%s*(.-)%s*$")
-        local folder = location ~= "" and folder_of(dir, location, path)
-        -- Alembic passes over those that are not there, and over the second of two that are one.
-        local real = folder and fs.real(folder)
-        if real and not folders[real] then
-            folders[#folders + 1] = folder
-            folders[real] = true
-        end
-    end
-    return folders
-end
 
 local function add_name(graph, name, id)
     local other = graph.names[name]
@@ -117,8 +19,8 @@ local function add_name(graph, name, id)
     graph.names[name] = id
 end
 
-local function add(graph, path, found)
-    local id = found.revision
+local function add(graph, found)
+    local id, path = found.revision, found.file
     local other = graph.by_id[id]
     if other then
         fail("duplicate_revision", ("the revision %s is declared in %s and in %s"):format(
@@ -127,7 +29,7 @@ local function add(graph, path, found)
         fail("invalid_revision", ("%s:%d: the revision %s has one of @ + -"):format(path,
             found.line, id))
     end
-    found.file, found.depends, found.next, found.next_all = path, {}, {}, {}
+    found.depends, found.next, found.next_all = {}, {}, {}
     graph.by_id[id] = found
     graph.order[#graph.order + 1] = id
 end
@@ -218,23 +120,31 @@ local function sort(graph)
     graph.order = order
 end
 
+---The names of revision files, by Alembic's rules.
+local function names_in(folder)
+    local names = {}
+    for _, name in ipairs(check(fs.list(folder))) do
+        if name:match("%.py$") and not name:match("^%.#") and not name:match("^__init__") then
+            names[#names + 1] = name
+        end
+    end
+    return names
+end
+
 ---@param dir string folder with alembic.ini
 ---@return dgrun.revisions
 function M.read(dir)
     local graph = { dir = dir, by_id = {}, names = {}, order = {} }
-    for _, folder in ipairs(version_folders(dir)) do
-        for _, name in ipairs(check(fs.list(folder))) do
-            if name:match("%.py$") and not name:match("^%.#") and not name:match("^__init__") then
-                local text = check(fs.read(folder / name, { limit = FILE_LIMIT }))
-                local found, e = require("host.migrations").scan(text, folder / name)
-                if found == nil then
-                    err.raise(e)
-                elseif not found then
-                    fail("no_revision", ("%s declares no revision"):format(folder / name),
-                        "Alembic takes each .py file of the folder for a revision.")
-                end
-                add(graph, folder / name, found)
+    local read = require("host.migrations").read
+    for _, folder in ipairs(alembic_ini.folders(dir)) do
+        local names = names_in(folder)
+        for i, found in ipairs(check(read { folder = folder, names = names,
+            limit = FILE_LIMIT })) do
+            if not found then
+                fail("no_revision", ("%s declares no revision"):format(folder / names[i]),
+                    "Alembic takes each .py file of the folder for a revision.")
             end
+            add(graph, found)
         end
     end
     link(graph)
@@ -320,6 +230,19 @@ local function in_order(graph, set)
     return list
 end
 
+---What some revisions need and others do not, in order.
+---@param graph dgrun.revisions
+---@param below string[] ids
+---@param above string[] ids
+---@return dgrun.revision[]
+function M.between(graph, below, above)
+    local wanted = links.ancestors(graph, above)
+    for id in pairs(links.ancestors(graph, below)) do
+        wanted[id] = nil
+    end
+    return in_order(graph, wanted)
+end
+
 ---What an upgrade from `current` to `target` applies, in order.
 ---@param graph dgrun.revisions
 ---@param current string[] revisions in the database, or heads of other files
@@ -329,11 +252,7 @@ function M.pending(graph, current, target)
     check_current(graph, current)
     local targets = M.targets(graph, target, current)
     links.check_overlap(graph, targets)
-    local wanted = links.ancestors(graph, targets)
-    for id in pairs(links.ancestors(graph, current)) do
-        wanted[id] = nil
-    end
-    return in_order(graph, wanted)
+    return M.between(graph, current, targets)
 end
 
 ---As pending; refuses what Alembic refuses too: a database at a revision and at one it is built on.

@@ -18,7 +18,8 @@ local M = {}
 ---@field failed dgrun.secrets.source[]
 
 ---Words that are no secrets, wherever they stand: masking them would only hide what people read.
-local function publish(declared)
+---@param declared dgrun.secrets.declaration
+function M.publish(declared)
     secret.public { "true", "false", "null", "none", "True", "False", "None" }
     for _, list in pairs(declared.rules) do
         secret.public(rules.choices(list))
@@ -55,7 +56,7 @@ end
 ---@param entry table of environments.yaml
 ---@return fun(): dgrun.secrets.source?
 function M.each(entry)
-    publish(entry.secrets)
+    M.publish(entry.secrets)
     local declared = { root = entry.root, names = M.names(entry.secrets) }
     local at = 0
     return function()

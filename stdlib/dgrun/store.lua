@@ -65,7 +65,7 @@ end
 
 local function url_of_environment()
     local url = require("host.secret").from_env "DGRUN_STORE"
-    if not url then
+    if not url or url:test "empty" then
         return nil
     end
     local place, e = require("host.dburl").parse(url)

@@ -4,11 +4,25 @@
 ---@class host.migrations
 local M = {}
 
+---@class host.migrations.revision
+---@field revision string
+---@field down string[]
+---@field labels string[]
+---@field depends_on string[]
+---@field message string
+---@field file string
+---@field line integer
+
 ---@param text string of a revision file
----@param source string for messages
----@return {revision: string, down: string[], labels: string[], depends_on: string[],
----  message: string, line: integer}|false|nil # false: it declares no revision
+---@param file string for messages
+---@return host.migrations.revision|false|nil # false: it declares no revision
 ---@return dgrun.err?
-function M.scan(text, source) end
+function M.scan(text, file) end
+
+---Many files of a folder at once.
+---@param opts {folder: string, names: string[], limit: integer} limit: bytes of a file
+---@return (host.migrations.revision|false)[]? # one for each name
+---@return dgrun.err?
+function M.read(opts) end
 
 return M

@@ -1,186 +1,360 @@
--- Planted secrets must not be found anywhere but in the children they are meant for.
+-- Planted secrets must not be found anywhere but where they are meant to be: in what brings them to
+-- Fly, and in the environment of the children that they are given to.
+local canaries = require "support.canaries"
+local everything = require "support.everything"
 local fs = require "host.fs"
-local sample = require "support.sample"
-local task = require "dgrun.task"
+local witness = require "support.witness"
 
-local canaries = {
-    SECRET_KEY = [[cAnAry-"quoted"-%41-ünïcode/\end]],
-    GEMINI_API_KEY = "first canary line 7h3\nsecond canary line 9k2",
-    S3_SECRET_ACCESS_KEY = "canary+slash/equals==%2F&x=1",
+---What is run of each command of dgrun itself; nothing is found that is not here.
+local words = {
+    complete = { { "complete", "--", "prod_deploy", "--" }, { "complete", "--", "" } },
+    completion = { { "completion", "bash" } },
+    help = { { "help" }, { "help", "prod_deploy" } },
+    history = { { "history" }, { "history", "--json" } },
+    list = { { "list" } },
+    lock = { { "lock", "hold", "draft-app", "--reason", "a test" }, { "lock", "list" },
+        { "lock", "list", "--json" }, { "lock", "release", "draft-app" } },
+    plan = {}, -- with each script
+    resume = { { "prod_deploy", "--ref", "nosuch", status = 2 }, { "resume", status = 2 } },
+    sandbox = {}, -- a server: it has a test of its own
+    show = { { "show" }, { "show", "--json" } },
+    version = { { "version" } },
 }
 
-local function base64(text)
-    return (require("host.digest").base64(text))
-end
+---Words of actions whose declaration does not tell enough, by name.
+---@type table<string, fun(w: support.witness): string[][]>
+local special = {
+    exec = function()
+        return { { "--sandbox", "--trace", "exec", "stage", "--", "env" },
+            { "--sandbox", "exec", "stage", "--json", "--", "env" } }
+    end,
+    ["machines exec"] = function(w)
+        local argv = { "machines", "exec", "stage", w:machine "draft-app" }
+        return { { "--sandbox", argv[1], argv[2], argv[3], argv[4], "--", "env" },
+            { "--sandbox", argv[1], argv[2], argv[3], argv[4], "--json", "--", "env" } }
+    end,
+    ["machines destroy"] = function(w)
+        local made = w:run { "--sandbox", "machines", "clone", "stage", w:machine "draft-app" }
+        local argv = { "machines", "destroy", "stage", made.stdout:match "%x+", "--force" }
+        return { { "--sandbox", "plan", unpack(argv) }, { "--sandbox", unpack(argv) } }
+    end,
+    ["review_app sweep"] = function()
+        return { { "--sandbox", "--trace", "review_app", "sweep", "--older", "7d" } }
+    end,
+    rollback = function(w)
+        w.project:commit { ["app/extra.py"] = "# more\n" }
+        return { { "--sandbox", "stage_deploy" }, { "--sandbox", "plan", "rollback", "stage" },
+            { "--sandbox", "--trace", "rollback", "stage", "--despite-database", "a test" } }
+    end,
+}
 
-local function percent(text, safe)
-    return (text:gsub("[^%w" .. (safe or "%-._~") .. "]", function(c)
-        return ("%%%02X"):format(c:byte())
-    end))
-end
-
----The forms in which a value might get out: raw, its lines, JSON, URL, base64 in all alignments.
-local function forms_of(value)
-    local forms = { value, percent(value), percent(value, "%-._~/"),
-        (value:gsub('[\\"]', "\\%0"):gsub("\n", "\\n")) }
-    for line in value:gmatch("[^\n]+") do
-        forms[#forms + 1] = line
+---What a word of the command line may be.
+local function kinds_of(w)
+    local kinds = {}
+    for _, name in ipairs { "place", "environment" } do
+        kinds[name] = function() return "stage" end
     end
-    for shift = 0, 2 do
-        local encoded = base64(("x"):rep(shift) .. value)
-        local first = math.ceil(shift * 8 / 6) + 1
-        local last = math.floor((shift + #value) * 8 / 6)
-        forms[#forms + 1] = encoded:sub(first, last)
+    kinds.secret = function() return "GEMINI_API_KEY" end
+    kinds.release = function() return "1" end
+    kinds.ref = function() return "v1.2.0" end
+    kinds.signal = function() return "SIGHUP" end
+    function kinds.machine()
+        return w:machine "draft-app"
     end
-    return forms
+    function kinds.run()
+        local id = w:run({ "history", "--json" }).stdout:match '"id":"([^"]+)"'
+        return assert(id, "there is no run")
+    end
+    return kinds
 end
 
-local function found_in(text, where, complaints)
-    for name, value in pairs(canaries) do
-        for _, form in ipairs(forms_of(value)) do
-            if text:find(form, 1, true) then
-                complaints[#complaints + 1] = ("%s in %s as %q"):format(name, where, form)
+local function run_words(w, argv)
+    local result = w:run(argv, { stdin = argv.stdin, timeout = argv.timeout })
+    if result.status ~= (argv.status or 0) then
+        table.insert(w.surprises, ("dgrun %s ended with %d\n%s"):format(table.concat(argv, " "),
+            result.status, result.all))
+    end
+    return result
+end
+
+local function run_one(w, one, kinds)
+    local name = everything.name(one)
+    if special[name] then
+        for _, argv in ipairs(special[name](w)) do
+            run_words(w, argv)
+        end
+        return
+    end
+    run_words(w, { "--sandbox", "plan", unpack(everything.words(one, kinds)) })
+    run_words(w, { "--sandbox", "--trace", unpack(everything.words(one, kinds)) })
+    if one.shows then
+        local argv = { "--sandbox", unpack(everything.words(one, kinds)) }
+        table.insert(argv, #argv - (one.rest and 1 or -1), "--json")
+        run_words(w, argv)
+    end
+end
+
+local function with_witness(body)
+    local server = witness.database()
+    local w = witness.new { port = server.port }
+    body(w, server)
+end
+
+local function is_clean(w)
+    assert.equal("", table.concat(w:search_all(), "\n"))
+end
+
+describe("planted secrets", function()
+    it("would be found in each form, in outputs, files, calls and command lines", function()
+        for _, canary in ipairs(canaries.all()) do
+            for form, text in pairs(canaries.forms(canary.value)) do
+                local found = {}
+                canaries.search("x" .. text .. "y", "a text", found)
+                assert.is_true(#found > 0 or #text < 8, canary.name .. " as " .. form)
             end
         end
-    end
-end
+        with_witness(function(w)
+            -- A script that gives away what it was told, past dgrun's own ways out.
+            w.project:write("scripts/traitor.lua", [[
+                local dg = require "dgrun"
+                local fs = require "host.fs"
+                local url = require("host.secret").from_env "DATABASE_URL"
+                local told = dg.proc.run({ argv = { "printenv", "A" }, read_only = true,
+                    env = { A = url } }).stdout:gsub("\n", "")
+                assert(fs.write("left.txt", told))
+                dg.http.post(os.getenv "WITNESS_FLY" .. "/v1/lost", { json = { told = told } })
+                dg.proc.run { argv = { "true", told }, env = { B = told } }
+                dg.proc.run { argv = { "sleep", "0.2", }, env = { C = url } }
+            ]])
+            w:run { "--sandbox", "traitor" }
+            local all = table.concat(w:search_all(), "\n")
+            for _, place in ipairs { "left.txt", "POST /v1/lost", "the arguments of true",
+                "the environment of true", "the environment of sleep" } do
+                assert.matches(place, all, 1, true)
+            end
+        end)
+    end)
 
-local function search_files(dir, complaints)
-    for _, name in ipairs(fs.list(dir) or {}) do
-        local path = dir / name
-        if fs.stat(path).type == "directory" then
-            search_files(path, complaints)
-        else
-            found_in(fs.read(path, { limit = 2 ^ 26 }) or "", path, complaints)
-        end
-    end
-end
-
-local function canary_environment(project)
-    local env = { FLY_API_TOKEN = nil }
-    for name, value in pairs(canaries) do
-        env[name] = value
-    end
-    env.DATABASE_URL = ("sqlite+aiosqlite:///%s/prod.db"):format(project.dir)
-    return env
-end
-
----Every command line on the system, until cancelled.
-local function watch_command_lines(complaints)
-    while true do
-        for _, pid in ipairs(fs.list "/proc") do
-            if pid:match("^%d+$") then
-                local text = fs.read("/proc/" .. pid .. "/cmdline", { limit = 2 ^ 20 })
-                if text then
-                    found_in(text, "a command line", complaints)
+    it("stay where they belong, whatever is run", function()
+        with_witness(function(w)
+            local found = everything.find(function(argv) return w:run(argv) end)
+            local kinds = kinds_of(w)
+            w.surprises = {}
+            -- Most commands are about what is deployed.
+            local function is_deploy(one)
+                return one.script == "prod_deploy" or one.script == "stage_deploy"
+            end
+            for _, first in ipairs { true, false } do
+                for _, one in ipairs(found.scripts) do
+                    if is_deploy(one) == first then
+                        run_one(w, one, kinds)
+                    end
                 end
             end
-        end
-        task.sleep(0.02)
-    end
-end
-
-describe("secrets", function()
-    it("leave no trace of a whole deploy", function()
-        local project = sample.new()
-        fs.remove(project.dir / ".env.prod")
-        local complaints = {}
-        local env = canary_environment(project)
-        task.scope(function()
-            local watcher = task.spawn(function() watch_command_lines(complaints) end)
-            for _, argv in ipairs {
-                { "--sandbox", "plan", "prod_deploy", "--ref", "v1.1.0" },
-                { "--sandbox", "prod_deploy", "--ref", "v1.1.0" },
-                { "--sandbox", "--trace", "prod_deploy", "--ref", "v1.2.0" },
-                { "--sandbox", "prod_deploy", "--ref", "nosuch" },
-            } do
-                local run = project:run(argv, { env = env })
-                assert.equal(argv[4] == "nosuch" and 2 or 0, run.status, run.all)
-                found_in(run.stdout, "standard output", complaints)
-                found_in(run.stderr, "standard error", complaints)
+            for _, word in ipairs(found.words) do
+                assert.is_table(words[word], "no words for the command " .. word)
+                for _, argv in ipairs(words[word]) do
+                    run_words(w, argv)
+                end
             end
-            watcher.cancel()
+            assert.equal("", table.concat(w.surprises, "\n"),
+                "words for these belong into tests/e2e/canary_spec.lua")
+            assert.is_true(w.brought, "no secret was brought to Fly")
+            is_clean(w)
+            assert.is_true(w.called.git > 0 and w.called.python3 > 0)
         end)
-        search_files(project.dir / ".dgrun", complaints)
-        assert.same({}, complaints)
     end)
 
-    it("are masked when a child prints them, split over writes", function()
-        local project = sample.new()
-        local env = canary_environment(project)
-        project:write("scripts/leaky.lua", [[
-            local dg = require "dgrun"
-            local env = dg.environment "prod"
-            dg.proc.run { argv = { "python3", "leak.py" }, env = {
-                A = env.secrets.SECRET_KEY, B = env.secrets.GEMINI_API_KEY,
-                C = env.secrets.S3_SECRET_ACCESS_KEY }, on_line = dg.log }
-            print(env.secrets.SECRET_KEY, "x" .. env.secrets.SECRET_KEY)
-            local child = assert(require("host.proc").spawn { argv = { "python3", "leak.py" },
-                env = { A = env.secrets.SECRET_KEY, B = env.secrets.GEMINI_API_KEY,
-                    C = env.secrets.S3_SECRET_ACCESS_KEY } })
-            for line in function() return child:read() end do
-                io.write(line.line:sub(1, 9))
-                io.stdout:flush()
-                io.write(line.line:sub(10), "\n")
+    it("are in no file of a local Fly that keeps them", function()
+        with_witness(function(w)
+            local own = { DGRUN_STDLIB = fs.cwd() / "stdlib" }
+            w.trusted = "FLY_MACHINE_ID=" -- a machine
+            for _, argv in ipairs { { "--sandbox", "--trace", "prod_deploy", "--ref", "v1.2.0" },
+                { "--sandbox", "cron_setup", "--environment", "prod" } } do
+                local run = w:run(argv, { env = own })
+                assert.equal(0, run.status, run.all)
             end
-            child:wait()
-            error("it broke: " .. dg.proc.run({ argv = { "printenv", "A" },
-                env = { A = env.secrets.SECRET_KEY }, read_only = true }).stdout)]])
-        project:write("leak.py", [[
-import base64, json, os, sys, time, urllib.parse
-for name in "ABC":
+            assert.is_true(fs.exists(w.project.dir / ".dgrun/sandbox/vault.json"))
+            assert.equal(0, w.requests)
+            w:run({ "-e", [[
+                local child = assert(require("host.proc").spawn { read_only = true,
+                    argv = { require("host.fs").real "/proc/self/exe", "sandbox" } })
+                for line in function() return child:read() end do
+                    print(line.line)
+                    if line.line:find "FLY_ACCESS_TOKEN" then
+                        child:kill "INT"
+                    end
+                end
+                assert(child:wait().status == 0)]] }, { env = own })
+            is_clean(w)
+        end)
+    end)
+
+    it("are masked where a child prints them, in any form, split over writes", function()
+        with_witness(function(w)
+            w.trusted = "leak.py"
+            w.project:write("leak.py", [[
+import base64, html, json, os, sys, urllib.parse
+for name, stream in (("A", sys.stdout), ("B", sys.stderr), ("C", sys.stdout), ("D", sys.stdout),
+                     ("E", sys.stderr)):
     value = os.environ[name]
-    forms = [value, json.dumps(value), json.dumps(value, ensure_ascii=False),
+    forms = [value, json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value),
              urllib.parse.quote(value, safe=""), urllib.parse.quote(value),
-             base64.b64encode(value.encode()).decode(),
-             base64.b64encode(b"x" + value.encode()).decode(),
-             base64.b64encode(b"xy" + value.encode()).decode()]
+             urllib.parse.quote_plus(value), str({name: value})]
+    forms += value.splitlines()
+    if "://" in value:
+        password = urllib.parse.urlsplit(value).password
+        forms += [password, urllib.parse.unquote(password), "x".join([password, password])]
+    for prefix in b"", b"x", b"xy":
+        forms.append(base64.b64encode(prefix + value.encode()).decode())
+        forms.append(base64.urlsafe_b64encode(prefix + value.encode()).decode())
     for form in forms:
         for i in range(0, len(form), 7):
-            sys.stdout.write(form[i:i + 7])
-            sys.stdout.flush()
-        sys.stdout.write("\n")
+            stream.write(form[i:i + 7])
+            stream.flush()
+        stream.write("\n")
+print("the end")
+sys.exit(3)
 ]])
-        local run = project:run({ "leaky" }, { env = env })
-        assert.equal(1, run.status, run.all)
-        local complaints = {}
-        found_in(run.stdout, "standard output", complaints)
-        found_in(run.stderr, "standard error", complaints)
-        search_files(project.dir / ".dgrun", complaints)
-        assert.same({}, complaints)
-        assert.matches("secret(SECRET_KEY)", run.stdout, 1, true)
-        assert.matches("***", run.stdout, 1, true)
-        assert.matches("it broke", run.stderr)
+            w.project:write("scripts/leaky.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local env = { A = s.SECRET_KEY, B = s.GEMINI_API_KEY, C = s.S3_SECRET_ACCESS_KEY,
+                    D = s.GEMINI_SUMMARIZATION_API_KEY, E = s.DATABASE_URL }
+                local function leak(expect, on_line)
+                    return dg.proc.run { argv = { "python3", "leak.py" }, env = env,
+                        expect = expect, read_only = true, on_line = on_line }
+                end
+                print(s.SECRET_KEY, "x" .. s.SECRET_KEY)
+                leak(3, dg.log)
+                dg.step("Leak", function() return leak(3).stdout end)
+                local child = assert(require("host.proc").spawn {
+                    argv = { "python3", "leak.py" }, env = env, read_only = true })
+                for line in function() return child:read() end do
+                    io.write(line.line:sub(1, 9))
+                    io.stdout:flush()
+                    io.write(line.line:sub(10), "\n")
+                end
+                child:wait()
+                local told = leak(3).stdout
+                dg.effect.note(told)
+                dg.effect.write { kind = "a.leak", target = told, summary = told, before = told,
+                    after = { [told] = told }, apply = function() return told end }
+                leak(0)]])
+            for _, argv in ipairs { { "leaky" }, { "--trace", "leaky" }, { "plan", "leaky" } } do
+                local run = w:run(argv, { env = { DGRUN_DEBUG = "1" } })
+                assert.equal(1, run.status, run.all)
+                assert.matches("secret(SECRET_KEY)", run.stdout, 1, true)
+                assert.matches("***", run.all, 1, true)
+                assert.matches("the end", run.all)
+            end
+            is_clean(w)
+        end)
     end)
 
-    it("reach a child's environment, and are not inherited by others", function()
-        local project = sample.new()
-        project:write("scripts/inherit.lua", [[
-            local dg = require "dgrun"
-            local env = dg.environment "prod"
-            local digest = require "host.digest"
-            local seen = dg.proc.run({ argv = { "sh", "-c", "printf %s \"$K\" | sha256sum" },
-                env = { K = env.secrets.SECRET_KEY }, read_only = true }).stdout:match("%x+")
-            assert(seen == digest.sha256(env.secrets.SECRET_KEY))
-            local all = dg.proc.run({ argv = { "env" }, read_only = true }).stdout
-            print(all:find("SECRET_KEY", 1, true) and "inherited" or "not inherited")]])
-        local run = project:run({ "inherit" }, { env = canary_environment(project) })
-        assert.equal(0, run.status, run.all)
-        assert.matches("not inherited", run.stdout)
+    it("are masked where an error carries them", function()
+        with_witness(function(w, server)
+            local function fails(env, text, argv)
+                local run = w:run(argv or { "--sandbox", "--trace", "prod_deploy" }, { env = env })
+                assert.is_true(run.status == 1 or run.status == 2, run.all)
+                assert.matches(text, run.all)
+            end
+            -- URLs that libpq, asyncpg and SQLAlchemy do not like, each in its own words.
+            local wrong = canaries.url(server.port, "+asyncpg"):gsub("app:", "nobody:")
+            fails({ DATABASE_URL = wrong }, "password authentication failed")
+            fails({ DATABASE_URL = canaries.url(1, "+asyncpg") }, "cannot connect")
+            w.project:write("scripts/alembic.lua", [[
+                local dg = require "dgrun"
+                local env = dg.environment "prod"
+                dg.proc.run { argv = { "alembic", "current" },
+                    env = { DATABASE_URL = env.secrets.DATABASE_URL } }]])
+            for text, url in pairs {
+                ["password authentication failed"] = wrong,
+                ["Refused"] = canaries.url(1, "+asyncpg"),
+                ["Error"] = canaries.url(server.port, "+asyncpg"):gsub(":%d+/", ":port/"),
+            } do
+                fails({ DATABASE_URL = url }, text, { "--trace", "alembic" })
+                w:run({ "--sandbox", "--trace", "prod_deploy" }, { env = { DATABASE_URL = url } })
+            end
+            -- What the contract does not let pass is told without its value.
+            local plain = canaries.url(server.port)
+            for _, url in ipairs { plain, (plain:gsub("://", "//")) } do
+                fails({ DATABASE_URL = url }, "must be a URL", { "--trace", "alembic" })
+            end
+            plain = plain:gsub("app:[^@]+@", function()
+                return "app:" .. canaries.password .. "@"
+            end)
+            w:run({ "--sandbox", "--trace", "prod_deploy" }, { env = { DATABASE_URL = plain } })
+            w:run({ "--trace", "alembic" }, { env = { DATABASE_URL = plain } })
+
+            -- An application that tells all it knows when it breaks.
+            w.project:edit("alembic/env.py", "import asyncio\n",
+                "import asyncio, os, sys\nprint(dict(os.environ), file=sys.stderr)\n"
+                .. "raise RuntimeError(os.environ['DATABASE_URL'])\n")
+            fails({}, "RuntimeError", { "--sandbox", "--trace", "prod_deploy" })
+            assert.matches("RuntimeError: %*%*%*",
+                w:run({ "--sandbox", "plan", "prod_deploy" }).all)
+
+            -- Servers that answer with what they were sent: Fly itself, and another one.
+            w.echo = "all"
+            w.project:write("scripts/echo.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local url = os.getenv "WITNESS_FLY" .. "/echo/v1/apps/x/secrets?q="
+                local answer = dg.http.post(url, { headers = { ["X-Key"] = s.S3_ACCESS_KEY_ID },
+                    json = { a = s.SECRET_KEY, b = s.GEMINI_API_KEY, c = s.DATABASE_URL,
+                        d = s.GEMINI_SUMMARIZATION_API_KEY, e = s.S3_SECRET_ACCESS_KEY } })
+                dg.err.raise { code = "test.echo", msg = answer.body, hint = answer.body,
+                    cause = dg.err.new { code = "x", msg = answer.body }, body = answer.body }]])
+            fails({}, "echo of all", { "--trace", "echo" })
+            w.project:write("scripts/sync.lua", [[
+                local dg = require "dgrun"
+                local env = dg.environment "prod"
+                dg.secrets.sync { app = env.app, secrets = env.secrets }]])
+            fails({}, "echo of all", { "--sandbox", "--trace", "sync" })
+            -- Where the answer is cut, in the middle of each of them.
+            for _, value in pairs(canaries.values) do
+                w.echo = ("."):rep(199 - math.min(#value - 2, 20)) .. value
+                fails({ S3_ACCESS_KEY_ID = value }, "%.%.%.", { "--sandbox", "--trace", "sync" })
+            end
+            is_clean(w)
+        end)
     end)
 
-    it("with a password in a URL are masked too", function()
-        local project = sample.new()
-        project:write("scripts/url.lua", [[
-            local dg = require "dgrun"
-            local env = dg.environment "prod"
-            dg.migrations.current { database = env.secrets.DATABASE_URL }]])
-        local run = project:run({ "url" }, { env = {
-            SECRET_KEY = "x-secret-of-this-test", DATABASE_URL =
-                "postgresql+asyncpg://app:pa%24%24-canary-word@127.0.0.1:1/db",
-        } })
-        assert.equal(1, run.status)
-        assert.is_nil(run.all:find("canary-word", 1, true), run.all)
-        assert.matches("cannot connect", run.stderr)
+    it("in a composed token are masked part by part", function()
+        with_witness(function(w)
+            w.project:write("scripts/token.lua", [[
+                local dg = require "dgrun"
+                local code = "IFS=,; for part in $T; do echo \"$part\"; done"
+                dg.proc.run { argv = { "sh", "-c", code },
+                    env = { T = dg.fly.api.token() }, on_line = dg.log }
+                print(dg.proc.run({ argv = { "sh", "-c", "env" }, read_only = true }).stdout)]])
+            for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN" } do
+                local run = w:run({ "token" }, { env = { [name] = canaries.composed_token } })
+                assert.equal(0, run.status, run.all)
+                assert.matches("***", run.stderr, 1, true)
+            end
+            w.trusted = "for part in"
+            is_clean(w)
+        end)
+    end)
+
+    it("reach the child that they are given to", function()
+        with_witness(function(w)
+            w.project:write("scripts/give.lua", [[
+                local dg = require "dgrun"
+                local s = dg.environment("prod").secrets
+                local digest = require "host.digest"
+                local code = "import hashlib, os, sys; given = os.environ.get('K')\n"
+                    .. "print(hashlib.sha256((given or sys.stdin.read()).encode()).hexdigest())"
+                for _, name in ipairs { "SECRET_KEY", "GEMINI_API_KEY", "S3_ACCESS_KEY_ID" } do
+                    for _, how in ipairs { { env = { K = s[name] } }, { stdin = s[name] } } do
+                        how.read_only, how.argv = true, { "python3", "-c", code }
+                        assert(dg.proc.run(how).stdout == digest.sha256(s[name]) .. "\n", name)
+                    end
+                end]])
+            local run = w:run { "give" }
+            assert.equal(0, run.status, run.all)
+        end)
     end)
 end)

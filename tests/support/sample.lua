@@ -37,13 +37,13 @@ end
 
 ---Runs dgrun with these arguments.
 ---@param argv string[]
----@param opts? {env?: table, timeout?: number, cwd?: string}
+---@param opts? {env?: table, timeout?: number, cwd?: string, stdin?: string}
 ---@return {status: integer, stdout: string, stderr: string, all: string}
 function Project:run(argv, opts)
     opts = opts or {}
     local result = assert(proc.run {
         argv = { binary, unpack(argv) }, cwd = opts.cwd or self.dir, clean_env = true,
-        env = clean_environment(opts.env), timeout = opts.timeout or 120,
+        env = clean_environment(opts.env), timeout = opts.timeout or 120, stdin = opts.stdin,
     })
     result.all = result.stdout .. result.stderr
     return result
@@ -108,7 +108,8 @@ end
 
 ---The rows of a query on a SQLite database of the project.
 function Project:query(file, sql)
-    local db = assert(require("host.sqlite").open(self.dir / file, { read_only = true }))
+    -- For writing: a machine that was killed while it wrote is rolled back by whoever reads next.
+    local db = assert(require("host.sqlite").open(self.dir / file, { create = false }))
     local rows = assert(db:query(sql))
     db:close()
     return rows

@@ -100,6 +100,27 @@ branch_labels = {"one", 'two'}
         assert.equal(7, found.line)
     end)
 
+    it("end no string at a quote behind a backslash, in a raw one neither", function()
+        local graph = graph_of { x = [=[
+pattern = r"\"" r'\\'
+def f(): return r"(\"[^\"]*\")", '\'', """\""""
+revision = "abc"
+down_revision = None
+]=], y = "pattern = 'a\\\r\nb'\r\nrevision = 'def'\r\ndown_revision = 'abc'\r\n" }
+        assert.same({ "def" }, revisions.heads(graph))
+        assert.equal(3, graph.by_id.abc.line)
+        assert.equal(3, graph.by_id.def.line)
+    end)
+
+    it("name the file that cannot be read, and what is no revision", function()
+        local code, e = code_of(graph_of, { a1 = "None", b1 = "x = 1\n" })
+        assert.equal("migrations.no_revision", code)
+        assert.matches("b1.py declares no revision", e.msg, 1, true)
+        code, e = code_of(graph_of, { a1 = "None", b1 = ("#"):rep(1024 * 1024) .. "\n" })
+        assert.equal("fs.too_large", code)
+        assert.matches("b1.py", e.msg, 1, true)
+    end)
+
     it("agree with Alembic on the sample", function()
         local dir = fs.cwd() / "tests/fixtures/draftguru"
         local graph = revisions.read(dir)

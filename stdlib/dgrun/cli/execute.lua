@@ -101,6 +101,12 @@ local function with_places(action, input)
         elseif argument.complete == "place" and value ~= nil then
             resolved[argument.name] = argument.many and place.list(value) or place.find(value)
         end
+        local found = argument.complete == "place" and resolved[argument.name] or {}
+        for _, one in ipairs(argument.many and found or { found }) do
+            if one.environment then
+                require("dgrun.environment").mask(one.environment)
+            end
+        end
     end
     return resolved
 end
@@ -202,6 +208,7 @@ end
 function M.run(arguments, opts)
     local x = { script = script_of(arguments), arguments = arguments,
         plan = opts and opts.plan or false, past = opts and opts.past }
+    require("dgrun.environment").seal(x.script.folder)
     if x.plan then
         require("host.gate").close()
     end

@@ -24,7 +24,7 @@ function M.run(arguments)
     local face = require "dgrun.ui.history"
     if options.json then
         for _, row in ipairs(rows) do
-            log.out(require("dgrun.json").encode(face.run_data(row)) .. "\n")
+            log.out(require("dgrun.json").masked(face.run_data(row)) .. "\n")
         end
     elseif #rows == 0 then
         log.err("No run fits.\n")

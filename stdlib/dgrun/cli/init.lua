@@ -51,7 +51,16 @@ local function change_directory(directory)
     end
 end
 
+---What is secret by its name. It is taken out of the environment before anything runs: no child
+---inherits it, and it is masked wherever it turns up.
+local function seal_environment()
+    for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN", "DGRUN_STORE" } do
+        require("host.secret").from_env(name)
+    end
+end
+
 local function dispatch(argv)
+    seal_environment()
     local arguments = require("dgrun.cli.arguments").parse(argv)
     if arguments.directory then
         change_directory(arguments.directory)

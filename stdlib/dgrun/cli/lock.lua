@@ -14,7 +14,7 @@ local function list(arguments, rest)
     end)
     local face = require "dgrun.ui.locks"
     if options.json then
-        log.out(require("dgrun.json").encode(face.data(rows, holds)) .. "\n")
+        log.out(require("dgrun.json").masked(face.data(rows, holds)) .. "\n")
     else
         log.out(log.clean(face.text(rows, holds)))
     end

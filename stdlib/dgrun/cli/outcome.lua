@@ -89,7 +89,7 @@ end
 
 local function show(action, input, data)
     if input.json and action.show then
-        log.out(require("dgrun.json").encode(data) .. "\n")
+        log.out(require("dgrun.json").masked(data) .. "\n")
     elseif action.show then
         log.out(action.show(data, input))
     end

@@ -119,6 +119,7 @@ function M.run(arguments)
         check_status(row, options.force)
         check_children(row)
         local script = script_of(row, root)
+        require("dgrun.environment").seal(script.folder)
         check_changes(row, script, script.root, options.force)
         if not journal.claim(store, row) then
             err.raise { code = "lock.running",

@@ -20,7 +20,7 @@ function M.run(arguments)
     end)
     local face = require "dgrun.ui.history"
     if options.json then
-        log.out(require("dgrun.json").encode(face.whole_data(row, steps, effects)) .. "\n")
+        log.out(require("dgrun.json").masked(face.whole_data(row, steps, effects)) .. "\n")
     else
         log.out(log.clean(face.whole(row, steps, effects)))
     end

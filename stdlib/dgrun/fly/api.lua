@@ -36,8 +36,12 @@ end
 
 local function find_token()
     local secret = require "host.secret"
-    return secret.from_env("FLY_ACCESS_TOKEN") or secret.from_env("FLY_API_TOKEN")
-        or token_of_config()
+    -- Both are taken out of the environment, whichever counts.
+    local access, api = secret.from_env("FLY_ACCESS_TOKEN"), secret.from_env("FLY_API_TOKEN")
+    local function usable(value)
+        return value and not value:test("empty") and value or nil
+    end
+    return usable(access) or usable(api) or token_of_config()
 end
 
 ---@class dgrun.fly.target

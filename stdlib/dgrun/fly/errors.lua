@@ -31,7 +31,7 @@ local function message_of(answer)
             end
         end
     end
-    local text = answer.text:gsub("%s+", " "):sub(1, 200)
+    local text = require("dgrun.format").excerpt(answer.text, 200)
     return text ~= "" and text or "no explanation"
 end
 

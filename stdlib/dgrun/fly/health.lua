@@ -54,8 +54,8 @@ local function failing_check(machine)
         if not one.name:find("^bg_deployments_compat") then
             seen = true
             if one.status ~= "passing" then
-                local output = require("host.log").clean(tostring(one.output or ""))
-                return ("check %s is %s: %s"):format(one.name, one.status, output:sub(1, 200))
+                local output = require("dgrun.format").excerpt(tostring(one.output or ""), 200)
+                return ("check %s is %s: %s"):format(one.name, one.status, output)
             end
         end
     end

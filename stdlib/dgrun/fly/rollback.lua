@@ -2,6 +2,7 @@
 -- to revisions that the old image does not know, unless they only add to it.
 local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
+local database = require "dgrun.fly.rollback_database"
 local deploy = require "dgrun.fly.deploy"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
@@ -14,16 +15,22 @@ local M = {}
 ---@class dgrun.fly.rollback.options
 ---@field app string
 ---@field to? integer version of a release; the one before the current one, when absent
----@field database? string|userdata URL, to see how far it has come
----@field dir? string folder with the revision files, to name what it is ahead by
----@field additive? boolean what the database is ahead by only adds to it
+---@field database? string|userdata URL, to see how far it has come; what it is ahead by is judged
+---  as SQL for it
+---@field dir? string folder with the revision files; else they are read from the commits of the
+---  releases
+---@field repository? string where these commits are, "."
+---@field path? string folder of the application in the repository, "."
+---@field env? table<string, string|userdata> more of the environment that env.py needs
+---@field despite_database? string why the old image can live with what the database is ahead by
 ---@field strategy? string|function as of fly.deploy
 ---@field on_failure? "stop"|"rollback"
 ---@field wait_timeout? number seconds
 
 local options = {
-    app = "string", to = "integer?", database = "value?", dir = "string?", additive = "boolean?",
-    strategy = "any?", on_failure = "string?", wait_timeout = "seconds?",
+    app = "string", to = "integer?", database = "value?", dir = "string?", repository = "string?",
+    path = "string?", env = "table?", despite_database = "string?", strategy = "any?",
+    on_failure = "string?", wait_timeout = "seconds?",
 }
 
 local function refuse(code, msg, hint)
@@ -70,88 +77,6 @@ local function find(list, opts)
     return target, current
 end
 
----What dgrun noted with a release: the commit, the heads of its revision files, and those that the
----database had then, which a rollback leaves as they are.
-local function note_of(release)
-    local definition = release.configDefinition
-    local note = type(definition) == "table" and definition.dgrun
-    return type(note) == "table" and note or {}
-end
-
-local function same_set(a, b)
-    local left = {}
-    for _, id in ipairs(a) do
-        left[id] = true
-    end
-    for _, id in ipairs(b) do
-        if not left[id] then
-            return false
-        end
-        left[id] = nil
-    end
-    return next(left) == nil
-end
-
----Revisions that the database has and the old image does not know; nil when that cannot be told.
-local function ahead_by(opts, heads, current)
-    if same_set(heads, current) then
-        return {}
-    elseif not opts.dir then
-        return nil
-    end
-    local revisions = require "dgrun.revisions"
-    local graph = revisions.read(opts.dir)
-    local unknown = {}
-    for _, id in ipairs(current) do
-        for _, revision in ipairs(revisions.pending(graph, heads, id)) do
-            unknown[revision.revision] = true
-        end
-    end
-    local list = {}
-    for id in pairs(unknown) do
-        list[#list + 1] = id
-    end
-    table.sort(list)
-    return list
-end
-
----Where the database is: asked, or what the current release brought it to.
-local function database_heads(opts, current)
-    if opts.database then
-        return require("dgrun.migrations").current { database = opts.database, dir = opts.dir }
-    end
-    local note = note_of(current)
-    return note.database or note.heads
-end
-
----@param now? string[] where the database is
-local function check_database(opts, target, now)
-    local heads = note_of(target).heads
-    if opts.additive then
-        return effect.note("the database may be ahead: its new revisions are said to be additive")
-    elseif not heads and not now then
-        return
-    elseif not heads then
-        refuse("refused.unknown_heads", ("nobody noted which revisions the image of v%d knows")
-            :format(target.version),
-            "If what the database is ahead by only adds to it, say additive = true.")
-    elseif not now then
-        return
-    end
-    local ahead = ahead_by(opts, heads, now)
-    if not ahead then
-        refuse("refused.database_differs",
-            ("the database is at %s, the image of v%d knows up to %s"):format(
-                table.concat(now, ", "), target.version, table.concat(heads, ", ")),
-            "With `dir` it can be told by how much. If it only adds, say additive = true.")
-    elseif #ahead > 0 then
-        refuse("refused.database_ahead",
-            ("the database is ahead by %s that the image of v%d does not know: %s"):format(
-                format.count(#ahead, "revision"), target.version, table.concat(ahead, ", ")),
-            "Downgrade it first, or say additive = true if these only add to it.")
-    end
-end
-
 local function configuration_of(opts, target)
     local definition = target.configDefinition
     if type(definition) ~= "table" or definition == json.null then
@@ -165,17 +90,24 @@ local function configuration_of(opts, target)
 end
 
 ---Brings an app back to the image and the configuration of an earlier release.
----Errors: fly.no_release, fly.no_image, refused.database_ahead, refused.database_differs,
----refused.unknown_heads, and those of fly.deploy.
+---When the database is ahead by revisions that only add to it, that is noted; by others, or by some
+---that cannot be judged, it is refused.
+---Errors: fly.no_release, fly.no_image, refused.database_ahead with `revisions`,
+---refused.database_differs, refused.unknown_heads, refused.unknown_database; those of fly.deploy.
 ---@param opts dgrun.fly.rollback.options
 ---@return dgrun.fly.deploy.result
 function M.rollback(opts)
     check.options(opts, options, "fly.rollback")
     require("dgrun.fly.machines").app(opts.app)
-    local target, current = find(releases.history(opts.app), opts)
-    local now = database_heads(opts, current)
-    check_database(opts, target, now)
-    local note = note_of(target)
+    if opts.despite_database and not opts.despite_database:find("%S") then
+        err.raise { code = "input.invalid", op = "fly.rollback",
+            msg = "fly.rollback: despite_database needs a reason",
+            hint = "Say why the old image can live with what the database is ahead by." }
+    end
+    local list = releases.history(opts.app)
+    local target, current = find(list, opts)
+    local now = database.check(opts, list, target, current)
+    local note = database.note_of(target)
     effect.note(("back to v%d of %s: %s"):format(target.version, opts.app, target.imageRef))
     return deploy.deploy {
         app = opts.app, config = configuration_of(opts, target), image = target.imageRef,
@@ -195,10 +127,8 @@ function M.rollback_target(opts)
     check.options(opts, { app = "string", to = "integer?" }, "fly.rollback_target")
     require("dgrun.fly.machines").app(opts.app)
     local target = find(releases.history(opts.app), opts)
-    local definition = target.configDefinition
-    local note = type(definition) == "table" and definition.dgrun
     return { version = target.version, image = target.imageRef, created_at = target.createdAt,
-        commit = type(note) == "table" and note.commit or nil }
+        commit = database.note_of(target).commit }
 end
 
 return M

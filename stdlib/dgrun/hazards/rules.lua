@@ -13,6 +13,7 @@ local types = require "dgrun.hazards.types"
 ---@field any? boolean holds for what is new, too
 ---@field unless_new_column? boolean holds not for a column that is new
 ---@field sqlite? boolean SQLite is judged by it, too
+---@field old_code? boolean code from before it fails, although nothing is lost
 ---@field why string
 ---@field instead string
 
@@ -84,10 +85,19 @@ return {
     },
     {
         id = "adding-required-field", also = "add-column-not-null-without-default",
-        on = "add_column", severity = "danger", when = lacks_value,
+        on = "add_column", severity = "danger", when = lacks_value, old_code = true, sqlite = true,
         why = "it fails when the table has rows, and code that does not know the column cannot "
             .. "insert",
         instead = "add it with a server_default, or nullable",
+    },
+    {
+        id = "new-field-becomes-required", also = "drop-default-of-required-field",
+        on = "drop_default|set_not_null", severity = "warning", old_code = true, sqlite = true,
+        when = function(fact, state)
+            return state:becomes_required(fact)
+        end,
+        why = "code that does not know the column cannot insert any more",
+        instead = "keep the server_default until all code that runs gives the value",
     },
     {
         id = "adding-field-with-default", also = "add-column-volatile-default",

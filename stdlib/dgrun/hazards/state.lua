@@ -4,6 +4,7 @@ local M = {}
 
 ---@class dgrun.hazards.state
 ---@field new table<string, true> "table:users", "index:ix" made by this SQL
+---@field columns table<string, {not_null: boolean?, default: boolean?}> those made by this SQL
 ---@field types table<string, string> "users.name" → "varchar(30)"
 ---@field schema? string where unqualified names live
 ---@field transaction? table {tables, count, alterations, not_valid}
@@ -21,7 +22,7 @@ function M.new(opts)
         types[column] = kind:lower()
     end
     return setmetatable({
-        new = {}, types = types, not_null = {}, valid_not_null = {},
+        new = {}, columns = {}, types = types, not_null = {}, valid_not_null = {},
         lock_timeout = opts.lock_timeout or false, given_timeout = opts.lock_timeout or false,
     }, State)
 end
@@ -89,6 +90,18 @@ function State:locks(fact)
         or fact.index and self:is_new(fact))
 end
 
+---Does a new column of an old table get to where it must be given and was not so far?
+function State:becomes_required(fact)
+    local column = self.columns[key_of_column(fact)]
+    if not column then
+        return false
+    end
+    local is_required = column.not_null and not column.default
+    local not_null = fact.kind == "set_not_null" or column.not_null
+    local default = fact.kind ~= "drop_default" and column.default
+    return not is_required and not_null and not default
+end
+
 local apply = {}
 
 function apply.create_table(state, fact)
@@ -111,7 +124,23 @@ end
 
 function apply.add_column(state, fact)
     state.new["column:" .. key_of_column(fact)] = true
+    state.columns[key_of_column(fact)] = { not_null = fact.not_null,
+        default = fact.default and not fact.null_default or fact.serial or fact.identity
+            or fact.stored }
 end
+
+---A column of its own making is told; of others it is not known what they were.
+local function sets(field, value)
+    return function(state, fact)
+        local column = state.columns[key_of_column(fact)]
+        if column then
+            column[field] = value
+        end
+    end
+end
+
+apply.set_not_null, apply.drop_not_null = sets("not_null", true), sets("not_null", false)
+apply.set_default, apply.drop_default = sets("default", true), sets("default", false)
 
 function apply.drop_column(state, fact)
     state.new["column:" .. key_of_column(fact)] = nil

@@ -1,4 +1,5 @@
 -- An SQL text as statements, each with its line and the revision that Alembic names above it.
+local format = require "dgrun.format"
 local tokens = require "dgrun.hazards.tokens"
 
 local M = {}
@@ -13,15 +14,6 @@ local SHOWN = 240
 
 local function is_word(token, text)
     return token ~= nil and token.kind == "word" and token.text == text
-end
-
----On one line; never cut inside a UTF-8 character.
-local function shown(text)
-    text = text:gsub("%s+", " ")
-    if #text <= SHOWN then
-        return text
-    end
-    return text:sub(1, SHOWN):gsub("[\192-\255][\128-\191]*$", "") .. "…"
 end
 
 ---Does the statement hold a body with semicolons of its own: BEGIN ATOMIC … END of a function
@@ -74,7 +66,7 @@ function M.split(sql, dialect)
         if #list > 0 then
             found[#found + 1] = {
                 tokens = list, line = line_of(list[1].from), revision = revision,
-                text = shown(sql:sub(list[1].from, list[#list].to)),
+                text = format.excerpt(sql:sub(list[1].from, list[#list].to), SHOWN),
             }
         end
         list, state.parens, state.bodies = {}, 0, 0

@@ -170,7 +170,7 @@ function M.sql(opts, range)
     for line in require("host.log").clean(result.stderr):gmatch("[^\n]+") do
         last = line:match("%S") and line or last
     end
-    return nil, #last > REASON_LIMIT and last:sub(1, REASON_LIMIT) .. "..." or last
+    return nil, require("dgrun.format").excerpt(last, REASON_LIMIT)
 end
 
 return M

@@ -52,33 +52,38 @@ local function range_of(from, to)
     return from and ("%s:%s"):format(from, to) or to
 end
 
----Each revision by itself, where all of them at once cannot be rendered.
-local function one_by_one(opts, pending)
-    local parts, errors = {}, {}
-    for _, revision in ipairs(pending) do
-        local id = revision.revision
-        if #revision.down > 1 then
-            parts[id] = "" -- a merge does nothing itself
-        else
-            local sql, reason = alembic.sql(opts, range_of(revision.down[1], id))
-            parts[id] = sql and parts_of(sql)[id]
-            errors[id] = reason
+---A revision by itself. A merge is rendered from each of what it merges, until one goes: what lies
+---on the other branches is rendered with it.
+local function one(opts, revision)
+    local id, last = revision.revision, nil
+    for i = 1, math.max(1, #revision.down) do
+        local sql, reason = alembic.sql(opts, range_of(revision.down[i], id))
+        local part = sql and parts_of(sql)[id]
+        if part then
+            return part
         end
+        last = reason or last
+    end
+    return nil, last
+end
+
+---Each revision by itself, where all of them at once cannot be rendered.
+local function one_by_one(opts, list)
+    local parts, errors = {}, {}
+    for _, revision in ipairs(list) do
+        parts[revision.revision], errors[revision.revision] = one(opts, revision)
     end
     return parts, errors
 end
 
-local function render(opts, current, pending, target)
-    if #pending == 0 then
-        return {}, {}
-    elseif #current > 1 then
-        return one_by_one(opts, pending)
-    end
-    local sql = alembic.sql(opts, range_of(current[1], target))
+---The SQL of each revision, or why it cannot be rendered.
+---@param range? string "from:to" when they are all that lies between two revisions
+local function render(opts, list, range)
+    local sql = range and alembic.sql(opts, range)
     local parts = sql and parts_of(sql)
-    for _, revision in ipairs(pending) do
+    for _, revision in ipairs(list) do
         if not parts or not parts[revision.revision] then
-            return one_by_one(opts, pending)
+            return one_by_one(opts, list)
         end
     end
     return parts, {}
@@ -130,6 +135,34 @@ local function last_commit(opts, file)
     return found and found[1]
 end
 
+---What these revisions do, in their order.
+---@param opts dgrun.migrations.plan.options
+---@param list dgrun.revision[]
+---@param from string[] revisions that they are applied on
+---@param to? string the one revision that they lead to
+---@return dgrun.migrations.planned[]
+function M.judge(opts, list, from, to)
+    if #list == 0 then
+        return {}
+    end
+    local place = check(require("host.dburl").parse(opts.database))
+    local parts, errors = render(opts, list, to and #from < 2 and range_of(from[1], to) or nil)
+    local found = findings_of(opts, list, parts, place.dialect)
+    local planned = {}
+    for i, revision in ipairs(list) do
+        local id = revision.revision
+        local written = last_commit(opts, revision.file)
+        planned[i] = {
+            revision = id, down = revision.down, message = revision.message,
+            file = revision.file, sql = parts[id],
+            author = written and written.author, commit = written and written.commit,
+            sql_error = not parts[id] and (errors[id] or "Alembic did not render it") or nil,
+            class = class_of(found[id], parts[id]), findings = found[id],
+        }
+    end
+    return planned
+end
+
 local options = {
     dir = "string", database = "value", target = "string?", lock_timeout = "string?",
     env = "table?", accept = "table?", timeout = "seconds?", repository = "string?",
@@ -154,23 +187,10 @@ function M.plan(opts)
     local target = opts.target or "head"
     local graph = revisions.read(opts.dir)
     local current = migrations.current { database = opts.database, dir = opts.dir }
-    local pending = revisions.pending(graph, current, target)
-    local place = check(require("host.dburl").parse(opts.database))
-    local parts, errors = render(opts, current, pending, target)
-    local found = #pending > 0 and findings_of(opts, pending, parts, place.dialect) or {}
-    local plan = { current = current, heads = revisions.heads(graph), pending = {}, class = "none" }
-    for i, revision in ipairs(pending) do
-        local id = revision.revision
-        local class = class_of(found[id], parts[id])
-        local written = last_commit(opts, revision.file)
-        plan.pending[i] = {
-            revision = id, down = revision.down, message = revision.message,
-            file = revision.file, sql = parts[id],
-            author = written and written.author, commit = written and written.commit,
-            sql_error = not parts[id] and (errors[id] or "Alembic did not render it") or nil,
-            class = class, findings = found[id],
-        }
-        plan.class = rank[class] > rank[plan.class] and class or plan.class
+    local plan = { current = current, heads = revisions.heads(graph), class = "none",
+        pending = M.judge(opts, revisions.pending(graph, current, target), current, target) }
+    for _, planned in ipairs(plan.pending) do
+        plan.class = rank[planned.class] > rank[plan.class] and planned.class or plan.class
     end
     return plan
 end

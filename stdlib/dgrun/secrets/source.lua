@@ -94,14 +94,22 @@ local function is_missing(e)
     return e.code == "fs.not_found" or e.code == "dotenv.not_found"
 end
 
+---The key of age where it is in the variable itself, taken out of the environment.
+---@return host.secret.value?
+function M.age_key()
+    local key = "(.*\n)?(AGE-SECRET-KEY-|-----BEGIN ).*"
+    return secret.env_test("AGE_IDENTITY", "pattern", key) and secret.from_env "AGE_IDENTITY"
+        or nil
+end
+
 ---The key is in the variable itself, or it names a file. Only a name may be read.
 local function identity_of(source, root)
     if source.identity then
         return place(root, source.identity)
     end
-    local key = "(.*\n)?(AGE-SECRET-KEY-|-----BEGIN ).*"
-    if secret.env_test("AGE_IDENTITY", "pattern", key) then
-        return "-", secret.from_env "AGE_IDENTITY"
+    local key = M.age_key()
+    if key then
+        return "-", key
     end
     local file = os.getenv "AGE_IDENTITY"
     if file and file ~= "" then

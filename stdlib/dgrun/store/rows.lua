@@ -14,7 +14,7 @@ function M.data(value)
     if value == nil then
         return nil
     end
-    return M.redacted(require("dgrun.json").encode(require("dgrun.snapshot").lenient(value)))
+    return M.redacted(require("dgrun.json").masked(require("dgrun.snapshot").lenient(value)))
 end
 
 ---@param e? dgrun.err

@@ -90,7 +90,7 @@ end
 
 local function value_text(value)
     return type(value) == "string" and value:match("^[%w_.,/:@+-]+$") and value
-        or require("dgrun.json").encode(value)
+        or require("dgrun.json").masked(value)
 end
 
 ---The inputs of a run as "allow_older=true ref=v1.4.0".

@@ -1,7 +1,13 @@
+-- Back to earlier releases: what the database has learned since then is looked at by the real
+-- Alembic, in the files of the releases' commits, on PostgreSQL and SQLite.
+local app = require "support.alembic_app"
 local deploy = require("dgrun.fly.deploy").deploy
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
+local migrations = require "dgrun.migrations"
+local postgres = require "support.postgres"
+local repository = require "support.repository"
 local rollback = require("dgrun.fly.rollback").rollback
 
 local toml = [=[
@@ -17,85 +23,248 @@ internal_port = 8080
 path = "/health"
 ]=]
 
-local revision = 'revision = "%s"\ndown_revision = %s\n'
+local first = app.revision("aaaa", nil,
+    'op.create_table("news", sa.Column("id", sa.Integer), sa.Column("title", sa.Text))',
+    'op.drop_table("news")')
 
----An app with two releases of two images, revisions and configurations.
-local function with_releases(body)
+local adds = app.revision("bbbb", "aaaa", 'op.add_column("news", sa.Column("url", sa.Text))',
+    'op.drop_column("news", "url")', "an address")
+local drops = app.revision("cccc", "bbbb", 'op.drop_column("news", "title")',
+    'op.add_column("news", sa.Column("title", sa.Text))', "no title")
+
+---A repository of an application, its database, and releases of it.
+local Releases = {}
+Releases.__index = Releases
+
+---Commits some revisions, migrates from the second release on, and deploys; the commit.
+---@param label string of the image
+---@param files table<string, string> revisions
+---@param behaviour? table of the image
+function Releases:release(label, files, behaviour)
+    local all = app.files(files)
+    local commit = repository.commit(self.dir, all)
+    -- Heads are noted of the files beside the fly.toml.
+    local config = (self.apart or self.dir) / "fly.toml"
+    assert(fs.write(config, toml:format("from " .. label)))
+    self.fly.register("registry.fly.io/web:" .. label, behaviour)
+    local record = self.execute(function()
+        if self.commit then
+            migrations.upgrade { dir = self.dir, database = self.url }
+        end
+        return deploy { app = "web", config = config, commit = commit,
+            image = "registry.fly.io/web:" .. label, wait_timeout = 1 }
+    end)
+    return commit, record
+end
+
+---What a rollback of the app gives; with the database, unless told otherwise.
+function Releases:back(opts, plan)
+    local all = { app = "web", to = 1, repository = self.dir, database = self.url }
+    for name, value in pairs(opts or {}) do
+        all[name] = value or nil
+    end
+    return self.execute(function() return rollback(all) end, plan)
+end
+
+local function notes_of(record)
+    local lines = {}
+    for i, note in ipairs(record.notes) do
+        lines[i] = note.text
+    end
+    return table.concat(lines, "\n")
+end
+
+local urls = {
+    postgresql = function() return postgres.start().url end,
+    sqlite = function(dir) return "sqlite:///" .. dir .. "/app.db" end,
+}
+
+---v1 of an image that knows aaaa.
+---@param opts? {apart?: boolean} apart: the fly.toml is elsewhere
+local function with_releases(body, dialect, opts)
     fly_run.with(function(fly, execute)
         health.smoke_seconds = 0.2
-        local dir = fly.dir
-        assert(fs.write(dir / "alembic.ini", "[alembic]\nscript_location = alembic\n"))
-        assert(fs.mkdir(dir / "alembic/versions", { parents = true }))
-        assert(fs.write(dir / "alembic/versions/a.py", revision:format("aaa", "None")))
-        local function go(image, greeting)
-            fly.register("registry.fly.io/web:" .. image)
-            assert(fs.write(dir / "fly.toml", toml:format(greeting)))
-            local record = execute(function()
-                return deploy { app = "web", config = dir / "fly.toml", commit = image:rep(40),
-                    image = "registry.fly.io/web:" .. image }
-            end)
-            assert.equal("done", record.status, tostring(record.error))
-        end
-        go("a", "hello")
-        assert(fs.write(dir / "alembic/versions/b.py", revision:format("bbb", '"aaa"')))
-        go("b", "goodbye")
-        body(function(opts, plan)
-            opts.app = "web"
-            return execute(function() return rollback(opts) end, plan)
-        end, fly, go)
+        local dir = repository.folder()
+        repository.git(dir, { "init", "-q", "-b", "main" })
+        local state = fs.real(assert(fs.temp_dir("database")))
+        local self = setmetatable({ fly = fly, execute = execute, dir = dir,
+            url = urls[dialect or "sqlite"](state), apart = opts and opts.apart and state },
+            Releases)
+        local commit, record = self:release("a", { ["a.py"] = first })
+        assert.equal("done", record.status, tostring(record.error))
+        self.commit = commit
+        body(self)
+        fs.remove(state, { recursive = true })
+    end)
+end
+
+local function is_done(record)
+    assert.equal("done", record.status, tostring(record.error))
+    return record
+end
+
+---Refused with this code; nothing changed.
+local function is_refused(code, record)
+    assert.equal(code, record.error and record.error.code, tostring(record.error))
+    assert.same({}, fly_run.kinds(record))
+    return record.error
+end
+
+for dialect in pairs(urls) do
+    describe("fly.rollback on " .. dialect, function()
+        it("goes on when the database is ahead by what only adds, and names it", function()
+            with_releases(function(self)
+                is_done(select(2, self:release("b", { ["b.py"] = adds })))
+                local plan = is_done(self:back({}, true))
+                assert.equal("fly.release.create", plan.effects[1].kind)
+                local record = is_done(self:back {})
+                assert.matches("ahead of v1 by what only adds to it: bbbb an address (additive)",
+                    notes_of(record), 1, true)
+                for _, effect in ipairs(record.effects) do
+                    assert.is_true(effect.kind ~= "fly.release_command.run")
+                end
+                for _, id in ipairs(record.value.machines) do
+                    local machine = self.fly.get(id)
+                    assert.equal("a", machine.image_ref.tag)
+                    assert.equal("from a", machine.config.env.GREETING)
+                    assert.equal(self.commit, machine.config.metadata.dgrun_commit)
+                end
+                assert.equal(3, record.value.release.version)
+                assert.same({ "bbbb" }, migrations.current { database = self.url })
+                -- And forward again: what v2 was is known too.
+                is_done(self:back { to = 2 })
+                assert.equal("from b", self.fly.get(record.value.machines[1]).config.env.GREETING)
+            end, dialect)
+        end)
+
+        it("is refused when a revision takes away, naming each with class and why", function()
+            with_releases(function(self)
+                is_done(select(2, self:release("b", { ["b.py"] = adds, ["c.py"] = drops })))
+                local e = is_refused("refused.database_ahead", self:back {})
+                assert.matches("ahead of v1 by 2 revisions, and its image may not work with 1 of "
+                    .. "them", e.msg, 1, true)
+                assert.matches("bbbb an address (additive)\n", e.msg, 1, true)
+                assert.matches("cccc no title (destructive)\n    ALTER TABLE news DROP COLUMN "
+                    .. "title (ban-drop-column): its data is gone", e.msg, 1, true)
+                assert.matches('with the files of v2 .+target = "aaaa"', e.hint)
+                is_refused("refused.database_ahead", self:back({}, true))
+
+                -- What the hint says, works.
+                is_done(self.execute(function()
+                    migrations.downgrade { dir = self.dir, database = self.url, target = "aaaa" }
+                end))
+                is_done(self:back {})
+            end, dialect)
+        end)
     end)
 end
 
 describe("fly.rollback", function()
-    it("brings image and configuration of an earlier release back, without its command", function()
-        with_releases(function(go, fly)
-            local plan = go({ additive = true }, true)
-            assert.equal("done", plan.status, tostring(plan.error))
-            assert.equal("fly.release.create", plan.effects[1].kind)
-            local record = go { additive = true }
-            assert.equal("done", record.status, tostring(record.error))
-            for _, effect in ipairs(record.effects) do
-                assert.is_true(effect.kind ~= "fly.release_command.run")
-            end
-            for _, id in ipairs(record.value.machines) do
-                local machine = fly.get(id)
-                assert.equal("a", machine.image_ref.tag)
-                assert.equal("hello", machine.config.env.GREETING)
-                assert.equal(("a"):rep(40), machine.config.metadata.dgrun_commit)
-            end
-            assert.equal(3, record.value.release.version)
-            -- And forward again: what v2 was is known too.
-            assert.equal("done", go({ to = 2 }).status)
-            assert.equal("goodbye", fly.get(record.value.machines[1]).config.env.GREETING)
+    it("is refused when a revision rewrites, or cannot be rendered offline", function()
+        with_releases(function(self)
+            local index = app.revision("bbbb", "aaaa", 'op.create_index("i", "news", ["title"])')
+            local looks = app.revision("cccc", "bbbb",
+                'op.get_bind().execute(sa.text("SELECT 1")).fetchall()')
+            is_done(select(2, self:release("b", { ["b.py"] = index, ["c.py"] = looks })))
+            local e = is_refused("refused.database_ahead", self:back {})
+            assert.matches("may not work with them", e.msg)
+            assert.matches("bbbb change bbbb (rewriting)\n    CREATE INDEX i ON news (title) "
+                .. "(require-concurrent-index-creation)", e.msg, 1, true)
+            assert.matches("cccc change cccc (not known, so it counts as destructive)\n    its SQL "
+                .. "cannot be rendered offline: ", e.msg, 1, true)
+
+            is_refused("input.invalid", self:back { despite_database = " " })
+            local record = is_done(self:back { despite_database = "tried on staging" })
+            assert.matches("cccc change cccc.+that is accepted: tried on staging",
+                notes_of(record))
+        end, "postgresql")
+    end)
+
+    it("is refused for a new column without which old code cannot insert", function()
+        with_releases(function(self)
+            local needs = app.revision("bbbb", "aaaa",
+                'op.add_column("news", sa.Column("url", sa.Text, nullable=False,\n'
+                .. '    server_default="x"))\nop.alter_column("news", "url", server_default=None)')
+            is_done(select(2, self:release("b", { ["b.py"] = needs })))
+            local e = is_refused("refused.database_ahead", self:back {})
+            assert.matches("bbbb change bbbb (additive)\n    ALTER TABLE news ALTER COLUMN url "
+                .. "DROP DEFAULT (new-field-becomes-required): code that does not know the column",
+                e.msg, 1, true)
+        end, "postgresql")
+    end)
+
+    it("finds its way through branches and merges, also those with code", function()
+        with_releases(function(self)
+            local merge = app.revision("dddd", nil, 'op.drop_column("news", "title")')
+            merge = merge:gsub("down_revision = None", 'down_revision = ("bbbb", "cccc")')
+            is_done(select(2, self:release("b", { ["b.py"] = adds, ["d.py"] = merge,
+                ["c.py"] = app.revision("cccc", "aaaa", 'op.execute("SELECT 1")') })))
+            local e = is_refused("refused.database_ahead", self:back {})
+            assert.matches("by 3 revisions, and its image may not work with 1 of them", e.msg)
+            assert.matches("dddd change dddd %(destructive%)", e.msg)
         end)
     end)
 
-    it("is refused when the database is ahead of the old image", function()
-        with_releases(function(go, fly)
-            local e = go({ to = 1, dir = fly.dir }).error
-            assert.equal("refused.database_ahead", e.code)
-            assert.matches("ahead by 1 revision that the image of v1 does not know: bbb", e.msg, 1,
-                true)
-            assert.equal("refused.database_differs", go({ to = 1 }).error.code)
-
-            -- The database itself is asked, when it is named.
-            local database = "sqlite:///" .. fly.dir .. "/app.db"
-            local db = assert(require("host.sqlite").open(fly.dir / "app.db", { create = true }))
-            assert(db:exec "CREATE TABLE alembic_version (version_num TEXT)")
-            assert(db:exec "INSERT INTO alembic_version VALUES ('bbb')")
-            assert.equal("refused.database_ahead",
-                go({ to = 1, dir = fly.dir, database = database }).error.code)
-            assert(db:exec "UPDATE alembic_version SET version_num = 'aaa'")
-            db:close()
-            assert.equal("done", go({ to = 1, dir = fly.dir, database = database }).status)
+    it("takes for destructive what it cannot see, and says where it looked", function()
+        with_releases(function(self)
+            local commit, record = self:release("b", { ["b.py"] = adds })
+            is_done(record)
+            -- Without the database, the releases tell where it is, and no SQL is known.
+            local e = is_refused("refused.database_ahead", self:back { database = false })
+            assert.matches("bbbb an address (not known, so it counts as destructive)\n    no "
+                .. "database was named", e.msg, 1, true)
+            -- A clone that does not have the commits.
+            local other = repository.new()
+            e = is_refused("refused.database_ahead", self:back { repository = other })
+            assert.matches("bbbb (not known, so it counts as destructive)\n    its revision file "
+                .. "is not at hand", e.msg, 1, true)
+            assert.matches("Looked in v2 %(" .. commit:sub(1, 12) .. "%): .*there is no commit",
+                e.hint)
+            assert.matches("Looked in HEAD: there is no alembic.ini", e.hint, 1, true)
+            -- A folder with the files does as well.
+            is_done(self:back { repository = other, dir = self.dir })
         end)
+    end)
+
+    it("counts what a release that failed has migrated", function()
+        with_releases(function(self)
+            is_done(select(2, self:release("b", {})))
+            local _, failed = self:release("c", { ["b.py"] = adds }, { health = "critical" })
+            assert.equal("failed", failed.status)
+            local e = is_refused("refused.database_ahead", self:back { database = false })
+            assert.matches("ahead of v1 by 1 revision,.-bbbb", e.msg)
+            local record = is_done(self:back {})
+            assert.matches("only adds to it: bbbb", notes_of(record))
+        end)
+    end)
+
+    it("is refused when the database lacks what the old image needs", function()
+        with_releases(function(self)
+            is_done(select(2, self:release("b", { ["b.py"] = adds })))
+            is_done(select(2, self:release("c", {})))
+            is_done(self.execute(function()
+                migrations.downgrade { dir = self.dir, database = self.url, target = "aaaa" }
+            end))
+            local e = is_refused("refused.database_differs", self:back { to = 2 })
+            assert.equal("the image of v2 needs bbbb, which the database does not have: it is at "
+                .. "aaaa", e.msg)
+            is_done(self:back {})
+        end)
+    end)
+
+    it("reads from the commit what was not noted with a release", function()
+        with_releases(function(self)
+            is_done(select(2, self:release("b", { ["b.py"] = (drops:gsub("bbbb", "aaaa")) })))
+            local e = is_refused("refused.database_ahead", self:back {})
+            assert.matches("cccc no title %(destructive%)", e.msg)
+            is_refused("refused.unknown_heads", self:back { repository = repository.new() })
+        end, nil, { apart = true })
     end)
 
     it("names the releases there are", function()
-        with_releases(function(go)
-            local e = go({ to = 9 }).error
-            assert.equal("fly.no_release", e.code)
-            assert.equal("Complete ones are: v2 and v1.", e.hint)
+        with_releases(function(self)
+            local e = is_refused("fly.no_release", self:back { to = 9 })
+            assert.equal("Complete ones are: v1.", e.hint)
         end)
     end)
 

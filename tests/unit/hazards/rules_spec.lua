@@ -39,6 +39,19 @@ op.drop_index("ix_c", "news")]],
     server_default="x"))]],
     },
     {
+        "new-field-becomes-required", class = "additive",
+        bad = [[
+op.add_column("news", sa.Column("ba", sa.Text, nullable=False, server_default="x"))
+op.alter_column("news", "ba", server_default=None)]],
+        good = [[
+op.add_column("news", sa.Column("bb", sa.Text, server_default="x"))
+op.alter_column("news", "bb", server_default=None)
+op.add_column("news", sa.Column("bc", sa.Text, nullable=False, server_default="x"))
+op.alter_column("news", "bc", server_default="y")
+op.create_table("fresh", sa.Column("bd", sa.Text, nullable=False, server_default="x"))
+op.alter_column("fresh", "bd", server_default=None)]],
+    },
+    {
         "adding-field-with-default", class = "rewriting",
         bad = [[op.add_column("news", sa.Column("c", postgresql.UUID,
     server_default=sa.text("gen_random_uuid()")))]],
