@@ -13,6 +13,7 @@
 #include "gate.h"
 #include "mem.h"
 #include "opt.h"
+#include "secret.h"
 
 enum { READ_LIMIT = 64 * 1024 * 1024 };
 
@@ -54,20 +55,29 @@ static int system_result(lua_State *L, bool good, const char *op, const char *pa
     return true_or_error(L, good ? NULL : err_errno(errno, op, path));
 }
 
-/* read(path, {limit=bytes}) → string | nil, err */
+/* read(path, {limit=bytes, seal=NAME}) → string, sealed with `seal` | nil, err */
 static int l_read(lua_State *L)
 {
-    static const struct opt options[] = {{"limit", OPT_INTEGER, false}, {NULL, 0, false}};
+    static const struct opt options[] = {
+        {"limit", OPT_INTEGER, false}, {"seal", OPT_STRING, false}, {NULL, 0, false}};
     const char *path = check_path(L, 1, "fs.read");
     size_t limit = READ_LIMIT;
-    if (check_options(L, 2, "fs.read", options))
+    const char *seal = NULL;
+    if (check_options(L, 2, "fs.read", options)) {
         limit = (size_t)opt_integer(L, 2, "limit", READ_LIMIT);
+        seal = opt_string(L, 2, "seal", NULL);
+    }
     struct buf content;
     buf_init(&content);
     struct err *e = fs_read("fs.read", path, limit, &content);
-    if (!e)
+    if (!e && seal)
+        secret_push(L, secret_new(seal, buf_text(&content), content.len));
+    else if (!e)
         lua_pushlstring(L, buf_text(&content), content.len);
-    buf_fini(&content);
+    if (seal)
+        buf_fini_wiped(&content);
+    else
+        buf_fini(&content);
     return e ? err_return(L, e) : 1;
 }
 

@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "proc.h"
 #include "task.h"
+#include "tty.h"
 #include "vm.h"
 
 enum { EXIT_CANCELLED = 128, EXIT_LEAK = 70 };
@@ -34,6 +35,7 @@ static void on_signal(int signal)
     if (!pthread_equal(pthread_self(), watch.thread)) {
         pthread_kill(watch.thread, signal); /* the children's list is that thread's */
     } else if (watch.seen) {
+        tty_restore();
         proc_kill_all();
         _exit(EXIT_CANCELLED + signal);
     } else {

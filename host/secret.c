@@ -200,6 +200,20 @@ static int l_rename(lua_State *L)
     return 1;
 }
 
+/* s:line() → the same value without the newline at its end, where it is the only one */
+static int l_line(lua_State *L)
+{
+    struct secret *s = check_secret(L, "secret.line");
+    const char *newline = memchr(s->data, '\n', s->len);
+    size_t len = s->len;
+    if (newline && newline + 1 == s->data + len) {
+        len = (size_t)(newline - s->data);
+        len -= len && s->data[len - 1] == '\r';
+    }
+    secret_push(L, len == s->len ? secret_ref(s) : secret_new(s->name, s->data, len));
+    return 1;
+}
+
 static void add_json(struct buf *out, const char *data, size_t len)
 {
     buf_add_char(out, '"');
@@ -362,8 +376,8 @@ static void push_metatable(lua_State *L)
         {"__len", l_len}, {"__concat", l_concat},     {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        {"name", l_name},        {"rename", l_rename}, {"json", l_json},
-        {"test", secret_l_test}, {NULL, NULL},
+        {"name", l_name}, {"rename", l_rename},    {"line", l_line},
+        {"json", l_json}, {"test", secret_l_test}, {NULL, NULL},
     };
     luaL_checkstack(L, 4, "sealed value");
     lua_pushlightuserdata(L, (void *)&metatable_key);

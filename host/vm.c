@@ -22,9 +22,11 @@
 #include "opt.h"
 #include "secret.h"
 #include "task.h"
+#include "tty.h"
 
 int luaopen_cjson_safe(lua_State *L);
 int luaopen_host_time(lua_State *L);
+int luaopen_host_stdin(lua_State *L);
 int luaopen_host_proc(lua_State *L);
 int luaopen_host_git(lua_State *L);
 int luaopen_host_yaml(lua_State *L);
@@ -42,6 +44,8 @@ static const luaL_Reg built_in[] = {
     {"host.dotenv", luaopen_host_dotenv},
     {"host.dburl", luaopen_host_dburl},
     {"host.time", luaopen_host_time},
+    {"host.tty", luaopen_host_tty},
+    {"host.stdin", luaopen_host_stdin},
     {"host.fs", luaopen_host_fs},
     {"host.proc", luaopen_host_proc},
     {"host.git", luaopen_host_git},

@@ -61,6 +61,7 @@ return dg.command {
                 group = group, region = region,
                 state = { short = "s", help = "only those in this state, such as started" },
             },
+            read_only = true,
             run = function(input)
                 return dg.fly.machines.overview {
                     app = dg.place(input.where).app, group = input.group, region = input.region,
@@ -72,6 +73,7 @@ return dg.command {
         status = {
             description = "all about one machine, with its checks and events",
             arguments = { where, id },
+            read_only = true,
             run = function(input) return dg.fly.machines.status(machine(input)) end,
             show = ui.status,
         },
@@ -79,6 +81,7 @@ return dg.command {
             description = "what happened to a machine, newest first",
             arguments = { where, id },
             inputs = { limit = { type = "integer", short = "n", help = "20; at most 50" } },
+            read_only = true,
             run = function(input)
                 return dg.fly.machines.events(machine(input, { limit = input.limit }))
             end,

@@ -8,6 +8,7 @@ return dg.command {
     inputs = {
         last = { type = "integer", short = "n", default = 25, help = "so many, newest first" },
     },
+    read_only = true,
     run = function(input)
         return dg.fly.releases.overview { app = dg.place(input.where).app, limit = input.last }
     end,

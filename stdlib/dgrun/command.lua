@@ -28,6 +28,8 @@ local M = {}
 ---@field actions? table<string, dgrun.command.action|dgrun.pipeline> instead of `run`: dgrun
 ---  machines stop
 ---@field default? string the action that is meant when none is named
+---@field guard? fun(words: string[]) sees the words before anything is made of them, and raises
+---  what must get no further
 
 ---@class dgrun.command
 ---@field description string
@@ -35,6 +37,7 @@ local M = {}
 ---  `pipeline`; one called "" when it has no actions
 ---@field names string[] of the actions, the default first
 ---@field default? string
+---@field guard? fun(words: string[])
 local Command = { __name = "dgrun.command" }
 Command.__index = Command
 
@@ -130,8 +133,8 @@ local function checked_action(declared, name)
 end
 
 local function with_actions(declaration)
-    check.options(declaration, { description = "string", actions = "table", default = "string?" },
-        by.op)
+    check.options(declaration, { description = "string", actions = "table", default = "string?",
+        guard = "function?" }, by.op)
     local actions, names = {}, {}
     for name, one in pairs(declaration.actions) do
         if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_-]*$") then
@@ -151,7 +154,7 @@ local function with_actions(declaration)
         return a < b
     end)
     return { description = declaration.description, actions = actions, names = names,
-        default = default }
+        default = default, guard = declaration.guard }
 end
 
 ---Declares a command; the file of a command returns the result.

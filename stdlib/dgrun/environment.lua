@@ -139,6 +139,28 @@ local function secret_names(declared)
     return names
 end
 
+---How an environment declares each of its secrets; nil for other tables.
+---@param secrets table<string, any>
+---@return table<string, "required"|"optional"|"literal">?
+---@return table<string, dgrun.secrets.rule[]>? rules by name
+function M.declared(secrets)
+    local env = (getmetatable(secrets) or {}).environment
+    local declared = env and getmetatable(env).entry.secrets
+    if not declared then
+        return nil
+    end
+    local how = {}
+    for _, word in ipairs { "required", "optional" } do
+        for _, name in ipairs(declared[word]) do
+            how[name] = word
+        end
+    end
+    for name in pairs(declared.literal) do
+        how[name] = "literal"
+    end
+    return how, declared.rules
+end
+
 local function new_secrets(env, entry)
     local declared = secret_names(entry.secrets)
     return setmetatable({}, {

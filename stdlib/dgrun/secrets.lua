@@ -4,24 +4,44 @@ local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
-local json = require "dgrun.json"
-local store = require "dgrun.store"
+local format = require "dgrun.format"
+local record = require "dgrun.secrets.record"
+local state = require "dgrun.secrets.state"
+local unknown = require "dgrun.unknown"
 
 local M = {}
 
-local function path(app)
-    return ("/v1/apps/%s/secrets"):format(app)
-end
-
 ---@param opts {app: string}
----@return {name: string, digest: string}[] sorted by name; values cannot be read
+---@return {name: string, digest: string, created_at?: string, updated_at?: string}[] sorted by
+---  name; values cannot be read
 function M.list(opts)
     check.options(opts, { app = "string" }, "secrets.list")
-    local body, status = api.machines("GET", path(opts.app), { ok = { [404] = true } })
+    local body, status = api.machines("GET", ("/v1/apps/%s/secrets"):format(opts.app),
+        { ok = { [404] = true } })
     if status == 404 then
         require("dgrun.fly.machines").app(opts.app)
     end
+    table.sort(body.secrets, function(a, b) return a.name < b.name end)
     return body.secrets
+end
+
+---How an environment declares its secrets.
+---@param secrets table<string, any> `secrets` of a dgrun.environment
+---@return table<string, "required"|"optional"|"literal">? # by name; nil for other tables
+function M.declared(secrets)
+    return require("dgrun.environment").declared(secrets)
+end
+
+local kinds = { ["fly.secrets.set"] = true, ["fly.secrets.unset"] = true }
+
+---Does this plan write secrets of the app, so that their version is not known yet?
+local function is_planned(r, app)
+    for _, e in ipairs(r and r.plan and r.effects or {}) do
+        if kinds[e.kind] and e.target == app then
+            return true
+        end
+    end
+    return false
 end
 
 ---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
@@ -29,7 +49,7 @@ end
 ---@param app string
 ---@return integer?
 function M.version(app)
-    local ours = require("dgrun.run").current() and store.kv_get("secrets.version:" .. app)
+    local ours = require("dgrun.run").current() and record.version(app)
     local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
     local seen = type(theirs) == "table" and theirs[app]
     if type(seen) ~= "number" then
@@ -38,138 +58,166 @@ function M.version(app)
     return math.max(ours or 0, seen)
 end
 
-local function fingerprint_key()
-    return store.kv_get "secrets.key"
-        or store.kv_add("secrets.key", check(require("host.digest").random_key()))
-end
-
-local function known_as(app, name)
-    return store.kv_get(("secrets.set:%s:%s"):format(app, name)) or {}
-end
-
----Names whose value is not known to be on the app, and those that are.
-local function compare(opts, digests, key)
-    local fingerprint = require("host.digest").fingerprint
-    local changed, unchanged = {}, {}
-    for name, value in pairs(opts.secrets) do
-        local known = known_as(opts.app, name)
-        local same = digests[name] and known.digest == digests[name]
-            and known.fingerprint == fingerprint(value, key .. name)
-        table.insert(same and unchanged or changed, name)
+---The version that machines get from here on: in a plan that sets secrets of the app it is known
+---after apply.
+---@param app string
+---@return integer?
+function M.coming_version(app)
+    if is_planned(require("dgrun.run").current(), app) then
+        return unknown.new "version" --[[@as integer]]
     end
-    table.sort(changed)
-    table.sort(unchanged)
-    return changed, unchanged
+    return M.version(app)
 end
 
-local function digests_of(list)
-    local digests = {}
-    for _, secret in ipairs(list) do
-        digests[secret.name] = secret.digest
-    end
-    return digests
-end
-
----Keeps what is needed to see next time that nothing changed.
-local function remember(opts, names, digests, version, key)
-    local fingerprint = require("host.digest").fingerprint
-    for _, name in ipairs(names) do
-        store.kv_put(("secrets.set:%s:%s"):format(opts.app, name), {
-            digest = digests[name], fingerprint = fingerprint(opts.secrets[name], key .. name),
-        })
-    end
-    store.kv_put("secrets.version:" .. opts.app, version)
-end
-
-local function set(opts, names, key)
-    local values = {}
-    for _, name in ipairs(names) do
-        values[name] = opts.secrets[name]
-    end
-    local answer = api.machines("POST", path(opts.app),
-        { json = { values = values }, repeatable = true })
-    local digests = digests_of(M.list { app = opts.app })
-    for _, name in ipairs(names) do
-        if not digests[name] then
-            err.raise { code = "secrets.not_set", op = "secrets.sync",
-                msg = ("%s is not on %s after it was set"):format(name, opts.app) }
+local function joined(...)
+    local names = require("dgrun.json").array {}
+    for _, list in ipairs { ... } do
+        for _, name in ipairs(list) do
+            names[#names + 1] = name
         end
     end
-    remember(opts, names, digests, answer.version, key)
-    return { version = answer.version }
+    table.sort(names)
+    return names
 end
 
----Before and after of a plan: names only.
-local function shown(names, digests)
-    local before, after = {}, {}
-    for _, name in ipairs(names) do
-        before[name] = digests[name] and "set" or nil
-        after[name] = digests[name] and "set anew" or "set"
+---@class dgrun.secrets.diff.options
+---@field app string
+---@field secrets table<string, userdata|string> those of an environment, or any by name
+
+---@param whole boolean names that are not among them count too
+local function change_of(opts, op, whole)
+    local environment = require "dgrun.environment"
+    local values = {}
+    for name, value in pairs(environment.complete(opts.secrets)) do
+        values[name] = value
     end
-    return next(before) and before, after
+    state.check_values(values, op)
+    local there = require("dgrun.secrets.write").read(opts.app)
+    local seen = {}
+    for name, one in pairs(there) do
+        seen[name] = (whole or values[name] ~= nil) and one or nil
+    end
+    local diff = state.of(opts.app, values, environment.declared(opts.secrets), seen)
+    return { app = opts.app, diff = diff, values = values, there = there, unset = joined(),
+        set = joined(diff.new, diff.changed, diff.unknown) }
+end
+
+local function make(change, apply)
+    local version, machines = require("dgrun.secrets.change").make(change, apply)
+    local diff = change.diff
+    return { app = change.app, version = version, set = change.set, unchanged = diff.unchanged,
+        new = diff.new, changed = diff.changed, unknown = diff.unknown, extra = diff.extra,
+        kept = diff.kept, unset = change.unset, machines = machines }
+end
+
+---What `secrets.sync` would do. Reads only.
+---@param opts dgrun.secrets.diff.options
+---@return dgrun.secrets.diff
+function M.diff(opts)
+    check.options(opts, { app = "string", secrets = "table" }, "secrets.diff")
+    return change_of(opts, "secrets.diff", true).diff
+end
+
+local function note(list, text)
+    if #list > 0 then
+        effect.note(text:format(format.list(list)))
+    end
+end
+
+local function tell(diff, prune)
+    note(diff.unchanged, "unchanged: %s")
+    local by = { others = {}, never = {} }
+    for _, entry in ipairs(diff.names) do
+        if entry.reason then
+            table.insert(by[entry.reason], entry.name)
+        end
+    end
+    note(by.others, "set by somebody else since dgrun did, so that it cannot tell the value: %s")
+    note(by.never, "set, but not by this dgrun, so that it cannot tell the value: %s")
+    note(diff.kept, ("on %s, while no source has a value; left alone: %%s"):format(diff.app))
+    note(prune and {} or diff.extra,
+        ("on %s, but not declared; left alone (prune = true removes): %%s"):format(diff.app))
+end
+
+---A table that came out empty by mistake must not empty the app.
+local function refuse_to_empty(diff)
+    if #diff.extra > 0 and #diff.extra == #diff.names then
+        err.raise { code = "secrets.refused", op = "secrets.sync",
+            msg = ("secrets.sync: no secret is declared, and prune would remove all %d of %s")
+                :format(#diff.extra, diff.app),
+            hint = "secrets.unset removes those it is told by name." }
+    end
 end
 
 ---@class dgrun.secrets.sync
 ---@field app string
----@field secrets table<string, userdata|string> sealed values, or plain text for literals
+---@field secrets table<string, userdata|string> those of an environment, or any by name: sealed
+---  values, or plain text for literals
+---@field prune? boolean remove what is on the app and not declared
 ---@field apply? boolean update the machines now, instead of leaving it to the deploy that follows
 
----Sets what changed, all at once. Without `apply` it is staged: the deploy that follows brings it
----to the machines.
+---@class dgrun.secrets.result
+---@field app string
+---@field version? integer of the app's secrets now
+---@field set string[] what was set: those of `new`, `changed` and `unknown`
+---@field unchanged string[]
+---@field new string[] were not on the app
+---@field changed string[] were there with another value
+---@field unknown string[] were there with a value that dgrun did not set: set anew
+---@field extra string[] are on the app, or with `prune` were there, but are not declared
+---@field kept string[] are on the app and declared as optional, but no source has a value
+---@field unset string[] what was removed
+---@field machines? string[] with `apply`: ids of those that were updated
+
+---Makes the secrets of an app those that are declared: sets what is new or not known to be the
+---same, all at once, with the removal of what `prune` removes. Fly's digests are read again behind
+---it. Without `apply` it is staged: the deploy that follows brings it to the machines.
+---Errors: secrets.not_set, secrets.refused, fly.*
 ---@param opts dgrun.secrets.sync
----@return {version?: integer, set: string[], unchanged: string[]}
+---@return dgrun.secrets.result
 function M.sync(opts)
-    check.options(opts, { app = "string", secrets = "table", apply = "boolean?" }, "secrets.sync")
-    require("dgrun.environment").complete(opts.secrets)
-    local digests = digests_of(M.list { app = opts.app })
-    local key = fingerprint_key()
-    local changed, unchanged = compare(opts, digests, key)
-    if #changed == 0 then
-        effect.note(("%d secret(s) of %s are as they should be"):format(#unchanged, opts.app))
-    else
-        local before, after = shown(changed, digests)
-        effect.write {
-            kind = "fly.secrets.set", target = opts.app, before = before or nil, after = after,
-            summary = ("set %s"):format(table.concat(changed, ", ")), name = "secrets",
-            apply = function() return set(opts, changed, key) end,
-        }
+    check.options(opts, { app = "string", secrets = "table", prune = "boolean?",
+        apply = "boolean?" }, "secrets.sync")
+    local change = change_of(opts, "secrets.sync", true)
+    if opts.prune then
+        refuse_to_empty(change.diff)
+        change.unset = change.diff.extra
     end
-    if opts.apply then
-        require("dgrun.fly.refresh").secrets(opts.app, #changed > 0)
-    end
-    return { version = M.version(opts.app), set = changed, unchanged = unchanged }
+    tell(change.diff, opts.prune)
+    return make(change, opts.apply)
 end
 
+---Sets secrets and says nothing of others.
+---@param opts {app: string, secrets: table<string, userdata|string>, apply?: boolean}
+---@return dgrun.secrets.result # `extra`, `kept` and `unset` are empty
+function M.set(opts)
+    check.options(opts, { app = "string", secrets = "table", apply = "boolean?" }, "secrets.set")
+    local change = change_of(opts, "secrets.set", false)
+    note(change.diff.unchanged, "unchanged: %s")
+    return make(change, opts.apply)
+end
+
+---@class dgrun.secrets.unset
+---@field app string
+---@field names string[]
+---@field secrets? table<string, any> those of an environment: what it requires is refused
+---@field apply? boolean update the machines now
+
+---@class dgrun.secrets.unset.result
+---@field app string
+---@field version? integer
+---@field unset string[] what was removed
+---@field absent string[] what was not there
+---@field machines? string[] with `apply`: ids of those that were updated
+
 ---Removes secrets; those that are not there are fine.
----@param opts {app: string, names: string[], apply?: boolean}
----@return {version?: integer, unset: string[]}
+---Errors: secrets.not_set, secrets.refused, fly.*
+---@param opts dgrun.secrets.unset
+---@return dgrun.secrets.unset.result
 function M.unset(opts)
-    check.options(opts, { app = "string", names = "table", apply = "boolean?" }, "secrets.unset")
-    local digests = digests_of(M.list { app = opts.app })
-    local names, before, values = {}, {}, {}
-    for _, name in ipairs(opts.names) do
-        if digests[name] then
-            names[#names + 1], before[name], values[name] = name, "set", json.null
-        end
-    end
-    if #names == 0 then
-        effect.note(("none of these is on %s"):format(opts.app))
-    else
-        effect.write {
-            kind = "fly.secrets.unset", target = opts.app, before = before,
-            summary = ("unset %s"):format(table.concat(names, ", ")), name = "secrets",
-            apply = function()
-                local answer = api.machines("POST", path(opts.app),
-                    { json = { values = values }, repeatable = true })
-                store.kv_put("secrets.version:" .. opts.app, answer.version)
-                return { version = answer.version }
-            end,
-        }
-    end
-    if opts.apply then
-        require("dgrun.fly.refresh").secrets(opts.app, #names > 0)
-    end
-    return { version = M.version(opts.app), unset = names }
+    check.options(opts, { app = "string", names = "table", secrets = "table?",
+        apply = "boolean?" }, "secrets.unset")
+    return require("dgrun.secrets.unset").carry_out(opts)
 end
 
 ---Where each secret of an environment comes from: which source gives it, what that hides, which
@@ -193,14 +241,44 @@ end
 
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
 ---@param opts {app: string, text: string|userdata, apply?: boolean}
----@return {version?: integer, set: string[], unchanged: string[]}
+---@return dgrun.secrets.result
 function M.import(opts)
     check.options(opts, { app = "string", text = "value", apply = "boolean?" }, "secrets.import")
     local secrets = {}
     for _, entry in ipairs(check(require("host.dotenv").parse(opts.text, "secrets.import"))) do
         secrets[entry.name] = entry.value
     end
-    return M.sync { app = opts.app, secrets = secrets, apply = opts.apply }
+    return M.set { app = opts.app, secrets = secrets, apply = opts.apply }
+end
+
+---What is on an app, beside what is declared. Reads only, and no values.
+---@param opts {app: string, secrets?: table<string, any>} secrets: those of an environment
+---@return dgrun.secrets.overview
+function M.overview(opts)
+    check.options(opts, { app = "string", secrets = "table?" }, "secrets.overview")
+    return require("dgrun.secrets.state").overview(opts.app,
+        opts.secrets and require("dgrun.environment").declared(opts.secrets) or {})
+end
+
+---Values that a person gives: asked for at the terminal without echo, from files, from standard
+---input.
+---@param opts dgrun.secrets.values.options
+---@return table<string, userdata> # sealed, by name
+function M.values(opts)
+    return require("dgrun.secrets.values").read(opts)
+end
+
+---Refuses words of a command line that carry a value, NAME=value, and does not repeat it.
+---@param words string[]
+function M.refuse_assignments(words)
+    require("dgrun.secrets.values").refuse_assignments(words)
+end
+
+---Compares the secrets of two environments by names and fingerprints, never by values. Reads only.
+---@param opts dgrun.secrets.compare.options
+---@return dgrun.secrets.comparison
+function M.compare(opts)
+    return require("dgrun.secrets.compare").of(opts)
 end
 
 return M

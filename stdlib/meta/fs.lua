@@ -6,8 +6,9 @@
 local M = {}
 
 ---@param path string
----@param opts? {limit?: integer} bytes, 64 MiB unless given
----@return string? content
+---@param opts? {limit?: integer, seal?: string} limit: bytes, 64 MiB unless given; with seal the
+---  content is a sealed value of that name
+---@return (string|host.secret.value)? content
 ---@return dgrun.err?
 function M.read(path, opts) end
 

@@ -18,6 +18,11 @@ function value:name() end
 ---@return host.secret.value
 function value:rename(name) end
 
+---The same value without the newline at its end, where it has no other: what `echo` puts behind a
+---value is no part of it.
+---@return host.secret.value
+function value:line() end
+
 ---A JSON string literal, quotes included.
 ---@return host.secret.value
 function value:json() end

@@ -23,6 +23,9 @@ local pages = {
     { "dg.fly.api", "stdlib/dgrun/fly/api.lua" },
     { "dg.fly.guard", "stdlib/dgrun/fly/guard.lua", prefix = "dg.fly" },
     { "dg.secrets", "stdlib/dgrun/secrets.lua" },
+    { "dg.secrets.diff", "stdlib/dgrun/secrets/state.lua", only = {} },
+    { "dg.secrets.compare", "stdlib/dgrun/secrets/compare.lua", only = {} },
+    { "dg.secrets.values", "stdlib/dgrun/secrets/values.lua", only = {} },
     { "dg.secrets.where", "stdlib/dgrun/secrets/where.lua", only = {} },
     { "dg.secrets.required_by", "stdlib/dgrun/secrets/required_by.lua", only = {} },
     { "environments.secrets", "stdlib/dgrun/secrets/declaration.lua", only = {}, tables = false },
@@ -123,9 +126,9 @@ local function class_lines(name, parent, fields, out)
     out[#out + 1] = ""
 end
 
----Text in which indented lines are an example.
+---Text in which indented lines are an example; those between fences are one already.
 local function with_examples(lines)
-    local out, indent = {}, nil
+    local out, indent, fenced = {}, nil, false
     local function close()
         if indent then
             local blank = table.remove(out)
@@ -135,7 +138,9 @@ local function with_examples(lines)
         end
     end
     for _, line in ipairs(lines) do
-        local spaces = line:match "^(   +)%S"
+        local fence = line:match "^```" ~= nil
+        local spaces = not fenced and line:match "^(   +)%S" or nil
+        fenced = fenced ~= fence
         if spaces and not indent then
             indent = #spaces
             out[#out + 1] = (out[#out] == "" and "" or "\n") .. "```"

@@ -52,9 +52,12 @@ function kinds.machine(input)
 end
 
 function kinds.secret(input)
+    local place = require("dgrun.place").of_app(app_of(input))
     local list = {}
-    for i, secret in ipairs(require("dgrun.secrets").list { app = app_of(input) }) do
-        list[i] = { value = secret.name }
+    for i, secret in ipairs(require("dgrun.secrets").overview { app = place.app,
+        secrets = place.environment and place.environment.secrets }.secrets) do
+        list[i] = { value = secret.name, text = (secret.declared or "not declared")
+            .. (secret.present and "" or ", not set") }
     end
     return list
 end

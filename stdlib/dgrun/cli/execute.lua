@@ -160,6 +160,12 @@ end
 
 local function run_command(x, command)
     local arguments, script = x.arguments, x.script
+    if command.guard then
+        local ok, e = pcall(command.guard, arguments.rest)
+        if not ok then
+            return outcome.of_refusal(err.object(e), arguments)
+        end
+    end
     local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name

@@ -95,6 +95,15 @@ local function show(action, input, data)
     end
 end
 
+---Words that a command does not take.
+---@param e dgrun.err
+---@param arguments dgrun.cli.arguments
+---@return integer # exit status
+function M.of_refusal(e, arguments)
+    ui.complain(e, arguments.trace)
+    return require("dgrun.cli").status(e)
+end
+
 ---A command that failed: shortly, unless it had begun to change something.
 local function tell_failure(r, arguments)
     local e = r.error

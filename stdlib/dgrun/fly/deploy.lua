@@ -241,7 +241,7 @@ local function deploy_with(opts)
         skip_release_command = opts.skip_release_command,
         commit = opts.commit, heads = heads_of(opts, config),
         database_heads = opts.database_heads,
-        secrets_version = require("dgrun.secrets").version(opts.app),
+        secrets_version = require("dgrun.secrets").coming_version(opts.app),
         all = machines.list(opts.app), volumes = require("dgrun.fly.volumes").pool(opts.app),
         warn_listen = listen_warner(opts.app),
     }

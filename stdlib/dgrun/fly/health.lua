@@ -29,8 +29,8 @@ local function refuse_hopeless(app, since)
             err.raise { code = "fly.boot_failed", op = "fly.deploy", machine = machine.id,
                 msg = ("machine %s of %s failed to boot"):format(machine.id, app),
                 hint = ("Its log tells why: fly logs -a %s -i %s"):format(app, machine.id) }
-        elseif machines.is_crashing(machine) then
-            crashed(app, machine)
+        elseif machines.is_crashing(machine) and exit.timestamp > since then
+            crashed(app, machine) -- what the version before did does not count
         elseif machine.state == "stopped" and exit and exit.timestamp > since
             and not exit.requested_stop and not exit.restarting then
             crashed(app, machine)

@@ -48,11 +48,12 @@ local function as_effect(app, machine, version, apply)
     }
 end
 
+---@return boolean # false: it runs a tick, and is left as it is
 local function update_cron(app, change, version, state)
     local cron_machine = require "dgrun.cron.machine"
     local patience = cron_machine.patience()
     if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
-        return
+        return false
     end
     as_effect(app, change.machine, version, function(config)
         secrets_state.mark(state, config.metadata, change.machine)
@@ -60,6 +61,7 @@ local function update_cron(app, change, version, state)
         return cron_machine.update(app, change.machine,
             { config = config, version = wanted, patience = patience })
     end)
+    return true
 end
 
 local function update(app, change, version, nonce)
@@ -76,18 +78,35 @@ local function update(app, change, version, nonce)
     end)
 end
 
+---The machines that do not have this version of the app's secrets yet, as far as dgrun knows.
+---@param app string
+---@param version integer
+---@return string[] # ids
+function M.behind(app, version)
+    local ids = require("dgrun.json").array {}
+    local managed, crons = outdated(app, version, false)
+    for _, list in ipairs { managed, crons } do
+        for _, change in ipairs(list) do
+            ids[#ids + 1] = change.machine.id
+        end
+    end
+    return ids
+end
+
 ---@param app string
 ---@param changed boolean were secrets set, or would they be?
+---@return string[] # ids of the machines that are updated
 function M.secrets(app, changed)
-    local version = require("dgrun.secrets").version(app)
+    local version = require("dgrun.secrets").coming_version(app)
     local planned = effect.planning() and changed
+    local updated = require("dgrun.json").array {}
     if not version and not planned then
-        return
+        return updated
     end
     local managed, crons, state = outdated(app, version, planned)
     local ids = {}
     for i, change in ipairs(managed) do
-        ids[i] = change.machine.id
+        ids[i], updated[i] = change.machine.id, change.machine.id
     end
     local function go(nonces)
         strategies.rolling {
@@ -104,8 +123,11 @@ function M.secrets(app, changed)
         require("dgrun.fly.dossier").around(app, leases.with, app, ids, go)
     end
     for _, change in ipairs(crons) do
-        update_cron(app, change, version, state)
+        if update_cron(app, change, version, state) then
+            updated[#updated + 1] = change.machine.id
+        end
     end
+    return updated
 end
 
 return M

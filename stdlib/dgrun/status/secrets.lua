@@ -13,7 +13,9 @@ local function contract(place)
     local wanted, known = {}, {}
     -- A literal may be among the required ones.
     for name in pairs(declared.literal) do
-        wanted[#wanted + 1], known[name] = name, true
+        -- One that is required may have its value beside it.
+        wanted[#wanted + 1] = not known[name] and name or nil
+        known[name] = true
     end
     for _, name in ipairs(declared.required) do
         wanted[#wanted + 1] = not known[name] and name or nil

@@ -102,8 +102,13 @@ describe("fly.deploy", function()
                     return deploy { app = "web", config = path, image = image(name) }
                 end)
             end
+            fly.register(image "a", {})
             assert.equal(1, failed(go "crash", "fly.crashed").exit_code)
             failed(go "dead", "fly.boot_failed")
+            failed(go "crash", "fly.crashed")
+            -- What it did before is not held against the version that cures it.
+            local cured = go "a"
+            assert.equal("done", cured.status, tostring(cured.error))
         end)
     end)
 

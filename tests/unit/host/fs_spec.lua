@@ -68,6 +68,18 @@ describe("host.fs", function()
         assert.equal("one\ntwo\n", fs.read(dir .. "/log"))
     end)
 
+    it("reads into a sealed value", function()
+        assert(fs.write(dir / "sealed", "content-of-the-file"))
+        local value = assert(fs.read(dir / "sealed", { seal = "FILE" }))
+        assert.equal("secret(FILE)", tostring(value))
+        local secret = require "host.secret"
+        assert.is_true(value == secret.new("X", "content-of-the-file"))
+        assert.equal("a *** b", secret.redact "a content-of-the-file b")
+        local none, e = fs.read(dir / "sealed", { seal = "FILE", limit = 3 })
+        assert.is_nil(none)
+        assert.equal("fs.too_large", e.code)
+    end)
+
     it("reads up to a limit", function()
         assert(fs.write(dir .. "/a", ("x"):rep(100)))
         assert.equal(100, #fs.read(dir .. "/a", { limit = 100 }))

@@ -52,6 +52,21 @@ describe("host.secret", function()
         assert.equal("secret(J)", tostring(s:json()))
     end)
 
+    it("loses the newline of its only line", function()
+        local function line(text)
+            return secret.new("X", text):line()
+        end
+        for text, wanted in pairs { ["value\n"] = "value", ["value\r\n"] = "value",
+            ["value"] = "value", [""] = "", ["\n"] = "", ["\r\n"] = "", ["value\r"] = "value\r",
+            ["a\nb\n"] = "a\nb\n", ["\na"] = "\na", ["a\n\n"] = "a\n\n" } do
+            assert.is_true(line(text) == secret.new("Y", wanted), text)
+        end
+        assert.equal("X", line("value-that-is-lined\n"):name())
+        -- It is masked in all forms, too.
+        local coded = require("host.digest").base64 "value-that-is-lined"
+        assert.equal("***==", secret.redact(coded))
+    end)
+
     it("can be renamed and tested", function()
         local s = secret.new("OLD", "https://host/renamed")
         assert.equal("secret(NEW)", tostring(s:rename("NEW")))

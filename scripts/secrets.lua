@@ -1,0 +1,109 @@
+local dg = require "dgrun"
+
+local one = { name = "where", help = "an environment or an app", complete = "place" }
+local the_one = { name = "where", help = one.help, complete = "place", required = true }
+local stage = { type = "boolean", help = "leave the machines alone: the next deploy updates them" }
+
+local function show(what)
+    return function(data) return require("dgrun.ui.secrets")[what](data) end
+end
+
+---What was found, with the environment it belongs to.
+local function of(place, data)
+    data.environment = place.environment and place.name
+    data.declared = place.environment and dg.secrets.declared(place.environment.secrets)
+    return data
+end
+
+local function environment(place)
+    return place.environment or dg.err.raise { code = "input.invalid",
+        msg = ("%s is not the app of an environment, so nothing is declared for it")
+            :format(place.app) }
+end
+
+return dg.command {
+    description = "Secrets of an app, by name; values cannot be read",
+    default = "list",
+    guard = function(words) dg.secrets.refuse_assignments(words) end,
+    actions = {
+        list = {
+            description = "what is on the app, and whether it is declared",
+            read_only = true,
+            arguments = { one },
+            run = function(input)
+                local place = dg.place(input.where)
+                return of(place, dg.secrets.overview { app = place.app,
+                    secrets = place.environment and place.environment.secrets })
+            end,
+            show = show "list",
+        },
+        set = {
+            description = "set secrets: asked for without echo, or read from files",
+            arguments = { the_one, { name = "names", many = true, complete = "secret",
+                help = "asked for at the terminal; without any option or name, NAME=value lines "
+                    .. "are read from standard input" } },
+            inputs = {
+                file = { many = true, help = "NAME=PATH: the value is what the file holds" },
+                from = { help = "a file of NAME=value lines; - is standard input" },
+                stdin = { help = "NAME: its value is what standard input holds" },
+                stage = stage,
+            },
+            run = function(input)
+                local place = input.where
+                local values = dg.secrets.values { app = place.app, names = input.names,
+                    file = input.file, from = input.from, stdin = input.stdin,
+                    secrets = place.environment and place.environment.secrets }
+                return of(place, dg.secrets.set { app = place.app, secrets = values,
+                    apply = not input.stage })
+            end,
+            show = show "set",
+        },
+        unset = {
+            description = "remove secrets",
+            arguments = { the_one, { name = "names", many = true, required = true,
+                complete = "secret", help = "of the secrets" } },
+            inputs = { stage = stage,
+                force = { type = "boolean", help = "even what the environment requires" } },
+            run = function(input)
+                local place = input.where
+                local env = not input.force and place.environment
+                return of(place, dg.secrets.unset { app = place.app, names = input.names,
+                    secrets = env and env.secrets or nil, apply = not input.stage })
+            end,
+            show = show "unset",
+        },
+        diff = {
+            description = "what a deploy would set: the declared secrets against the app",
+            read_only = true,
+            arguments = { one },
+            run = function(input)
+                local place = dg.place(input.where)
+                return of(place, dg.secrets.diff { app = place.app,
+                    secrets = environment(place).secrets })
+            end,
+            show = show "diff",
+        },
+        where = {
+            description = "which source each value comes from, and what is missing or wrong",
+            read_only = true,
+            arguments = { one },
+            run = function(input)
+                return dg.secrets.where(environment(dg.place(input.where)))
+            end,
+            show = function(data) return require("dgrun.ui.secrets_where").text(data) end,
+        },
+        compare = {
+            description = "two environments: names on one side only, and equal values",
+            read_only = true,
+            arguments = {
+                { name = "left", help = "an environment", complete = "place", required = true },
+                { name = "right", help = "another one", complete = "place", required = true },
+            },
+            run = function(input)
+                return dg.secrets.compare { left = environment(input.left),
+                    right = environment(input.right) }
+            end,
+            show = show "compare",
+        },
+    },
+}

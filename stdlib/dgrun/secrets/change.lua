@@ -1,0 +1,106 @@
+-- A change to the secrets of an app: how a plan tells it, and how it is made.
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local record = require "dgrun.secrets.record"
+
+local M = {}
+
+---@class dgrun.secrets.change
+---@field app string
+---@field diff dgrun.secrets.diff
+---@field there table<string, table> what Fly lists, by name
+---@field values table<string, any>
+---@field set string[]
+---@field unset string[]
+
+---What a plan shows of a change, by name: before, after, never a value.
+local function shown(change)
+    local before, after = {}, {}
+    for _, entry in ipairs(change.diff.names) do
+        local name = entry.name
+        if entry.state == "new" then
+            after[name] = "set"
+        elseif entry.state == "changed" then
+            before[name], after[name] = "set", "changed"
+        elseif entry.state == "unknown" then
+            before[name] = entry.reason == "others" and "set by somebody else" or "not set by dgrun"
+            after[name] = "set anew"
+        end
+    end
+    for _, name in ipairs(change.unset) do
+        before[name] = "set"
+    end
+    return next(before) and before or nil, next(after) and after or nil
+end
+
+---"set A (changed), B (new) and C (unknown); remove D on draft-app"
+local function summary(change)
+    local words = { new = "new", changed = "changed", unknown = "unknown" }
+    local parts, set, all_new = {}, {}, #change.diff.new == #change.set
+    for _, entry in ipairs(change.diff.names) do
+        if words[entry.state] then
+            set[#set + 1] = all_new and entry.name
+                or ("%s (%s)"):format(entry.name, words[entry.state])
+        end
+    end
+    if #set == 0 then
+        return ("remove %s from %s"):format(format.list(change.unset), change.app)
+    end
+    parts[1] = "set " .. format.list(set)
+    parts[2] = #change.unset > 0 and "remove " .. format.list(change.unset) or nil
+    return ("%s on %s"):format(table.concat(parts, "; "), change.app)
+end
+
+local function carry_out(change)
+    local values, changed = {}, {}
+    for _, name in ipairs(change.set) do
+        values[name] = change.values[name]
+    end
+    for _, name in ipairs(change.diff.changed) do
+        changed[name] = true
+    end
+    for _, name in ipairs(change.unset) do
+        values[name] = require("dgrun.json").null
+    end
+    local write = require "dgrun.secrets.write"
+    local ok, version, now = pcall(write.carry_out, { app = change.app, values = values,
+        before = change.there, changed = changed })
+    if not ok then
+        for _, name in ipairs(err.is(version, "secrets.not_set") and change.set or {}) do
+            record.forget(change.app, name)
+        end
+        error(version, 0)
+    end
+    local key = record.key()
+    for _, name in ipairs(change.set) do
+        record.keep(change.app, name, now[name].digest,
+            record.fingerprint(key, name, change.values[name]))
+    end
+    record.keep_version(change.app, version)
+    return { version = version }
+end
+
+---Makes a change, when it is one, and brings it to the machines where that is wanted.
+---@param change dgrun.secrets.change
+---@param apply? boolean
+---@return integer? version
+---@return string[]? machines ids of those that were updated
+function M.make(change, apply)
+    if #change.set + #change.unset > 0 then
+        local before, after = shown(change)
+        effect.write {
+            kind = #change.set > 0 and "fly.secrets.set" or "fly.secrets.unset",
+            target = change.app, before = before, after = after, summary = summary(change),
+            name = "secrets", apply = function() return carry_out(change) end,
+        }
+    end
+    local machines
+    if apply then
+        machines = require("dgrun.fly.refresh").secrets(change.app,
+            #change.set + #change.unset > 0)
+    end
+    return require("dgrun.secrets").coming_version(change.app), machines
+end
+
+return M

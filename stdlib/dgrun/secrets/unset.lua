@@ -1,0 +1,52 @@
+-- Removes secrets by name.
+local effect = require "dgrun.effect"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local json = require "dgrun.json"
+
+local M = {}
+
+local function refuse_required(opts, names)
+    local list = {}
+    local declared = opts.secrets and require("dgrun.environment").declared(opts.secrets) or {}
+    for _, name in ipairs(names) do
+        local how = declared[name]
+        list[#list + 1] = (how == "required" or how == "literal") and name or nil
+    end
+    if #list > 0 then
+        err.raise { code = "secrets.refused", op = "secrets.unset",
+            msg = ("%s: the environment of %s declares that it needs %s"):format(format.list(list),
+                opts.app, #list == 1 and "it" or "them"),
+            hint = "Take it out of environments.yaml first. dgrun secrets unset --force removes it "
+                .. "all the same." }
+    end
+end
+
+---@param opts dgrun.secrets.unset
+---@return dgrun.secrets.unset.result
+function M.carry_out(opts)
+    local there = require("dgrun.secrets.write").read(opts.app)
+    local unset, absent, seen = json.array {}, json.array {}, {}
+    for _, name in ipairs(opts.names) do
+        if not require("dgrun.secrets.state").is_name(name) then
+            err.raise { code = "input.invalid", op = "secrets.unset",
+                msg = "secrets.unset: something that is no name of a secret stands in its place",
+                hint = "Names are letters, digits and underscores." }
+        elseif not seen[name] then
+            seen[name] = true
+            table.insert(there[name] and unset or absent, name)
+        end
+    end
+    table.sort(unset)
+    refuse_required(opts, unset)
+    if #absent > 0 then
+        effect.note(("not on %s: %s"):format(opts.app, format.list(absent)))
+    end
+    local version, machines = require("dgrun.secrets.change").make({ app = opts.app,
+        diff = { names = {}, new = {}, changed = {} }, values = {}, there = there, set = {},
+        unset = unset }, opts.apply)
+    return { app = opts.app, version = version, unset = unset, absent = absent,
+        machines = machines }
+end
+
+return M

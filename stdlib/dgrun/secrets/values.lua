@@ -1,0 +1,194 @@
+-- Values that a person gives: asked for at the terminal, from files, from standard input; never
+-- from the command line, where other processes and the shell's history see them.
+local check = require "dgrun.check"
+local err = require "dgrun.err"
+local format = require "dgrun.format"
+local state = require "dgrun.secrets.state"
+
+local M = {}
+
+local VALUE_LIMIT = 64 * 1024
+
+-- What is refused is not repeated.
+local perhaps_seen = "If it was a value: it now stands in your shell's history. Take it as seen."
+local others = "Give it with --file NAME=PATH, or on standard input with --stdin NAME."
+
+local function refuse(msg, hint, code)
+    err.raise { code = code or "input.invalid", op = "secrets.set", msg = msg, hint = hint }
+end
+
+-- Options whose value may hold a =.
+local takes_assignment = { ["--file"] = true, ["--from"] = true }
+
+---The name of the secret whose value stands in this word; nil when none does.
+local function assigned(word, before)
+    if takes_assignment[before] then
+        return nil
+    elseif word:match "^=" then
+        return before:match "^[%a_][%w_]*$" or "NAME"
+    elseif word:match "^%-%-[a-z]" then
+        return nil -- an option
+    end
+    return word:match "^%-*([%a_][%w_]*)="
+end
+
+---Refuses words of the command line that carry a value. The value is not repeated.
+---@param words string[] as they were written
+function M.refuse_assignments(words)
+    for i, word in ipairs(words) do
+        local name = assigned(word, words[i - 1] or "")
+        if name then
+            refuse(("a value is not taken from the command line: %s=…"):format(name),
+                ("It now stands in your shell's history, and other processes could see it: take it "
+                .. "as seen,\nand set a fresh one. dgrun secrets set ENV %s asks for it without "
+                .. "showing it."):format(name), "input.secret_in_argument")
+        end
+    end
+end
+
+---@class dgrun.secrets.values.options
+---@field app string for the question
+---@field secrets? table<string, any> those of an environment: its rules judge the values
+---@field names? string[] asked for at the terminal
+---@field file? string[] NAME=PATH: the value is what the file holds
+---@field from? string a file of NAME=value lines; "-" is standard input
+---@field stdin? string a name: its value is what standard input holds
+
+---@class dgrun.secrets.values.reader
+---@field values table<string, host.secret.value>
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:add(name, value)
+    if self.values[name] then
+        refuse(("%s is given twice"):format(name))
+    elseif value:test "empty" then
+        refuse(("%s is empty"):format(name), "dgrun secrets unset removes a secret.")
+    end
+    self.values[name] = value
+end
+
+local function checked(name, option)
+    if not state.is_name(name) then
+        refuse(("%s: that is no name of a secret"):format(option),
+            "Names are letters, digits and underscores. " .. perhaps_seen)
+    end
+    return name
+end
+
+function Reader:files(list)
+    for _, one in ipairs(list) do
+        local name, path = one:match "^([^=]*)=(.+)$"
+        if not name then
+            refuse("--file takes NAME=PATH: the value is what the file holds", perhaps_seen)
+        end
+        checked(name, "--file NAME=PATH")
+        local value, e = require("host.fs").read(path, { limit = VALUE_LIMIT, seal = name })
+        if not value and e.code == "fs.not_found" then
+            refuse(("--file %s=PATH: there is no such file"):format(name), perhaps_seen)
+        end
+        self:add(name, check(value, e):line())
+    end
+end
+
+local function standard_input(name, limit)
+    if require("host.tty").is_terminal() then
+        refuse("standard input is the terminal, which would show what is typed",
+            "Pipe the value in, or leave the option out and be asked without echo.")
+    end
+    return check(require("host.stdin").read(name, { limit = limit }))
+end
+
+function Reader:lines(from)
+    local dotenv = require "host.dotenv"
+    local entries
+    if from == "-" then
+        entries = check(dotenv.parse(standard_input("standard input"), "standard input"))
+    else
+        entries = check(dotenv.read(from))
+    end
+    if #entries == 0 then
+        refuse(("there is no NAME=value line in %s"):format(
+            from == "-" and "standard input" or from))
+    end
+    local last = {}
+    for _, entry in ipairs(entries) do
+        last[entry.name] = entry.value -- the last one counts, as for a shell
+    end
+    for name, value in pairs(last) do
+        self:add(name, value)
+    end
+end
+
+function Reader:ask(names, app)
+    local tty = require "host.tty"
+    if #names > 0 and not tty.is_terminal() then
+        refuse(("%s cannot be asked for: standard input is no terminal"):format(
+            format.list(names)), others)
+    end
+    for _, name in ipairs(names) do
+        local value, e = tty.ask(name, ("%s for %s (not shown): "):format(name, app))
+        if not value and (e.code == "tty.many_lines" or e.code == "tty.too_long") then
+            e.hint = "Nothing was set. " .. others
+        elseif not value and e.code ~= "cancelled" then
+            e.hint = e.hint or "Nothing was set."
+        end
+        self:add(name, check(value, e))
+    end
+end
+
+---Refuses values that break a rule of the environment.
+local function judge(values, secrets)
+    local _, rules = require("dgrun.environment").declared(secrets)
+    local judging, broken = require "dgrun.secrets.rules", {}
+    for name, value in pairs(values) do
+        for _, rule in ipairs(judging.broken((rules or {})[name], value)) do
+            local advice = judging.advice(rule, value)
+            broken[#broken + 1] = ("%s %s%s"):format(name, judging.says(rule),
+                advice and "; " .. advice or "")
+        end
+    end
+    table.sort(broken)
+    if #broken > 0 then
+        refuse(table.concat(broken, "\n"), "Nothing was set. The rules stand in "
+            .. "environments.yaml.", "secrets.invalid")
+    end
+end
+
+---The values, all of them before anything is set.
+---@param opts dgrun.secrets.values.options
+---@return table<string, host.secret.value>
+function M.read(opts)
+    check.options(opts, { app = "string", secrets = "table?", names = "table?", file = "table?",
+        from = "string?", stdin = "string?" }, "secrets.values")
+    local names, reader = opts.names or {}, setmetatable({ values = {} }, Reader)
+    for _, name in ipairs(names) do
+        checked(name, "dgrun secrets set ENV NAME")
+    end
+    local from = opts.from
+    if #names == 0 and not opts.file and not from and not opts.stdin then
+        if require("host.tty").is_terminal() then
+            refuse("which secrets?", "dgrun secrets set ENV NAME asks for the value of NAME; "
+                .. "--from FILE and --file NAME=PATH read files.", "input.missing")
+        end
+        from = "-"
+    end
+    if from == "-" and opts.stdin then
+        refuse("standard input is read once: --from - or --stdin, not both")
+    end
+    reader:files(opts.file or {})
+    if from then
+        reader:lines(from)
+    end
+    if opts.stdin then
+        reader:add(checked(opts.stdin, "--stdin NAME"),
+            standard_input(opts.stdin, VALUE_LIMIT):line())
+    end
+    reader:ask(names, require("host.log").clean(opts.app))
+    if opts.secrets then
+        judge(reader.values, opts.secrets)
+    end
+    return reader.values
+end
+
+return M

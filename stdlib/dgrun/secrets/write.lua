@@ -1,0 +1,103 @@
+-- One write to the secrets of an app, and the proof that it happened. Whether a write whose answer
+-- was lost was carried out is read from Fly; its version then comes from a write that changes
+-- nothing, as flyctl learns it.
+local api = require "dgrun.fly.api"
+local err = require "dgrun.err"
+local json = require "dgrun.json"
+local retry = require "dgrun.fly.retry"
+local task = require "dgrun.task"
+
+local M = {}
+
+local LOOKS = 3
+
+local function path(app)
+    return ("/v1/apps/%s/secrets"):format(app)
+end
+
+---What Fly lists, by name.
+---@param app string
+---@return table<string, {name: string, digest: string, updated_at?: string}>
+function M.read(app)
+    local by_name = {}
+    for _, secret in ipairs(require("dgrun.secrets").list { app = app }) do
+        by_name[secret.name] = secret
+    end
+    return by_name
+end
+
+---@class dgrun.secrets.write
+---@field app string
+---@field values table<string, any> values to set; json.null removes
+---@field before table<string, table> what Fly listed
+---@field changed table<string, true> names that get another value: their digests have to move
+
+---Is this name as the write leaves it? Nil, or what is wrong.
+local function fault(write, name, now)
+    local before = write.before[name]
+    if write.values[name] == json.null then
+        return now and "is still there"
+    elseif not now then
+        return "is not there"
+    elseif write.changed[name] and before and before.digest == now.digest then
+        return "still has the digest it had before"
+    end
+end
+
+---Did the write happen? Digests of equal values are equal, so that only the time of a change tells
+---of some.
+local function landed(write)
+    local now = M.read(write.app)
+    for name in pairs(write.values) do
+        local before = write.before[name]
+        if fault(write, name, now[name]) then
+            return nil
+        elseif before and now[name] and before.digest == now[name].digest
+                and before.updated_at == now[name].updated_at then
+            return nil
+        end
+    end
+    return {}
+end
+
+local function learn_version(app)
+    local nobody = "DGRUN_" .. require("host.digest").random_key():sub(1, 24):upper()
+    return api.machines("POST", path(app),
+        { json = { values = { [nobody] = json.null } }, repeatable = true }).version
+end
+
+local function verify(write)
+    local faults
+    for look = 1, LOOKS do
+        local now = M.read(write.app)
+        faults = {}
+        for name in pairs(write.values) do
+            local wrong = fault(write, name, now[name])
+            faults[#faults + 1] = wrong and ("%s %s"):format(name, wrong) or nil
+        end
+        if #faults == 0 then
+            return now
+        elseif look < LOOKS then
+            task.sleep(api.pace(1))
+        end
+    end
+    table.sort(faults)
+    err.raise { code = "secrets.not_set", op = "secrets",
+        msg = ("Fly took the secrets of %s, but on the app %s"):format(write.app,
+            require("dgrun.format").list(faults)),
+        hint = "dgrun secrets list shows what is there; running this again sets them again." }
+end
+
+---@param write dgrun.secrets.write
+---@return integer version
+---@return table<string, table> now what Fly lists behind it
+function M.carry_out(write)
+    local answer = retry.settled(function()
+        return (api.machines("POST", path(write.app),
+            { json = { values = write.values }, once = true }))
+    end, function() return landed(write) end)
+    local now = verify(write)
+    return answer.version or learn_version(write.app), now
+end
+
+return M

@@ -1,0 +1,222 @@
+-- Secrets as people read them: names, digests and what is to be done, never a value.
+local format = require "dgrun.format"
+local log = require "host.log"
+local style = require "dgrun.ui.style"
+
+local M = {}
+
+local function lines_of(rows)
+    for _, row in ipairs(rows) do
+        for i, cell in ipairs(row) do
+            row[i] = log.clean(cell)
+        end
+    end
+    return format.columns(rows)
+end
+
+local function warning(text)
+    return style.text("out", "yellow", text)
+end
+
+local function finished(lines)
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---"2026-08-01T10:00:00Z" → "2026-08-01 10:00"
+local function moment(iso)
+    return iso and iso:sub(1, 16):gsub("T", " ") or ""
+end
+
+---"prod, draft-app-prod, secrets version 3"
+local function titled(data)
+    local title = data.environment and ("%s, %s"):format(data.environment, data.app) or data.app
+    return style.text("out", "bold", title)
+        .. (data.version and (", secrets version %d"):format(data.version) or "")
+end
+
+---What scripts/secrets.lua adds to what the stdlib tells.
+---@class dgrun.ui.secrets.place
+---@field environment? string its name, where an environment names the app
+---@field declared? table<string, string> by name how the environment declares it
+
+---@param overview dgrun.secrets.overview|dgrun.ui.secrets.place
+---@return string
+function M.list(overview)
+    local lines = { titled(overview), "" }
+    local rows = { { "NAME", "DIGEST", "SET (UTC)", "DECLARED" } }
+    for _, one in ipairs(overview.secrets) do
+        rows[#rows + 1] = { one.name, one.digest or "not set", moment(one.updated_at),
+            one.declared or (overview.environment and "no" or "?") }
+    end
+    if #overview.secrets == 0 then
+        return finished { lines[1], "", "No secrets are set." }
+    end
+    for _, line in ipairs(lines_of(rows)) do
+        lines[#lines + 1] = line
+    end
+    lines[#lines + 1] = (#overview.missing > 0 or #(overview.behind or {}) > 0) and "" or nil
+    if #overview.missing > 0 then
+        lines[#lines + 1] = warning(("Declared, but not set: %s."):format(
+            format.list(overview.missing)))
+    end
+    if #(overview.behind or {}) > 0 then
+        lines[#lines + 1] = warning(("%s not known to have version %d: %s. A deploy brings it "
+            .. "to them."):format(#overview.behind == 1 and "1 machine is" or #overview.behind
+                .. " machines are", overview.version, format.list(overview.behind)))
+    end
+    return finished(lines)
+end
+
+local function machines_line(machines)
+    if not machines then
+        return "Staged: the next deploy brings it to the machines."
+    elseif #machines == 0 then
+        return "No machine had to be updated."
+    end
+    return ("%s updated: %s."):format(format.count(#machines, "machine") .. (#machines == 1
+        and " was" or " were"), format.list(machines))
+end
+
+---What the environment says of names that were set by hand.
+local function advise(result, lines)
+    local by = { literal = {}, sources = {}, none = {} }
+    for _, name in ipairs(result.declared and result.set or {}) do
+        local how = result.declared[name]
+        table.insert(by[how == "literal" and how or how and "sources" or "none"], name)
+    end
+    local function say(list, text)
+        if #list > 0 then
+            lines[#lines + 1] = text:format(format.list(list))
+        end
+    end
+    say(by.sources, ("%%s: the next deploy sets what the sources of %s have; change it there too."
+        ):format(result.environment))
+    say(by.literal, "%s: the next deploy sets the literal of environments.yaml; change it there "
+        .. "too.")
+    say(by.none, "%s: not declared in environments.yaml; deploys leave it alone.")
+    local known = {}
+    for name in pairs(result.declared or {}) do
+        known[#known + 1] = name
+    end
+    for _, name in ipairs(by.none) do
+        local nearest = require("host.opt").nearest(name, known)
+        lines[#lines + 1] = nearest and warning(("Was %s meant, not %s?"):format(nearest, name))
+            or nil
+    end
+end
+
+---@param result dgrun.secrets.result|dgrun.ui.secrets.place
+---@return string
+function M.set(result)
+    local words = { new = "is set now", changed = "is changed", unknown = "is set anew",
+        unchanged = "was so already" }
+    local rows, lines = {}, {}
+    for _, state in ipairs { "new", "changed", "unknown", "unchanged" } do
+        for _, name in ipairs(result[state]) do
+            rows[#rows + 1] = { name, words[state] }
+        end
+    end
+    table.sort(rows, function(a, b) return a[1] < b[1] end)
+    lines[1] = titled(result)
+    for _, line in ipairs(lines_of(rows)) do
+        lines[#lines + 1] = "  " .. line
+    end
+    lines[#lines + 1] = (#result.set > 0 or result.machines) and machines_line(result.machines)
+        or nil
+    advise(result, lines)
+    return finished(lines)
+end
+
+---@param result dgrun.secrets.unset.result|dgrun.ui.secrets.place
+---@return string
+function M.unset(result)
+    local rows = {}
+    for _, name in ipairs(result.unset) do
+        rows[#rows + 1] = { name, "is removed" }
+    end
+    for _, name in ipairs(result.absent) do
+        rows[#rows + 1] = { name, "was not there" }
+    end
+    local lines = { titled(result) }
+    for _, line in ipairs(lines_of(rows)) do
+        lines[#lines + 1] = "  " .. line
+    end
+    lines[#lines + 1] = (#result.unset > 0 or result.machines) and machines_line(result.machines)
+        or nil
+    local again = {}
+    for _, name in ipairs(result.declared and result.unset or {}) do
+        again[#again + 1] = result.declared[name] and name or nil
+    end
+    if #again > 0 then
+        lines[#lines + 1] = ("%s: declared in environments.yaml. A deploy sets it again, where it "
+            .. "finds a value."):format(format.list(again))
+    end
+    return finished(lines)
+end
+
+local reasons = { others = "somebody else set it since", never = "not set by this dgrun" }
+
+local deeds = { new = "set it", changed = "set it", unchanged = "nothing", unknown = "set it anew",
+    extra = "nothing; prune would remove it", kept = "nothing: no source has a value" }
+
+---@param diff dgrun.secrets.diff|dgrun.ui.secrets.place
+---@return string
+function M.diff(diff)
+    local rows = { { "NAME", "DECLARED", "STATE", "A DEPLOY WOULD" } }
+    for _, one in ipairs(diff.names) do
+        rows[#rows + 1] = { one.name, one.declared or "no",
+            one.state .. (one.reason and (" (%s)"):format(reasons[one.reason]) or ""),
+            deeds[one.state] }
+    end
+    local lines = { titled(diff), "" }
+    for _, line in ipairs(lines_of(rows)) do
+        lines[#lines + 1] = line
+    end
+    return finished(lines)
+end
+
+local function side_text(side)
+    if not side.declared and not side.present then
+        return "-"
+    end
+    return (side.declared or "not declared") .. (side.present and "" or ", not set")
+end
+
+---@param comparison dgrun.secrets.comparison
+---@return string
+function M.compare(comparison)
+    local left, right = comparison.left, comparison.right
+    local rows = { { "NAME", left.name:upper(), right.name:upper(), "VALUES" } }
+    local lines, warnings = {}, {}
+    for _, pair in ipairs(comparison.names) do
+        rows[#rows + 1] = { pair.name, side_text(pair.left), side_text(pair.right),
+            pair.value and (pair.mistake and "THE SAME" or pair.value) or "" }
+        if pair.mistake then
+            warnings[#warnings + 1] = ("%s is the same in %s and %s: %s."):format(pair.name,
+                left.name, right.name, pair.mistake)
+        end
+    end
+    for _, line in ipairs(lines_of(rows)) do
+        lines[#lines + 1] = line
+    end
+    lines[#lines + 1] = ""
+    for _, line in ipairs(warnings) do
+        lines[#lines + 1] = warning(line)
+    end
+    if #comparison.unknown > 0 then
+        lines[#lines + 1] = "unknown: dgrun did not set it, or not last, and the sources of its "
+            .. "environment have no value here."
+    end
+    for _, side in ipairs { left, right } do
+        if side.unread then
+            lines[#lines + 1] = ("The sources of %s were left out: %s"):format(side.name,
+                log.clean(side.unread))
+        end
+    end
+    if lines[#lines] == "" then
+        lines[#lines] = nil
+    end
+    return finished(lines)
+end
+
+return M
