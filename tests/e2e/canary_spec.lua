@@ -24,6 +24,28 @@ local words = {
 ---Words of actions whose declaration does not tell enough, by name.
 ---@type table<string, fun(w: support.witness): string[][]>
 local special = {
+    ["cron remove"] = function(w)
+        local made = w:run { "--sandbox", "machines", "clone", "stage",
+            w:machine("draft-app", "scheduled") }
+        local argv = { "cron", "remove", "stage", made.stdout:match "%x+" }
+        return { { "--sandbox", "plan", unpack(argv) }, { "--sandbox", unpack(argv) } }
+    end,
+    ["cron run"] = function()
+        return { { "--sandbox", "--trace", "cron", "run", "stage", "news-ingestion-cron" } }
+    end,
+    ["secrets compare"] = function()
+        return { { "--sandbox", "secrets", "compare", "stage", "prod" },
+            { "--sandbox", "secrets", "compare", "stage", "prod", "--json" } }
+    end,
+    ["secrets set"] = function(w)
+        local value = canaries.values.SECRET_KEY
+        w.project:write(".env.more", ("SECRET_KEY='%s'\n"):format(value))
+        local argv = { "--sandbox", "--trace", "secrets", "set", "stage" }
+        local one, other = { unpack(argv) }, { unpack(argv) }
+        one[6], one[7], one.stdin = "--stdin", "SECRET_KEY", value
+        other[6], other[7], other[8] = "--from", ".env.more", "--json"
+        return { one, other, { "--sandbox", "secrets", "set", "stage", "SECRET_KEY", status = 2 } }
+    end,
     exec = function()
         return { { "--sandbox", "--trace", "exec", "stage", "--", "env" },
             { "--sandbox", "exec", "stage", "--json", "--", "env" } }

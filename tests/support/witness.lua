@@ -233,14 +233,17 @@ function Witness:call(method, path)
     return answer.body ~= "" and require("dgrun.json").decode(answer.body) or nil
 end
 
----The id of a machine of an app that is up; one is started where none is.
+---The id of a machine of an app that is up, or of one with a schedule; one is started where none
+---is up.
 ---@param app string
+---@param kind? "scheduled"
 ---@return string
-function Witness:machine(app)
+function Witness:machine(app, kind)
     local path = ("/v1/apps/%s/machines"):format(app)
     local list = self:call("GET", path)
     for _, machine in ipairs(list) do
-        if machine.state == "started" and not machine.config.schedule then
+        local is_scheduled = machine.config.schedule ~= nil
+        if is_scheduled == (kind == "scheduled") and (kind or machine.state == "started") then
             return machine.id
         end
     end

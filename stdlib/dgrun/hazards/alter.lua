@@ -52,7 +52,8 @@ end
 
 local column_changes = {
     { "set_not_null", "set", "not", "null" }, { "drop_not_null", "drop", "not", "null" },
-    { "drop_default", "drop", "default" }, { "set_default", "set", "default" },
+    { "drop_default", "drop", "default" }, { "drop_default", "drop", "identity" },
+    { "drop_default", "drop", "expression" }, { "set_default", "set", "default" },
 }
 
 local function column_changed(add, name, c)

@@ -158,11 +158,31 @@ local function is_version_table(name, c)
     return name:match("alembic_version$") or condition and name:match("[%w_]+$") == condition
 end
 
+---The columns that an UPDATE sets; nil when that cannot be told.
+local function columns_set(c)
+    local rest, columns = cursor.new(c.tokens, c.at, c.last), {}
+    if not rest:find("set") then
+        return nil
+    end
+    for _, part in ipairs(rest:parts()) do
+        local column = part:plain_name()
+        if not column or not part:is_symbol("=") then
+            return nil
+        end
+        columns[#columns + 1] = column
+        if part:has("where") or part:has("from") then
+            break
+        end
+    end
+    return columns
+end
+
 local function change_rows(kind, add, c, schema)
     c:take("only")
     local name = c:name(schema) or "?"
     if not is_version_table(name, c) then
-        add(kind, { table = name, limited = is_limited(c) })
+        add(kind, { table = name, columns = kind == "update" and columns_set(c) or nil,
+            limited = is_limited(c) })
     end
 end
 

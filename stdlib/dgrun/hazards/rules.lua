@@ -299,6 +299,14 @@ return {
         instead = "update in batches, each in a transaction of its own",
     },
     {
+        id = "update-rows", on = "update", severity = "note", effect = "rewriting", sqlite = true,
+        when = function(fact, state)
+            return fact.limited and not state:sets_new_columns(fact)
+        end,
+        why = "a downgrade does not bring the old values back",
+        instead = "a new column for the new values, until the deploy has proved itself",
+    },
+    {
         id = "delete-without-where", on = "delete", severity = "danger", effect = "destructive",
         sqlite = true, when = whole_table,
         why = "all rows are gone, and stay locked until the transaction ends",

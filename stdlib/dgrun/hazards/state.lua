@@ -66,6 +66,16 @@ function State:is_new_column(fact)
     return fact.column ~= nil and self.new["column:" .. fact.table .. "." .. fact.column] or false
 end
 
+---Are all columns that it sets new ones? Nothing that was there is lost then.
+function State:sets_new_columns(fact)
+    for _, column in ipairs(fact.columns or { false }) do
+        if not column or not self.new["column:" .. fact.table .. "." .. column] then
+            return false
+        end
+    end
+    return true
+end
+
 ---Is the table itself new? A new column of an old table still has its rows.
 function State:is_new_table(fact)
     return fact.table ~= nil and self.new["table:" .. fact.table] or false

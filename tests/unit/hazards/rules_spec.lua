@@ -238,6 +238,14 @@ news = sa.table("news", sa.column("title", sa.Text), sa.column("id", sa.Integer)
 op.execute(news.update().where(news.c.id < 1000).values(title="x"))]],
     },
     {
+        "update-rows", class = "rewriting",
+        bad = [[op.execute("UPDATE news SET title = 'x, y', url = lower(url) WHERE id < 1000")]],
+        good = [[
+op.add_column("news", sa.Column("ca", sa.Text))
+op.add_column("news", sa.Column("cb", sa.Text))
+op.execute("UPDATE news SET ca = coalesce(title, 'x'), cb = 'y' WHERE id < 1000")]],
+    },
+    {
         "delete-without-where", class = "destructive",
         bad = [[op.execute(sa.table("news").delete())]],
         good = [[op.execute("DELETE FROM news WHERE id = 5")]],
