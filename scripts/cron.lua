@@ -61,7 +61,7 @@ return dg.command {
                     app = input.where.app, name = input.name, timeout = input.timeout,
                     beside = input.beside, on_line = not input.json and print_line or nil,
                 }
-                return result, dg.cron.exit_problem(result)
+                return result, dg.fly.exit_problem(result)
             end,
             show = function() return "" end,
         },

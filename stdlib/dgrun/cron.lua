@@ -185,20 +185,6 @@ function M.run_now(opts)
     return require("dgrun.cron.by_hand").run_now(opts)
 end
 
----What a run by hand that did not end well means for a command: its exit status.
----@param result {exit_code: integer, oom_killed: boolean, machine: string}
----@return dgrun.err?
-function M.exit_problem(result)
-    if effect.is_unknown(result) or result.exit_code == 0 then
-        return nil
-    end
-    return err.new { code = "cron.job_failed", op = "cron.run_now", machine = result.machine,
-        exit_status = result.exit_code > 0 and result.exit_code or 1,
-        msg = result.exit_code < 0 and "how the job ended is not known"
-            or ("the job ended with exit code %d%s"):format(result.exit_code,
-                result.oom_killed and ", out of memory" or "") }
-end
-
 ---Brings cron machines to another image, and to the app's secrets of now; all else stays as it is,
 ---whatever is declared. They are started afterwards, as by `sync`.
 ---@param opts {app: string, crons?: dgrun.cron.declaration[], name?: string, image?: string,

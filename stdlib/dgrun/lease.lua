@@ -250,4 +250,12 @@ function M.take(r, wanted)
         { name = "lease " .. wanted.name, daemon = true })
 end
 
+---The group of this name on the local Fly: a world of its own beside the real one.
+---@param name string
+---@param sandbox? boolean
+---@return string
+function M.group(name, sandbox)
+    return sandbox and name:sub(1, 8) ~= "sandbox/" and "sandbox/" .. name or name
+end
+
 return M

@@ -78,7 +78,7 @@ describe("dgrun cron", function()
         assert.matches("run news-ingestion-cron once, on a machine of its own: " .. COMMAND,
             run.text, 1, true)
         assert.matches("\nthree items\n", run.text)
-        assert.matches("the job ended with exit code 5", run.text)
+        assert.matches("the command exited with code 5", run.text)
         local _, after = project:call("GET", MACHINES .. "/" .. machine.id)
         assert.equal(machine.events[1].id, after.events[1].id)
 
@@ -86,6 +86,49 @@ describe("dgrun cron", function()
         assert.equal(1, run.status)
         assert.matches("Did you mean 'news%-ingestion%-cron'", run.text)
         assert.equal(2, project:run("cron", "run", "prod").status)
+    end)
+
+    it("leaves the job alone when it is interrupted, and follows it the next time", function()
+        local project = deployed()
+        -- A second image, whose job goes on until it is told to end.
+        local image = project:image("slow", { commands = { [COMMAND] = { seconds = 3600,
+            log = { "at work" }, log_at_end = { "all is taken in" } } } })
+        project:run("cron", "image", "prod", "--image", image)
+        local argv = { "cron", "run", "prod", "news-ingestion-cron", "--beside" }
+
+        ---Runs it; `on_work` is called when the job has said something.
+        local function run(on_work)
+            local client, lines = project.field:spawn(argv), {}
+            for line in function() return client:read() end do
+                lines[#lines + 1] = line.line
+                if line.line == "at work" then
+                    on_work(client)
+                end
+            end
+            return client:wait().status, table.concat(lines, "\n")
+        end
+        local function copies()
+            local _, list = project:call("GET", MACHINES)
+            local found = {}
+            for _, one in ipairs(list) do
+                found[#found + 1] = one.config.metadata.dgrun_job and one.id or nil
+            end
+            return found
+        end
+        local status, text = run(function(client) client:kill "INT" end)
+        assert.equal(130, status, text)
+        local left = copies()
+        assert.equal(1, #left)
+        assert.matches("The job goes on, on machine " .. left[1], text, 1, true)
+
+        status, text = run(function()
+            assert.equal(200, (project:call("POST", MACHINES .. "/" .. left[1] .. "/signal",
+                { signal = "SIGTERM" })))
+        end)
+        assert.equal(0, status, text)
+        assert.matches("runs already, on machine " .. left[1], text, 1, true)
+        assert.matches("all is taken in", text, 1, true)
+        assert.same({}, copies())
     end)
 
     it("removes a machine that nobody declares, and no other", function()

@@ -243,6 +243,11 @@ describe("dgrun lock", function()
         expect(0, dgrun(root, "lock", "release", "web"))
         assert.equal(0, waiting.ended().status, waiting.text())
         assert.matches("nobody holds", expect(2, dgrun(root, "lock", "release", "web")))
+        -- The local Fly is another world.
+        expect(0, dgrun(root, "--sandbox", "lock", "hold", "web", "--reason", "a trial"))
+        assert.matches("a trial", expect(4, dgrun(root, "--sandbox", "fail")))
+        assert.is_nil(dgrun(root, "fail").stderr:find "a trial")
+        expect(0, dgrun(root, "lock", "release", "sandbox/web"))
     end)
 
     it("tells who holds a group, and takes it away", function()

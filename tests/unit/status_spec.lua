@@ -19,7 +19,7 @@ environments:
     url: https://web.fly.dev
     secrets:
       sources: [dotenv: .env]
-      required: [DATABASE_URL, KEY]
+      required: [DATABASE_URL, KEY, ENV]
       optional: [SOME]
       literal: { ENV: prod }
     crons: [ { name: tick, config: fly.cron.toml, schedule: hourly } ]

@@ -62,7 +62,7 @@ local function take_group(r, pipeline, input)
     end
     local group = require("dgrun.pipeline").group(pipeline, input)
     require("dgrun.lease").take(r, {
-        name = r.sandbox and "sandbox/" .. group or group,
+        name = require("dgrun.lease").group(group, r.sandbox),
         when_busy = concurrency.when_busy, reason = reason_of(r),
     })
 end

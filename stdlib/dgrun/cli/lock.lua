@@ -21,17 +21,19 @@ local function list(arguments, rest)
     return 0
 end
 
-local function group_of(words, command, hint)
-    return words[1] or err.raise { code = "input.missing",
-        msg = ("dgrun lock %s needs the name of a group, the app mostly"):format(command),
-        hint = hint }
+local function group_of(arguments, words, command, hint)
+    if not words[1] then
+        err.raise { code = "input.missing", hint = hint,
+            msg = ("dgrun lock %s needs the name of a group, the app mostly"):format(command) }
+    end
+    return lease.group(words[1], arguments.sandbox)
 end
 
 local function hold(arguments, rest)
     local options, words = require("dgrun.cli.options").parse("lock hold", rest,
         { reason = "text" }, 1)
     local usage = "dgrun lock hold GROUP --reason 'why'"
-    local group = group_of(words, "hold", usage)
+    local group = group_of(arguments, words, "hold", usage)
     if not options.reason then
         err.raise { code = "input.missing", hint = usage,
             msg = "dgrun lock hold needs --reason: those who wait want to know why" }
@@ -68,7 +70,7 @@ end
 local function release(arguments, rest)
     local options, words = require("dgrun.cli.options").parse("lock release", rest,
         { force = "flag" }, 1)
-    local group = group_of(words, "release", "dgrun lock list tells who holds what.")
+    local group = group_of(arguments, words, "release", "dgrun lock list tells who holds what.")
     local text = history.with(arguments, { write = true }, function(store)
         if tickets.release_hold(store, group) then
             return ("%s is free again\n"):format(group)

@@ -48,11 +48,12 @@ local function as_effect(app, machine, version, apply)
     }
 end
 
+---@return boolean # false: it runs a tick, and is left as it is
 local function update_cron(app, change, version, state)
     local cron_machine = require "dgrun.cron.machine"
     local patience = cron_machine.patience()
     if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
-        return
+        return false
     end
     as_effect(app, change.machine, version, function(config)
         secrets_state.mark(state, config.metadata, change.machine)
@@ -60,6 +61,7 @@ local function update_cron(app, change, version, state)
         return cron_machine.update(app, change.machine,
             { config = config, version = wanted, patience = patience })
     end)
+    return true
 end
 
 local function update(app, change, version, nonce)
@@ -121,8 +123,9 @@ function M.secrets(app, changed)
         require("dgrun.fly.dossier").around(app, leases.with, app, ids, go)
     end
     for _, change in ipairs(crons) do
-        update_cron(app, change, version, state)
-        updated[#updated + 1] = change.machine.id
+        if update_cron(app, change, version, state) then
+            updated[#updated + 1] = change.machine.id
+        end
     end
     return updated
 end

@@ -7,6 +7,7 @@ local effect = require "dgrun.effect"
 local json = require "dgrun.json"
 local run = require "dgrun.run"
 local secrets = require "dgrun.secrets"
+local unknown = require "dgrun.unknown"
 
 local M = {}
 
@@ -55,7 +56,9 @@ end
 function M.read(app)
     local state = M.of(secrets.list { app = app })
     local changed, refreshed = ahead(app)
-    state.version, state.refreshed = secrets.version(app), refreshed
+    local version = secrets.version(app)
+    -- In a plan it may only be known after apply; the digest says that it changes.
+    state.version, state.refreshed = not unknown.is(version) and version or nil, refreshed
     state.digest = changed and AHEAD or state.digest
     return state
 end

@@ -14,7 +14,7 @@ local function is_busy(app)
     if not current then
         return false
     end
-    local name = current.sandbox and "sandbox/" .. app or app
+    local name = require("dgrun.lease").group(app, current.sandbox)
     local tickets = require "dgrun.store.tickets"
     for _, row in ipairs(tickets.list(require("dgrun.store").current(), name)) do
         if row.left > 0 then

@@ -17,7 +17,7 @@ local RUNS = 5
 ---@return string
 function M.group(app)
     local run = require("dgrun.run").current()
-    return run and run.sandbox and "sandbox/" .. app or app
+    return require("dgrun.lease").group(app, run and run.sandbox)
 end
 
 ---@param root string

@@ -11,11 +11,13 @@ local M = {}
 local function contract(place)
     local declared = require("dgrun.environment").entry(place.environment).secrets
     local wanted, known = {}, {}
-    for _, name in ipairs(declared.required) do
-        wanted[#wanted + 1], known[name] = name, true
-    end
+    -- A literal may be among the required ones.
     for name in pairs(declared.literal) do
         -- One that is required may have its value beside it.
+        wanted[#wanted + 1] = not known[name] and name or nil
+        known[name] = true
+    end
+    for _, name in ipairs(declared.required) do
         wanted[#wanted + 1] = not known[name] and name or nil
         known[name] = true
     end

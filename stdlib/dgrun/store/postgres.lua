@@ -168,6 +168,9 @@ end
 
 function Postgres:close()
     if self.last then
+        if self.read_only then
+            self.last:cancel() -- what nobody waits for any more need not be read
+        end
         task.shield(self.last.join, self.last)
     end
     if self.connection then

@@ -12,6 +12,8 @@ local M = {}
 ---@field width integer
 
 local SHORT = 12
+-- Migrations that are named, unless all are wanted.
+local NAMED = 3
 
 local function add(lines, text, style)
     lines[#lines + 1] = { text = text, style = style }
@@ -74,8 +76,8 @@ function M.commit(facts, lines, context)
         unsure = unsure or one.behind_unknown ~= nil
     end
     for _, one in ipairs(context.verbose and facts.commits or {}) do
-        lines[#lines + 1] = { style = "dim", cut = true, text = ("+ %s %s, %s, %s"):format(
-            one.commit:sub(1, SHORT), one.subject, one.author, ago(context, one.time)) }
+        lines[#lines + 1] = { style = "dim", cut = true, text = ("+ %s %s, %s: %s"):format(
+            one.commit:sub(1, SHORT), ago(context, one.time), one.author, one.subject) }
     end
     return unsure
 end
@@ -138,15 +140,22 @@ function M.crons(list, lines, context)
     return unsure
 end
 
-function M.migrations(facts, lines)
+local function named(ids, context)
+    if context.verbose or #ids <= NAMED then
+        return format.list(ids)
+    end
+    return ("%s and %d more"):format(table.concat(ids, ", ", 1, NAMED - 1), #ids - NAMED + 1)
+end
+
+function M.migrations(facts, lines, context)
     local to_come = facts.to_come
     if facts.pending and #facts.pending > 0 then
-        add(lines, "lacking: " .. format.list(facts.pending))
+        add(lines, "lacking: " .. named(facts.pending, context))
     elseif facts.pending then
         add(lines, "none pending")
     end
     if to_come and #to_come > 0 then
-        add(lines, ("%s to come with %s: %s"):format(#to_come, facts.base, format.list(to_come)))
+        add(lines, ("%s to come with %s: %s"):format(#to_come, facts.base, named(to_come, context)))
     elseif to_come and not facts.pending then
         add(lines, ("none to come with %s"):format(facts.base))
     end

@@ -253,4 +253,13 @@ describe("a store in PostgreSQL", function()
             assert.is_nil(child.text():find(PASSWORD, 1, true), child.text())
         end
     end)
+
+    it("that is only looked into is given up with whoever gives up on it", function()
+        patience(1000)
+        local ok, e = pcall(task.timeout, 0.2, function()
+            store_of.open("/nowhere", { url = "postgresql://x@127.0.0.1:1/x", read_only = true })
+        end)
+        assert.is_false(ok)
+        assert.equal("timeout", e.code)
+    end)
 end)

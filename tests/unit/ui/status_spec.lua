@@ -25,8 +25,8 @@ local function environment(name, more)
             checked = 2, healthy = 2 } } },
         crons = { { name = "news", kind = "declared", schedule = "hourly", state = "stopped",
             last_tick = require("host.time").iso(NOW - 720), exit_code = 0, problems = {} } },
-        migrations = { current = {}, pending = {}, to_come = { "9caf00c0de09" },
-            base = "origin/main" },
+        migrations = { current = {}, pending = {}, base = "origin/main",
+            to_come = { "9caf00c0de09", "aaaa", "bbbb", "cccc" } },
         secrets = { set = { "A", "B" }, missing = {}, undeclared = {} },
         runs = { { id = "20260801-100102-k3f9", name = "prod_deploy", inputs = { ref = "main" },
             status = "done", who = "dana", started = NOW - 302500, finished = NOW - 302400 } },
@@ -53,7 +53,7 @@ prod  draft-app-prod  fine
   machines    app: 2 started, 1 stopped, 2 healthy, 2 in ewr, 1 in iad
   cron        news: hourly, stopped, ticked 12m ago, exit 0
   migrations  none pending
-              1 to come with origin/main: 9caf00c0de09
+              4 to come with origin/main: 9caf00c0de09, aaaa and 2 more
   secrets     2 set
   last run    prod_deploy ref=main done 3d 12h ago by dana
   site        /health 200 in 13 ms
@@ -95,7 +95,7 @@ prod  draft-app-prod  fine
 
     it("names the commits that are not deployed when more is wanted", function()
         assert.is_nil(text({ environment "prod" }):find "Newest")
-        assert.matches("+ cdcdcdcdcdcd Newest, Dana Draft, 1h ago",
+        assert.matches("+ cdcdcdcdcdcd 1h ago, Dana Draft: Newest",
             text({ environment "prod" }, true), 1, true)
     end)
 
