@@ -236,6 +236,7 @@ end
 ---@param above string[] ids
 ---@return dgrun.revision[]
 function M.between(graph, below, above)
+    check_current(graph, below)
     local wanted = links.ancestors(graph, above)
     for id in pairs(links.ancestors(graph, below)) do
         wanted[id] = nil

@@ -160,7 +160,7 @@ end
 
 ---The columns that an UPDATE sets; nil when that cannot be told.
 local function columns_set(c)
-    local rest, columns = cursor.new(c.tokens, c.at, c.last), {}
+    local rest, names = cursor.new(c.tokens, c.at, c.last), {}
     if not rest:find("set") then
         return nil
     end
@@ -169,12 +169,12 @@ local function columns_set(c)
         if not column or not part:is_symbol("=") then
             return nil
         end
-        columns[#columns + 1] = column
+        names[#names + 1] = column
         if part:has("where") or part:has("from") then
             break
         end
     end
-    return columns
+    return names
 end
 
 local function change_rows(kind, add, c, schema)

@@ -63,9 +63,14 @@ end
 ---@param opts dgrun.migrations.options
 ---@param tool fun(): {status: integer, signal?: integer}, string[]
 ---@param judge fun(outcome: dgrun.migrations.outcome): T looks at what became of it
+---@param look? fun(): T? once it is alone, at what others did; after a value nothing is run
 ---@return T
-function M.run(opts, tool, judge)
+function M.run(opts, tool, judge, look)
     local function go()
+        local found = look and look()
+        if found ~= nil then
+            return found
+        end
         return run.finish("the migrations, which are never stopped in the middle", function()
             return judge(with_retries(opts, tool))
         end)
@@ -83,18 +88,40 @@ end
 ---@param opts dgrun.migrations.options
 ---@param words string[] "upgrade", "head"
 ---@param judge fun(outcome: dgrun.migrations.outcome): T
+---@param look? fun(): T?
 ---@return T
-function M.alembic(opts, words, judge)
-    return M.run(opts, function() return alembic.run(opts, words) end, judge)
+function M.alembic(opts, words, judge, look)
+    return M.run(opts, function() return alembic.run(opts, words) end, judge, look)
 end
 
+---What says nothing about the reason, though it comes last: SQLAlchemy's reference to its manual,
+---warnings of Python's at its end.
+local function is_chatter(line)
+    return not line:find "%S" or line:find("^%(Background on this error at") ~= nil
+        or line:find "^sys:%d+: %a+Warning" ~= nil
+end
+
+---The reason in what a tool said last: Python's exception, or the last line.
 local function last_words(lines)
+    local last
     for i = #lines, 1, -1 do
-        if lines[i]:match("%S") then
+        if lines[i]:find "^[%w_.]*%u[%w_]+: " and not is_chatter(lines[i]) then
             return lines[i]
         end
+        last = last or not is_chatter(lines[i]) and lines[i] or nil
     end
-    return "it said nothing"
+    return last or "it said nothing"
+end
+
+---Some reasons have a way out of their own: SQLSTATE 08P01 of PgBouncer, which passes on a few
+---settings only. https://www.pgbouncer.org/config.html#ignore_startup_parameters
+local function special_hint(lines)
+    local text = table.concat(lines, "\n")
+    if text:find("unsupported startup parameter", 1, true) then
+        return "The URL is a connection pooler's, which takes no timeouts. Migrate with the direct "
+            .. "URL of the database; or leave out lock_timeout and statement_timeout, and then a "
+            .. "migration waits for as long as it takes."
+    end
 end
 
 ---The error of a tool that did not do what it should.
@@ -115,6 +142,7 @@ function M.fail(opts, outcome, fields)
         outcome.locked and ("a lock was not free within %s, %d times"):format(
             opts.lock_timeout or "its time", outcome.tries) or last_words(outcome.lines),
         fields.state)
+    fields.hint = special_hint(outcome.lines) or fields.hint
     if outcome.locked then
         fields.hint = "When the session that holds the lock has ended, run again: what is applied "
             .. "is not applied twice."

@@ -3,6 +3,7 @@
 -- transaction pooler, where advisory locks do not. Of an SQLite file, a lock of this computer.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
+local fs = require "host.fs"
 local host_task = require "host.task"
 local process = require "dgrun.process"
 local run = require "dgrun.run"
@@ -147,12 +148,25 @@ local function with_row(opts, f, ...)
     return unpack(result, 2)
 end
 
+---A lock ends with its holder; a tool that a killed run had started goes on.
+local function await_orphans(lock_path, r, state)
+    local before = fs.read(lock_path, { limit = 1024 }) or ""
+    while before ~= "" and before ~= r.id do
+        local left = process.children(before)[1]
+        if not left then
+            return
+        end
+        tell_change(state, ("A migration of %s still runs (pid %d: %s); waiting for its end")
+            :format(before, left.pid, left.command))
+        task.sleep(M.poll / 5)
+    end
+end
+
 local function with_file(opts, place, f, ...)
     local r = run.current()
     if not r or not place.path or place.path == ":memory:" then
         return f(...)
     end
-    local fs = require "host.fs"
     local path = place.path:sub(1, 1) == "/" and place.path or fs.absolute(opts.dir / place.path)
     local lock_path = require("dgrun.folder").make(r.root)
         / ("migrate-%s.lock"):format(require("host.digest").sha256(path):sub(1, 16))
@@ -168,7 +182,11 @@ local function with_file(opts, place, f, ...)
         tell_change(state, "The database is being migrated by another run; waiting for it")
         task.sleep(M.poll / 5)
     end
-    local result = { pcall(f, ...) }
+    local result = { pcall(function(...)
+        await_orphans(lock_path, r, state)
+        check(fs.write(lock_path, r.id, { atomic = false })) -- in place: the lock is on this file
+        return f(...)
+    end, ...) }
     lock:release()
     if not result[1] then
         error(result[2], 0)

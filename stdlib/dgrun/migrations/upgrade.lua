@@ -30,9 +30,8 @@ end
 ---Which of these revisions the database has, and which it has not.
 local function split(opts, wanted)
     local is_left, applied, left = {}, {}, {}
-    local pending = revisions.pending(revisions.read(opts.dir),
-        migrations.current { database = opts.database, dir = opts.dir }, opts.target or "head")
-    for _, revision in ipairs(pending) do
+    local now = migrations.current { database = opts.database, dir = opts.dir }
+    for _, revision in ipairs(revisions.between(revisions.read(opts.dir), now, ids_of(wanted))) do
         is_left[revision.revision] = true
     end
     for _, revision in ipairs(wanted) do
@@ -76,6 +75,21 @@ local function tell_hazards(opts)
     end
 end
 
+---Those of some revisions that the database does not have yet.
+local function left_of(opts, wanted)
+    local _, left = split(opts, wanted)
+    local list = {}
+    for _, revision in ipairs(wanted) do
+        list[#list + 1] = revision.revision == left[#list + 1] and revision or nil
+    end
+    return list
+end
+
+---"+1" counts from where the database is, and another one may have moved it since it was looked at.
+local function fixed(target, goal)
+    return target:find "[+-]%d" and #goal == 1 and goal[1] or target
+end
+
 ---@param opts dgrun.migrations.options
 function M.upgrade(opts)
     carry_out.check(opts, carry_out.options, "migrations.upgrade")
@@ -83,7 +97,7 @@ function M.upgrade(opts)
     local graph = revisions.read(opts.dir)
     local current = migrations.current { database = opts.database, dir = opts.dir }
     local pending = revisions.pending(graph, current, target)
-    local goal = revisions.targets(graph, target)
+    local goal = revisions.targets(graph, target, current)
     if #pending == 0 then
         effect.note(("the database is at %s already"):format(text_of(current)))
         return { from = current, to = current, applied = {} }
@@ -98,8 +112,14 @@ function M.upgrade(opts)
         after = { apply = described(pending), revision = text_of(goal) },
         before = { revision = text_of(current) },
         apply = function()
-            return carry_out.alembic(opts, { "upgrade", target }, function(outcome)
+            return carry_out.alembic(opts, { "upgrade", fixed(target, goal) }, function(outcome)
                 return judge(opts, pending, outcome)
+            end, function()
+                pending = left_of(opts, pending)
+                if #pending == 0 then
+                    effect.note "another one has applied them meanwhile"
+                    return {}
+                end
             end)
         end,
     }
@@ -142,6 +162,15 @@ function M.downgrade(opts)
         summary = ("undo %d revision(s)"):format(#path), before = { revision = text_of(current) },
         after = { undo = described(path), target = opts.target },
         apply = function()
+            local function look()
+                local now = migrations.current { database = opts.database, dir = opts.dir }
+                if table.concat(now, " ") ~= table.concat(current, " ") then
+                    err.raise { code = "refused.database_moved", op = "migrations.downgrade",
+                        msg = ("another one has brought the database from %s to %s meanwhile")
+                            :format(text_of(current), text_of(now)),
+                        hint = "Look whether there is still something to undo." }
+                end
+            end
             return carry_out.alembic(opts, { "downgrade", opts.target }, function(outcome)
                 local done, left = split_back(opts, graph, path, current)
                 if outcome.exit.status == 0 and #left == 0 then
@@ -154,7 +183,7 @@ function M.downgrade(opts)
                         text_of(left)),
                     hint = "Mend the downgrade of the first that is still applied; then run again.",
                 })
-            end)
+            end, look)
         end,
     }
     local planning = effect.planning()

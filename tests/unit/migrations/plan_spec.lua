@@ -171,6 +171,24 @@ describe("saying where a database is", function()
     end)
 end)
 
+describe("an upgrade by a step", function()
+    it("goes one on, also to the head", function()
+        local server = postgres.start()
+        local dir = application { ["b.py"] = revision("bbbb", "aaaa", "pass") }
+        local function step()
+            return run.execute({ name = "test", root = dir }, function()
+                return migrations.upgrade { dir = dir, database = server.url, target = "+1" }
+            end)
+        end
+        for _, id in ipairs { "aaaa", "bbbb" } do
+            local record = step()
+            assert.is_nil(record.error, tostring(record.error))
+            assert.same({ id }, record.result.applied)
+        end
+        assert.equal("migrations.too_far", step().error.code)
+    end)
+end)
+
 describe("a downgrade", function()
     it("undoes revisions, says which, and converges", function()
         local server = postgres.start()
@@ -192,6 +210,35 @@ describe("a downgrade", function()
         local nothing = go("downgrade", "base")
         assert.equal(0, #nothing.effects)
         assert.equal("input.missing", go("downgrade").error.code)
+    end)
+
+    it("is refused when another one moved the database while it waited", function()
+        require("dgrun.migrations.lease").poll = 0.05
+        local server = postgres.start()
+        local dir = application { ["b.py"] = revision("bbbb", "aaaa", "pass"),
+            ["c.py"] = revision("cccc", "bbbb", "pass") }
+        local waits
+        local observer = { waiting = function(_, text) waits = text end }
+        local function back()
+            return run.execute({ name = "test", root = dir, observer = observer }, function()
+                return migrations.downgrade { dir = dir, database = server.url, target = "-1" }
+            end)
+        end
+        assert.is_nil(run.execute({ name = "test", root = dir }, function()
+            migrations.upgrade { dir = dir, database = server.url }
+        end).error)
+        local other = assert(require("host.postgres").connect { url = server.url })
+        assert(other:query [[INSERT INTO dgrun.migration_lease VALUES
+            (1, 'r', 'somebody', now(), now() + interval '1 hour')]])
+        local waiting = require("host.task").spawn(back)
+        require("support.scripts").eventually(function() return waits end)
+        assert.matches("is being migrated by somebody", waits)
+        assert(other:query "UPDATE alembic_version SET version_num = 'bbbb'")
+        assert(other:query "DELETE FROM dgrun.migration_lease")
+        other:close()
+        local _, record = waiting:join()
+        assert.equal("refused.database_moved", record.error.code)
+        assert.same({ "bbbb" }, migrations.current { database = server.url })
     end)
 
     it("says what is undone and what is not when one fails", function()

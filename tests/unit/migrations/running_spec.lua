@@ -197,6 +197,43 @@ describe("an upgrade", function()
         connection:close()
     end)
 
+    it("says that a pooler takes no timeouts; without them it is alone there too", function()
+        require("dgrun.migrations.lease").poll = 0.05
+        local server, dir = postgres.start(), application()
+        local url = require("support.pgbouncer").start(server).url
+        local e = upgrade(dir, url).error
+        assert.equal("migrations.failed", e.code)
+        assert.matches("FATAL:  unsupported startup parameter: options\nApplied: none", e.msg,
+            1, true)
+        assert.matches("a connection pooler's, which takes no timeouts", e.hint, 1, true)
+
+        local text = ([[
+            local dg = require "dgrun"
+            require("dgrun.migrations.lease").poll = 0.05
+            dg.step("Migrate", function()
+                dg.log("applied " .. table.concat(dg.migrations.upgrade {
+                    dir = %q, database = %q }.applied, ","))
+            end)]]):format(dir, url)
+        local scripts = require "support.scripts"
+        local runs, all = {}, {}
+        for i = 1, 3 do
+            runs[i] = scripts.start({ root = dir, env = {} }, text)
+        end
+        for i, script in ipairs(runs) do
+            assert.equal(0, script.ended().status, script.text())
+            all[i] = script.text()
+        end
+        -- Each says what it did itself.
+        local told = table.concat(all, "\n")
+        local _, count = told:gsub("applied aaaa,bbbb,cccc", "")
+        assert.equal(1, count, told)
+        _, count = told:gsub("another one has applied them meanwhile", "")
+        assert.equal(2, count, told)
+        local connection = connect(server)
+        assert.same({ { n = "1" } }, connection:query "SELECT count(*) AS n FROM told")
+        connection:close()
+    end)
+
     it("goes on after a kill in the middle, once what it left has ended", function()
         local server, dir = postgres.start(), application()
         local scripts = require "support.scripts"

@@ -53,6 +53,63 @@ describe("migrations of an SQLite file", function()
         assert.is_false(fs.exists(dir / "app.db-journal"))
     end)
 
+    it("are applied by one run at a time, and once", function()
+        local dir = project.make(app.files {
+            ["a.py"] = app.revision("aaaa", nil, 'op.execute("CREATE TABLE told (id INT)")'),
+            ["b.py"] = app.revision("bbbb", "aaaa", 'op.execute("INSERT INTO told VALUES (1)")'),
+        })
+        local scripts = require "support.scripts"
+        local runs, told = {}, {}
+        for i = 1, 3 do
+            runs[i] = scripts.start({ root = dir, env = {} }, [[
+                local dg = require "dgrun"
+                require("dgrun.migrations.lease").poll = 0.05
+                dg.step("Migrate", function()
+                    dg.log("applied " .. table.concat(dg.migrations.upgrade {
+                        dir = ".", database = "sqlite:///app.db" }.applied, ","))
+                end)]])
+        end
+        for i, script in ipairs(runs) do
+            assert.equal(0, script.ended().status, script.text())
+            told[i] = script.text()
+        end
+        local _, count = table.concat(told, "\n"):gsub("applied aaaa,bbbb", "")
+        assert.equal(1, count, table.concat(told, "\n"))
+        local db = assert(require("host.sqlite").open(dir / "app.db", { create = false }))
+        assert.same({ { n = 1 } }, db:query "SELECT count(*) AS n FROM told")
+        db:close()
+    end)
+
+    it("wait for the end of what a killed run had started", function()
+        local dir = project.make(app.files {
+            ["a.py"] = app.revision("aaaa", nil, [[
+import os, time
+op.execute("CREATE TABLE told (id INT)")
+open("begun", "w").close()
+while not os.path.exists("go on"):
+    time.sleep(0.02)
+op.execute("INSERT INTO told VALUES (1)")]]) })
+        local scripts = require "support.scripts"
+        local text = [[
+            local dg = require "dgrun"
+            require("dgrun.migrations.lease").poll = 0.05
+            dg.step("Migrate", function()
+                dg.migrations.upgrade { dir = ".", database = "sqlite:///app.db" }
+            end)]]
+        local first = scripts.start({ root = dir, env = {} }, text)
+        scripts.eventually(function() return fs.exists(dir / "begun") end)
+        first.kill "SIGKILL"
+        first.ended()
+        local second = scripts.start({ root = dir, env = {} }, text)
+        second.said "still runs (pid"
+        assert(fs.write(dir / "go on", ""))
+        assert.equal(0, second.ended().status, second.text())
+        local db = assert(require("host.sqlite").open(dir / "app.db", { create = false }))
+        assert.same({ { n = 1 } }, db:query "SELECT count(*) AS n FROM told")
+        assert.same({ { version_num = "aaaa" } }, db:query "SELECT * FROM alembic_version")
+        db:close()
+    end)
+
     it("are told in a plan that they cannot be read before that", function()
         local dir = project.make(app.files {
             ["a.py"] = app.revision("aaaa", nil, creates "a"),
