@@ -59,12 +59,12 @@ describe("a source", function()
         local root = with([[
       sources: [dotenv: .env.a, dotenv: .env.b, command: [bin/op] ]
       required: [T_FIRST, T_SECOND]
-]], { [".env.a"] = "T_FIRST=of file a\nT_SECOND=\n",
-            [".env.b"] = "T_FIRST=of file b\nT_SECOND=of b\n",
+]], { [".env.a"] = "T_FIRST=first-of-a\nT_SECOND=\n",
+            [".env.b"] = "T_FIRST=first-of-b\nT_SECOND=second-of-b\n",
             ["bin/op"] = "#!/bin/sh\ntouch asked\necho '{}'\n" })
         local secrets = secrets_of()
-        is(secrets.T_FIRST, "of file a")
-        is(secrets.T_SECOND, "of b")
+        is(secrets.T_FIRST, "first-of-a")
+        is(secrets.T_SECOND, "second-of-b")
         assert.is_false(fs.exists(root / "asked"))
     end)
 
