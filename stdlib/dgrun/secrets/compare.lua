@@ -5,6 +5,7 @@ local check = require "dgrun.check"
 local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local record = require "dgrun.secrets.record"
+local state = require "dgrun.secrets.state"
 
 local M = {}
 
@@ -108,20 +109,6 @@ local function pair_of(left, right, name, key)
     return pair
 end
 
-local function all_names(left, right)
-    local names, seen = {}, {}
-    for _, list in ipairs { left.declared, left.there, right.declared, right.there } do
-        for name in pairs(list) do
-            if not seen[name] then
-                seen[name] = true
-                names[#names + 1] = name
-            end
-        end
-    end
-    table.sort(names)
-    return names
-end
-
 local function lists_of(pairs_of)
     local array = require("dgrun.json").array
     local lists = { same = array {}, different = array {}, unknown = array {}, mistakes = array {},
@@ -165,7 +152,7 @@ function M.of(opts)
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })
     local key = record.key()
     local list = require("dgrun.json").array {}
-    for i, name in ipairs(all_names(left, right)) do
+    for i, name in ipairs(state.names(left.declared, left.there, right.declared, right.there)) do
         list[i] = pair_of(left, right, name, key)
     end
     local comparison = lists_of(list)

@@ -88,7 +88,9 @@ local function state_of(app, name, value, there, key)
     return fingerprint == record.fingerprint(key, name, value) and "unchanged" or "changed"
 end
 
-local function union(...)
+---All names of these tables, sorted.
+---@return string[]
+function M.names(...)
     local names, seen = {}, {}
     for _, list in ipairs { ... } do
         for name in pairs(list) do
@@ -113,7 +115,7 @@ function M.of(app, values, declared, there)
     for _, word in ipairs(M.words) do
         diff[word] = require("dgrun.json").array {}
     end
-    for _, name in ipairs(union(values, there)) do
+    for _, name in ipairs(M.names(values, there)) do
         local how = declared and declared[name] or values[name] ~= nil and "given" or nil
         local state, reason
         if values[name] ~= nil then
@@ -137,7 +139,7 @@ function M.overview(app, declared)
     local version = require("dgrun.secrets").version(app)
     local overview = { app = app, version = version, secrets = array {}, missing = array {},
         behind = version and require("dgrun.fly.refresh").behind(app, version) or nil }
-    for i, name in ipairs(union(declared, there)) do
+    for i, name in ipairs(M.names(declared, there)) do
         local one = there[name]
         overview.secrets[i] = { name = name, present = one ~= nil, digest = one and one.digest,
             updated_at = one and one.updated_at, declared = declared[name] }
