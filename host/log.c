@@ -172,7 +172,8 @@ static int l_flush(lua_State *L)
 }
 
 /* clean(text) → text without control sequences, for what comes from elsewhere. Masked
-   before: a secret that lost characters here, or is cut afterwards, is not known again. */
+   before: a secret that lost characters here, or is cut afterwards, is not known again.
+ */
 static int l_clean(lua_State *L)
 {
     size_t len;

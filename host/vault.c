@@ -32,7 +32,8 @@ void vault_free(void *p, size_t size)
 
 void vault_close_process(void)
 {
-#if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks by tracing its own process */
+#if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks by tracing its own process   \
+                                    */
     if (!getenv("DGRUN_CORE"))
         (void)prctl(PR_SET_DUMPABLE, 0); /* prctl(2) */
 #endif

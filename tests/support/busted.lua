@@ -1,25 +1,13 @@
 -- busted inside dgrun, so that tests have the real host and may wait.
 -- Each test is a scope of dgrun.task; after it no task and no handle may be left.
 local globals = require "dgrun.globals"
-local fs = require "host.fs"
+local spec_files = require "support.spec_files"
 local task = require "dgrun.task"
 local host_task = require "host.task"
 
 local debian_lua = "/usr/share/lua/5.1/"
 local debian_modules = ("/usr/lib/%s-linux-gnu/lua/5.1/"):format(
     jit.arch == "x64" and "x86_64" or "aarch64")
-
-local function spec_files(folder, pattern, found)
-    for _, name in ipairs(assert(fs.list(folder))) do
-        local path = folder .. "/" .. name
-        if fs.stat(path).type == "directory" then
-            spec_files(path, pattern, found)
-        elseif name:match("_spec%.lua$") and path:find(pattern) then
-            found[#found + 1] = path
-        end
-    end
-    return found
-end
 
 ---A test body that also proves that nothing of it lives on.
 local function with_absence(body)
@@ -84,7 +72,7 @@ return function(folder, pattern)
         return it(name, body and with_absence(body))
     end)
 
-    for _, path in ipairs(spec_files(folder, pattern or "", {})) do
+    for _, path in ipairs(spec_files(folder, pattern)) do
         local chunk, reason = loadfile(path)
         if not chunk then
             counts.failed = counts.failed + 1
