@@ -98,9 +98,11 @@ local function wanted_values(opts)
     return list
 end
 
+---Masked before it is cut and quoted: a piece of a secret is not known again.
 local function shown(value)
-    local text = type(value) == "table" and not json.is_number(value) and json.encode(value)
-        or type(value) == "string" and ("%q"):format(value) or tostring(value)
+    local text = type(value) == "table" and not json.is_number(value) and json.masked(value)
+        or type(value) == "string" and ("%q"):format((require("host.secret").redact(value)))
+        or tostring(value)
     if value == nil or value == json.null then
         text = value == nil and "nothing" or "null"
     end

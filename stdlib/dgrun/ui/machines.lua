@@ -117,7 +117,7 @@ function M.status(status)
             age(status.version_at or status.created_at)) },
     }
     for i, one in ipairs(status.checks) do
-        local output = one.output and one.output:match "^[^\n]*":sub(1, 80)
+        local output = one.output and format.excerpt(one.output:match "^[^\n]*", 80)
         facts[#facts + 1] = { i == 1 and "checks" or "", ("%s is %s%s"):format(one.name,
             one.status, output and ": " .. output or "") }
     end
