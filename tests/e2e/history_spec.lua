@@ -99,16 +99,16 @@ describe("dgrun resume", function()
 
     it("goes on where a run was killed", function()
         local root = new_project()
-        local script = scripts.start({ root = root, env = { TOKEN = "correct-horse-battery" } },
-            [[os.exit(require("dgrun.cli").main { "three", "--wait", "60" })]])
+        local script = scripts.dgrun({ root = root, env = { TOKEN = "correct-horse-battery" } },
+            "three", "--wait", "60")
         script.said "write second"
         script.kill "SIGKILL"
         script.ended()
         assert.matches("killed", expect(0, dgrun(root, "history")))
         assert.matches("Second: killed", expect(0, dgrun(root, "show")), 1, true)
         -- It would wait again: what counts is that it begins with the second step.
-        local again = scripts.start({ root = root, env = { TOKEN = "correct-horse-battery" } },
-            [[os.exit(require("dgrun.cli").main { "resume" })]])
+        local again = scripts.dgrun({ root = root, env = { TOKEN = "correct-horse-battery" } },
+            "resume")
         again.said "done before"
         again.said "Second"
         local busy = dgrun(root, "resume", last_id(root))
@@ -237,8 +237,8 @@ describe("dgrun lock", function()
         assert.matches("an incident", text)
         assert.matches("dgrun lock release web", text, 1, true)
         assert.is_false(fs.exists(root / "f"))
-        local waiting = scripts.start({ root = root, env = {} },
-            [[os.exit(require("dgrun.cli").main { "wait" })]])
+        local waiting = scripts.dgrun({ root = root, env = {} },
+            "wait")
         waiting.said "an incident"
         expect(0, dgrun(root, "lock", "release", "web"))
         assert.equal(0, waiting.ended().status, waiting.text())
@@ -252,8 +252,8 @@ describe("dgrun lock", function()
 
     it("tells who holds a group, and takes it away", function()
         local root = project.make { ["scripts/fail.lua"] = grouped:format "fail" }
-        local holder = scripts.start({ root = root, env = {} },
-            [[os.exit(require("dgrun.cli").main { "fail", "--wait", "60" })]])
+        local holder = scripts.dgrun({ root = root, env = {} },
+            "fail", "--wait", "60")
         holder.said "Only"
         local text = expect(4, dgrun(root, "fail"))
         assert.matches("web is busy", text)

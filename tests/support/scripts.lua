@@ -30,16 +30,13 @@ end
 ---@field ended fun(): host.proc.exit waits until it has ended
 ---@field text fun(): string all that it wrote
 
----Starts it; it is killed at the end of the test.
+---Starts dgrun with these arguments; it is killed at the end of the test.
 ---@param place support.store
----@param text string the script
----@param ... string its arguments
+---@param ... string
 ---@return support.script
-function M.start(place, text, ...)
-    local path = place.root / ("script-%d.lua"):format(#fs.list(place.root))
-    assert(fs.write(path, text))
+function M.dgrun(place, ...)
     local child = assert(proc.spawn {
-        argv = { os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe", path, ... },
+        argv = { os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe", ... },
         cwd = place.root, env = place.env,
     })
     local script, exit = { pid = child:pid(), lines = {} }, nil
@@ -72,6 +69,17 @@ function M.start(place, text, ...)
         reader:join()
     end)
     return script
+end
+
+---Starts a script.
+---@param place support.store
+---@param text string the script
+---@param ... string its arguments
+---@return support.script
+function M.start(place, text, ...)
+    local path = place.root / ("script-%d.lua"):format(#fs.list(place.root))
+    assert(fs.write(path, text))
+    return M.dgrun(place, path, ...)
 end
 
 return M
