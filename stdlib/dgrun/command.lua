@@ -49,7 +49,6 @@ local action_spec = { description = "string", arguments = "table?", inputs = "ta
 ---@param who? dgrun.input.declarer dg.command
 local function checked_arguments(declared, who)
     local arguments = {}
-    who = who or by
     for i, one in ipairs(declared or {}) do
         if type(one) ~= "table" then
             input_of.refuse(who, "argument %d must be a table such as { name = \"where\" }", i)
@@ -95,14 +94,24 @@ local function all_inputs(action, arguments)
     return inputs
 end
 
----The plain words and the inputs of a pipeline, as those of a command.
+---The plain words and the inputs of a pipeline, or of an action.
 ---@param who dgrun.input.declarer
----@param declared {arguments?: dgrun.command.argument[], inputs?: table<string, dgrun.input>}
+---@param declared dgrun.pipeline.declaration|dgrun.command.action
 ---@return dgrun.input[] arguments
 ---@return dgrun.input[] inputs
 function M.words(who, declared)
     local arguments = checked_arguments(declared.arguments, who)
-    return arguments, input_of.list(who, all_inputs({ inputs = declared.inputs }, arguments))
+    local inputs = input_of.list(who, all_inputs(declared, arguments))
+    local seen = {}
+    for _, list in ipairs { arguments, inputs, { declared.rest and { name = declared.rest } } } do
+        for _, one in ipairs(list) do
+            if seen[one.name] then
+                input_of.refuse(who, "'%s' is declared twice", one.name)
+            end
+            seen[one.name] = true
+        end
+    end
+    return arguments, inputs
 end
 
 local function checked_action(declared, name)
@@ -110,21 +119,11 @@ local function checked_action(declared, name)
         input_of.refuse(by, "action '%s' must be a table", name)
     elseif require("dgrun.pipeline").is(declared) then
         return { name = name, description = declared.description, inputs = declared.inputs,
-            arguments = {}, pipeline = declared }
+            arguments = declared.arguments, pipeline = declared }
     end
     check.options(declared, action_spec, name == "" and by.op or ("%s: action '%s'"):format(by.op,
         name))
-    local arguments = checked_arguments(declared.arguments)
-    local inputs = input_of.list(by, all_inputs(declared, arguments))
-    local seen = {}
-    for _, list in ipairs { arguments, inputs, { declared.rest and { name = declared.rest } } } do
-        for _, one in ipairs(list) do
-            if seen[one.name] then
-                input_of.refuse(by, "'%s' is declared twice", one.name)
-            end
-            seen[one.name] = true
-        end
-    end
+    local arguments, inputs = M.words(by, declared)
     return {
         name = name, description = declared.description, arguments = arguments, inputs = inputs,
         rest = declared.rest, run = declared.run, show = declared.show,

@@ -163,19 +163,6 @@ function M.used()
     return state.used
 end
 
-local function secret_names(declared)
-    local names = {}
-    for _, list in ipairs { declared.required, declared.optional, declared.private } do
-        for _, name in ipairs(list) do
-            names[name] = true
-        end
-    end
-    for name in pairs(declared.literal) do
-        names[name] = true
-    end
-    return names
-end
-
 ---How an environment declares each of its secrets; nil for other tables.
 ---@param secrets table<string, any>
 ---@return table<string, "required"|"optional"|"literal">?
@@ -199,7 +186,10 @@ function M.declared(secrets)
 end
 
 local function new_secrets(env, entry)
-    local declared = secret_names(entry.secrets)
+    local declared = {}
+    for _, name in ipairs(require("dgrun.secrets.declaration").names(entry.secrets)) do
+        declared[name] = true
+    end
     return setmetatable({}, {
         environment = env,
         __index = function(_, name)

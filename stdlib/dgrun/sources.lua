@@ -1,6 +1,7 @@
 -- What the secrets of an environment are: the first of its sources that has a value gives it, and
 -- the contract judges it. An empty value counts as none: that is what CI systems give for a secret
 -- that is not set. A source is not opened while those before it have everything.
+local declaration = require "dgrun.secrets.declaration"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local rules = require "dgrun.secrets.rules"
@@ -29,35 +30,12 @@ function M.publish(declared)
     end
 end
 
----The names that an environment declares, sorted.
----@param declared dgrun.secrets.declaration
----@return string[]
-function M.names(declared)
-    local names, seen = {}, {}
-    local function add(name)
-        if not seen[name] then
-            seen[name] = true
-            names[#names + 1] = name
-        end
-    end
-    for _, list in ipairs { declared.required, declared.optional, declared.private } do
-        for _, name in ipairs(list) do
-            add(name)
-        end
-    end
-    for name in pairs(declared.literal) do
-        add(name)
-    end
-    table.sort(names)
-    return names
-end
-
 ---Opens the sources of an entry one by one: `for source in sources.each(entry) do`.
 ---@param entry table of environments.yaml
 ---@return fun(): dgrun.secrets.source?
 function M.each(entry)
     M.publish(entry.secrets)
-    local declared = { root = entry.root, names = M.names(entry.secrets) }
+    local declared = { root = entry.root, names = declaration.names(entry.secrets) }
     local at = 0
     return function()
         at = at + 1
@@ -113,7 +91,7 @@ end
 ---Names in the files that look like a missing one and that nobody declares.
 local function similar(missing, opened, declared)
     local known, list = {}, {}
-    for _, name in ipairs(M.names(declared)) do
+    for _, name in ipairs(declaration.names(declared)) do
         known[name] = true
     end
     for _, name in ipairs(missing) do

@@ -64,7 +64,7 @@ end
 local function earlier(job, key)
     local own, other
     for _, machine in ipairs(machines_of(job)) do
-        local gone = machine.state == "destroyed" or machine.state == "destroying"
+        local gone = machines.is_gone(machine)
         if not gone and not up[machine.state] then
             machines.destroy(job.app, machine.id)
         elseif key and machine.config.metadata.dgrun_job_of == key then

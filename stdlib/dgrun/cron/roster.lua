@@ -13,13 +13,9 @@ local function metadata_of(machine)
     return machine.config and machine.config.metadata or {}
 end
 
-local function is_there(machine)
-    return machine.state ~= "destroyed" and machine.state ~= "destroying"
-end
-
 ---Could it be a cron machine? Those of deploys are not, nor are one-off copies.
 local function is_candidate(machine)
-    return is_there(machine) and not machines.is_managed(machine)
+    return not machines.is_gone(machine) and not machines.is_managed(machine)
         and metadata_of(machine).dgrun_job == nil
 end
 
@@ -77,7 +73,7 @@ end
 ---@return table?
 function M.name_holder(all, name)
     for _, machine in ipairs(all) do
-        if machine.name == name and is_there(machine) then
+        if machine.name == name and not machines.is_gone(machine) then
             return machine
         end
     end

@@ -47,7 +47,7 @@ local busy = { started = true, starting = true, stopping = true }
 local function remove_leftovers(app, all)
     for _, machine in ipairs(all) do
         local owner = machine.config and (machine.config.metadata or {})[MARK]
-        local there = owner and machine.state ~= "destroyed" and machine.state ~= "destroying"
+        local there = owner and not machines.is_gone(machine)
         if there and is_abandoned(owner) then
             effect.write {
                 kind = "fly.machine.destroy", target = app .. "/" .. machine.id,

@@ -49,17 +49,14 @@ end
 
 ---@return string? # what is wrong, nil when all checks pass
 local function failing_check(machine)
-    local seen = false
-    for _, one in ipairs(machine.checks or {}) do
-        if not one.name:find("^bg_deployments_compat") then
-            seen = true
-            if one.status ~= "passing" then
-                local output = require("dgrun.format").excerpt(tostring(one.output or ""), 200)
-                return ("check %s is %s: %s"):format(one.name, one.status, output)
-            end
+    local checks = machines.checks(machine)
+    for _, one in ipairs(checks) do
+        if one.status ~= "passing" then
+            local output = require("dgrun.format").excerpt(tostring(one.output or ""), 200)
+            return ("check %s is %s: %s"):format(one.name, one.status, output)
         end
     end
-    return not seen and "no check was reported" or nil
+    return #checks == 0 and "no check was reported" or nil
 end
 
 ---Waits until a machine is good, or raises why it is not.

@@ -44,11 +44,9 @@ end
 
 local function checks_of(machine)
     local checks = require("dgrun.json").array {}
-    for _, one in ipairs(machine.checks or {}) do
-        if not tostring(one.name):find "^bg_deployments_compat" then
-            checks[#checks + 1] = { name = tostring(one.name), status = tostring(one.status),
-                output = one.output ~= "" and one.output or nil }
-        end
+    for i, one in ipairs(machines.checks(machine)) do
+        checks[i] = { name = tostring(one.name), status = tostring(one.status),
+            output = one.output ~= "" and one.output or nil }
     end
     return checks
 end

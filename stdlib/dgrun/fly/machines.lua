@@ -85,20 +85,37 @@ function M.group(machine)
     return group and group ~= "" and group or "app"
 end
 
+---Is it destroyed, or about to be?
+---@return boolean
+function M.is_gone(machine)
+    return machine.state == "destroyed" or machine.state == "destroying"
+end
+
+---Its checks, without those that a bluegreen deploy of flyctl adds for a moment.
+---@return table[] as the API shows them
+function M.checks(machine)
+    local list = {}
+    for _, one in ipairs(machine.checks or {}) do
+        if not tostring(one.name):find "^bg_deployments_compat" then
+            list[#list + 1] = one
+        end
+    end
+    return list
+end
+
 ---Is it one that deploys touch? deploy.md section 7.
 ---@return boolean
 function M.is_managed(machine)
     local metadata = machine.config and machine.config.metadata or {}
-    return metadata.fly_platform_version == "v2" and machine.state ~= "destroyed"
-        and machine.state ~= "destroying" and not reserved[M.group(machine)]
+    return metadata.fly_platform_version == "v2" and not M.is_gone(machine)
+        and not reserved[M.group(machine)]
 end
 
 ---Is it one with a schedule that no deploy touches?
 ---@return boolean
 function M.is_cron(machine)
     return machine.config ~= nil and machine.config.schedule ~= nil
-        and machine.state ~= "destroyed" and machine.state ~= "destroying"
-        and not M.is_managed(machine)
+        and not M.is_gone(machine) and not M.is_managed(machine)
 end
 
 ---A mark to find again what a call made whose answer was lost.

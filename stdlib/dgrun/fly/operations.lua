@@ -230,7 +230,7 @@ end
 function M.destroy(opts)
     options(opts, { force = "boolean?", wait = "seconds?" }, "fly.machines.destroy")
     local machine = machines.get(opts.app, opts.id)
-    if not machine or machine.state == "destroyed" or machine.state == "destroying" then
+    if not machine or machines.is_gone(machine) then
         return effect.note(("machine %s is gone already"):format(opts.id))
     elseif not opts.force and machine.state ~= "stopped" and machine.state ~= "suspended" then
         err.raise { code = "fly.not_stopped", op = "fly.machines.destroy",

@@ -28,11 +28,9 @@ local passing = { fly_app_release_command = true, fly_app_console = true,
 
 local function checks_of(machine)
     local list = {}
-    for _, one in ipairs(machine.checks or {}) do
-        if not tostring(one.name):find("^bg_deployments_compat") then
-            list[#list + 1] = { name = tostring(one.name), status = tostring(one.status),
-                output = tostring(one.output or "") }
-        end
+    for i, one in ipairs(machines.checks(machine)) do
+        list[i] = { name = tostring(one.name), status = tostring(one.status),
+            output = tostring(one.output or "") }
     end
     return list
 end
@@ -74,8 +72,7 @@ end
 function M.all(list)
     local found = {}
     for _, machine in ipairs(list) do
-        if machine.state ~= "destroyed" and machine.state ~= "destroying"
-            and not passing[machines.group(machine)] then
+        if not machines.is_gone(machine) and not passing[machines.group(machine)] then
             found[#found + 1] = M.of(machine)
         end
     end

@@ -220,4 +220,27 @@ function M.read(r, value, keys)
     return out
 end
 
+---The names that an environment declares, sorted.
+---@param declared dgrun.secrets.declaration
+---@return string[]
+function M.names(declared)
+    local list, seen = {}, {}
+    local function add(name)
+        if not seen[name] then
+            seen[name] = true
+            list[#list + 1] = name
+        end
+    end
+    for _, some in ipairs { declared.required, declared.optional, declared.private } do
+        for _, name in ipairs(some) do
+            add(name)
+        end
+    end
+    for name in pairs(declared.literal) do
+        add(name)
+    end
+    table.sort(list)
+    return list
+end
+
 return M

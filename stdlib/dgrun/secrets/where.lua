@@ -154,7 +154,7 @@ function M.of(where)
         opened[#opened + 1] = source
         data.sources[#opened] = source_of(source, need)
     end
-    for i, name in ipairs(sources.names(declared)) do
+    for i, name in ipairs(require("dgrun.secrets.declaration").names(declared)) do
         local one = secret_at(name, declared, opened)
         one.need = need[name]
         one.state = one.state or (one.need == "required" and "missing" or "absent")
