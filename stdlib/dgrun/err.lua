@@ -67,7 +67,7 @@ function M.object(e)
     if M.is_object(e) then
         return e
     end
-    return M.new { code = "lua.error", msg = tostring(e) }
+    return M.new { code = "lua.error", msg = require("dgrun.inspect").text(e) }
 end
 
 return M

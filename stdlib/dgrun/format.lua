@@ -44,6 +44,23 @@ function M.age(seconds)
     return small > 0 and ("%s %d%s"):format(text, small, unit == "d" and "h" or "m") or text
 end
 
+---A word as a person types it in a shell.
+---@param text string
+---@return string # v1.4.0, 'it''s late' in quotes
+function M.shell_word(text)
+    return text:match "^[%w_.,/:@=+-]+$" and text or "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+---@param words string[]
+---@return string # the words of a command line, each quoted where it must be
+function M.shell_words(words)
+    local list = {}
+    for i, word in ipairs(words) do
+        list[i] = M.shell_word(word)
+    end
+    return table.concat(list, " ")
+end
+
 local units = { s = 1, m = 60, h = 3600, d = 86400 }
 
 ---"30m", "1h 30m", "90" or a number as seconds; nil when it is none of these.

@@ -5,23 +5,44 @@ local gate = require "host.gate"
 
 local M = {}
 
-local function joined(...)
+local function joined(text_of, ...)
     local parts = {}
     for i = 1, select("#", ...) do
-        parts[i] = tostring((select(i, ...)))
+        parts[i] = text_of((select(i, ...)))
     end
     return parts
 end
 
+-- A table shows its fields. Its module is loaded only where there is a table to show.
+local function shown(value)
+    return type(value) == "table" and require("dgrun.inspect").text(value) or tostring(value)
+end
+
+local line_is_open = false
+
+local function write_out(text)
+    line_is_open = text ~= "" and text:sub(-1) ~= "\n" or text == "" and line_is_open
+    log.out(text)
+end
+
+---Ends the line that a script began on standard output, where a terminal shows both streams: a
+---line of progress does not go on in it.
+function M.end_line()
+    if line_is_open and log.is_terminal "out" and log.is_terminal "err" then
+        write_out "\n"
+        log.flush()
+    end
+end
+
 function print(...)
-    log.out(table.concat(joined(...), "\t") .. "\n")
+    write_out(table.concat(joined(shown, ...), "\t") .. "\n")
 end
 
 ---A stand-in for io.stdout and io.stderr that writes through the redactor.
 local function stream(write)
     local S = {}
     function S.write(self, ...)
-        write(table.concat(joined(...)))
+        write(table.concat(joined(tostring, ...)))
         return self
     end
     function S.flush(self)
@@ -38,7 +59,7 @@ local function stream(write)
 end
 
 local open = io.open
-io.stdout = stream(log.out)
+io.stdout = stream(write_out)
 io.stderr = stream(log.err)
 
 function io.write(...)
@@ -89,6 +110,17 @@ function M.strict()
             error(("'%s' is not declared local"):format(tostring(name)), 2)
         end,
     })
+end
+
+---The global `arg`, as `lua` sets it: the script at 0, its arguments from 1.
+---@param script string
+---@param arguments string[]
+function M.set_arg(script, arguments)
+    local arg = { [0] = script }
+    for i, argument in ipairs(arguments) do
+        arg[i] = argument
+    end
+    rawset(_G, "arg", arg)
 end
 
 ---For libraries that test for globals, such as test frameworks.

@@ -76,6 +76,17 @@ require("dgrun").secrets.sync { app = "draft-app-prod",
         end)
     end)
 
+    it("ends a line that a script left open before it reports progress, on a terminal", function()
+        local project = sample.new()
+        project:write("scripts/partial.lua", [[
+            require("dgrun").step("One", function() io.write("half a line") end)]])
+        local binary = os.getenv "DGRUN_BINARY" or require("host.fs").real "/proc/self/exe"
+        local shown = require("support.terminal").run({}, { binary, "partial" },
+            { cwd = project.dir, env = { NO_COLOR = "1" } })
+        assert.matches("half a line\r?\n  done", shown.output)
+        assert.equal("half a line\n", (project:run({ "partial" }).stdout:sub(1, 12)))
+    end)
+
     it("ends at SIGTERM with 143, saying where it was", function()
         local project = sample.new()
         project:write("scripts/slow.lua", [[

@@ -175,7 +175,7 @@ end)
 describe("dgrun history and show", function()
     it("tell nothing where nothing was, and make nothing", function()
         local root = new_project()
-        assert.matches("No run fits", expect(0, dgrun(root, "history")))
+        assert.matches("No matching runs", expect(0, dgrun(root, "history")))
         assert.equal("[]", dgrun(root, "lock", "list", "--json").stdout:match("%[%]"))
         assert.matches("no run yet", expect(2, dgrun(root, "show")))
         assert.is_false(fs.exists(root / ".dgrun"))
@@ -187,16 +187,17 @@ describe("dgrun history and show", function()
         assert(fs.write(root / "broken", ""))
         expect(1, dgrun(root, "three", "--word", "two"))
         local text = expect(0, dgrun(root, "history"))
-        local two, one = text:find("word=two", 1, true), text:find("word=one", 1, true)
+        local two, one = text:find("--word two", 1, true), text:find("--word one", 1, true)
         assert.is_true(two < one)
-        assert.is_nil(expect(0, dgrun(root, "history", "--status", "failed")):find("word=one", 1,
+        assert.is_nil(expect(0, dgrun(root, "history", "--status", "failed")):find("--word one", 1,
             true))
-        assert.is_nil(expect(0, dgrun(root, "history", "--limit", "1")):find("word=one", 1, true))
-        assert.matches("No run fits", expect(0, dgrun(root, "history", "--script", "other")))
-        assert.matches("word=one", expect(0, dgrun(root, "history", "--here", "--since", "1h")))
+        assert.is_nil(expect(0, dgrun(root, "history", "--limit", "1")):find("--word one", 1, true))
+        assert.matches("No matching runs", expect(0, dgrun(root, "history", "--script", "other")))
+        assert.matches("%-%-word one", expect(0, dgrun(root, "history", "--here", "--since",
+            "1h")))
         assert.matches("Did you mean %-%-limit", expect(2, dgrun(root, "history", "--limt", "1")))
         local shown = expect(0, dgrun(root, "show"))
-        for _, part in ipairs { "three  wait=0 word=two", "status  failed", "First: done",
+        for _, part in ipairs { "three  --word two", "status  failed", "First: done",
             "+ write first", "name: first", "Second: failed", "it is broken",
             "scripts/three.lua:", "next   " } do
             assert.matches(part, shown, 1, true)

@@ -77,6 +77,26 @@ describe("dgrun", function()
         assert.matches("^hello you\n", out)
     end)
 
+    it("shows what -e returns and the fields of tables", function()
+        local function shown(...)
+            local status, out, log = dgrun(project.make {}, "-e", ...)
+            assert.equal(0, status, log)
+            return out
+        end
+        assert.equal("2\n", shown "return 1 + 1")
+        assert.equal('{ 1, a = "x" }\n', shown 'return { 1, a = "x" }')
+        assert.equal("", shown "return nil")
+        assert.equal('{ 1 }\ttext\n', shown 'print({ 1 }, "text")')
+        assert.equal("-e\tone\ttwo\n", shown("print(arg[0], arg[1], arg[2])", "one", "two"))
+    end)
+
+    it("shows the fields of an error that is a table", function()
+        local root = scripts { ["bad.lua"] = 'error({ reason = "x", code = 7 })' }
+        local status, _, log = dgrun(root, "bad")
+        assert.equal(1, status)
+        assert.matches('{ code = 7, reason = "x" }', log, 1, true)
+    end)
+
     it("runs a script by path, with its arguments", function()
         local root = project.make { ["tool.lua"] = "print(...)" }
         local status, out = dgrun(root, "tool.lua", "a", "--b")

@@ -1,5 +1,6 @@
 -- Runs or plans one script, a line of code or a file, and tells how it went.
 local err = require "dgrun.err"
+local globals = require "dgrun.globals"
 local inputs = require "dgrun.cli.inputs"
 local outcome = require "dgrun.cli.outcome"
 local scripts = require "dgrun.cli.scripts"
@@ -193,12 +194,17 @@ local function run_command(x, command)
 end
 
 local function run_plain(x)
+    local result
     local r = carry_out(x, nil, function(r)
         if r.sandbox then
             M.use_sandbox(x.script, r.plan)
         end
-        return run_returned(x.script.chunk(unpack(x.arguments.rest)), r, x.arguments)
+        result = run_returned(x.script.chunk(unpack(x.arguments.rest)), r, x.arguments)
+        return result
     end)
+    if x.arguments.code and r.status == "done" and result ~= nil then
+        print(result)
+    end
     return outcome.of_run(r, x.arguments, #r.effects == 0 and #r.steps == 0)
 end
 
@@ -208,6 +214,7 @@ end
 function M.run(arguments, opts)
     local x = { script = script_of(arguments), arguments = arguments,
         plan = opts and opts.plan or false, past = opts and opts.past }
+    globals.set_arg(x.script.path, arguments.rest)
     require("dgrun.environment").seal(x.script.folder)
     if x.plan then
         require("host.gate").close()

@@ -27,7 +27,7 @@ function M.run(arguments)
             log.out(require("dgrun.json").masked(face.run_data(row)) .. "\n")
         end
     elseif #rows == 0 then
-        log.err("No run fits.\n")
+        log.err("No matching runs.\n")
     else
         log.out(log.clean(face.table(rows)))
     end

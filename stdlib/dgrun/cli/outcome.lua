@@ -1,4 +1,5 @@
 -- How a run ended, for the person who started it, and its exit status.
+local format = require "dgrun.format"
 local log = require "host.log"
 local ui = require "dgrun.ui.plain"
 
@@ -42,8 +43,7 @@ end
 local function again(arguments, plan)
     local parts = { "dgrun" }
     local function add(text)
-        parts[#parts + 1] = text:match("^[%w_.,/:@=+-]+$") and text
-            or "'" .. text:gsub("'", "'\\''") .. "'"
+        parts[#parts + 1] = format.shell_word(text)
     end
     if plan then
         add "plan"

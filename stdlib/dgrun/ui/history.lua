@@ -15,11 +15,9 @@ local function took(row)
         and format.duration(row.finished - row.started) or ""
 end
 
+---What was typed after the name; of a run whose words were not recorded, its inputs.
 local function inputs_of(row)
-    if next(row.input or {}) then
-        return plain.inputs(row.input)
-    end
-    return row.arguments and table.concat(row.arguments, " ") or ""
+    return row.arguments and format.shell_words(row.arguments) or plain.inputs(row.input or {})
 end
 
 ---@param rows table[] of dgrun.history

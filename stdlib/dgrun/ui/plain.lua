@@ -1,6 +1,7 @@
 -- What a run tells, in plain lines that need no terminal: progress on standard error as it happens,
 -- the summary on standard output, and for a failure what, where, why, what now.
 local format = require "dgrun.format"
+local globals = require "dgrun.globals"
 local log = require "host.log"
 local plan = require "dgrun.plan"
 local style_of = require "dgrun.ui.style"
@@ -17,6 +18,7 @@ local function styled(style, text)
 end
 
 local function tell(text)
+    globals.end_line()
     log.err(text .. "\n")
 end
 
@@ -88,19 +90,18 @@ function M.quiet()
     }
 end
 
-local function value_text(value)
-    return type(value) == "string" and value:match("^[%w_.,/:@+-]+$") and value
-        or require("dgrun.json").masked(value)
-end
-
----The inputs of a run as "allow_older=true ref=v1.4.0".
+---The inputs of a run as options: "--allow-older --ref v1.4.0".
 ---@param input table
 ---@return string
 function M.inputs(input)
     local parts = {}
     for name, value in pairs(input) do
-        if value then
-            parts[#parts + 1] = ("%s=%s"):format(name, value_text(value))
+        local flag = "--" .. name:gsub("_", "-")
+        if value == true then
+            parts[#parts + 1] = flag
+        elseif value then
+            parts[#parts + 1] = ("%s %s"):format(flag, format.shell_word(type(value) == "string"
+                and value or require("dgrun.json").masked(value)))
         end
     end
     table.sort(parts)

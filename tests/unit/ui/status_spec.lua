@@ -55,7 +55,7 @@ prod  draft-app-prod  fine
   migrations  none pending
               4 to come with origin/main: 9caf00c0de09, aaaa and 2 more
   secrets     2 set
-  last run    prod_deploy ref=main done 3d 12h ago by dana
+  last run    prod_deploy --ref main done 3d 12h ago by dana
   site        /health 200 in 13 ms
 ]], text { environment "prod" })
     end)
