@@ -34,6 +34,7 @@ return dg.command {
     actions = {
         list = {
             description = "what they are, their last and next tick, and what is wrong with them",
+            read_only = true,
             arguments = {
                 { name = "where", many = true, complete = "place", help = "environments; all" },
             },

@@ -91,6 +91,7 @@ return dg.command {
         deploy = deploy, destroy = destroy, sweep = sweep,
         list = {
             description = "The apps, with their age; those of --older and --open are the strays",
+            read_only = true,
             inputs = {
                 older = { type = "seconds", help = "only those not deployed for so long" },
                 open = { help = "only those whose pull request is not one of these: 12,15" },

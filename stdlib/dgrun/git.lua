@@ -4,6 +4,7 @@
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local host = require "host.git"
 local refs = require "dgrun.git_refs"
 
@@ -46,8 +47,8 @@ local function note_difference(dir, ref, found, remote)
         return
     end
     local count = check(host.count { dir = dir, from = other, to = found.commit })
-    effect.note(("%s is the local branch: %d commits ahead of %s/%s, %d behind it"):format(
-        ref, count.ahead, remote, ref, count.behind))
+    effect.note(("%s is the local branch: %s ahead of %s/%s, %d behind it"):format(
+        ref, format.count(count.ahead, "commit"), remote, ref, count.behind))
 end
 
 ---What an export cannot hold.

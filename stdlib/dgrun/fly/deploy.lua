@@ -6,6 +6,7 @@ local check = require "dgrun.check"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local gate = require "dgrun.fly.gate"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
@@ -254,8 +255,9 @@ local function deploy_with(opts)
         },
     }, deploy.all)
     if #changes.create + #changes.update + #changes.destroy == 0 then
-        effect.note(("%d machine(s) of %s are already on %s"):format(#changes.unchanged, opts.app,
-            image_of.tagged(deploy.image)))
+        effect.note(("%s of %s already on %s"):format(
+            format.count(#changes.unchanged, "machine"), opts.app .. (#changes.unchanged == 1
+                and " is" or " are"), image_of.tagged(deploy.image)))
         release_record.settle(deploy, changes.unchanged)
         return result_of(deploy, false)
     end

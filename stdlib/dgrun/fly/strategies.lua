@@ -9,6 +9,7 @@
 -- immediate, every machine with the new version, whatever became of it, but for those that Fly did
 -- not let be updated.
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local task = require "dgrun.task"
 
 local M = {}
@@ -99,7 +100,8 @@ local function roll_back(deploy, begun, failure)
     failure = err.object(failure)
     failure.rolled_back = #begun - #failed
     failure.hint = #failed == 0
-        and ("%d machine(s) are back on what they had."):format(#begun)
+        and format.count(#begun, "machine has", "machines have")
+            .. " the previous image and configuration again."
         or ("Not rolled back: %s. Deploy the old image again."):format(table.concat(failed, ", "))
     if deploy.already > 0 then
         failure.hint = ("%s %d had the new version before and keep it: deploy the old image again.")

@@ -1,4 +1,6 @@
 -- Durations, sizes and command lines as fly.toml writes them: fly-toml.md sections 1, 4 and 6.
+local format = require "dgrun.format"
+
 local M = {}
 
 local seconds_of = { h = 3600, m = 60, s = 1, ms = 1e-3, us = 1e-6, ["µs"] = 1e-6, ns = 1e-9 }
@@ -93,8 +95,9 @@ function M.guest_problem(guest)
     end
     local low, high = limits.low * guest.cpus, limits.high * guest.cpus
     if guest.memory_mb < low or guest.memory_mb > high or guest.memory_mb % limits.step ~= 0 then
-        return ("memory %d MB: %d %s cpu(s) take %d to %d MB in steps of %d"):format(
-            guest.memory_mb, guest.cpus, guest.cpu_kind, low, high, limits.step)
+        return ("memory %d MB: with %s it must be %d to %d MB, in steps of %d"):format(
+            guest.memory_mb, format.count(guest.cpus, guest.cpu_kind .. " CPU"), low, high,
+            limits.step)
     end
 end
 

@@ -2,6 +2,7 @@
 local carry_out = require "dgrun.migrations.carry_out"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local migrations = require "dgrun.migrations"
 local revisions = require "dgrun.revisions"
 
@@ -108,7 +109,7 @@ function M.upgrade(opts)
     end
     local applied = effect.write {
         kind = "migrations.upgrade", target = "database", name = "applied",
-        summary = ("apply %d revision(s)"):format(#pending),
+        summary = "apply " .. format.count(#pending, "revision"),
         after = { apply = described(pending), revision = text_of(goal) },
         before = { revision = text_of(current) },
         apply = function()
@@ -159,7 +160,8 @@ function M.downgrade(opts)
     carry_out.warn_of_pooler(opts.database)
     local undone = effect.write {
         kind = "migrations.downgrade", target = "database", name = "undone",
-        summary = ("undo %d revision(s)"):format(#path), before = { revision = text_of(current) },
+        summary = "undo " .. format.count(#path, "revision"),
+        before = { revision = text_of(current) },
         after = { undo = described(path), target = opts.target },
         apply = function()
             local function look()

@@ -2,6 +2,7 @@
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local task = require "dgrun.task"
 
 local M = {}
@@ -32,9 +33,9 @@ local function fail(kind, op, probe, tries)
     err.raise {
         code = known and "probe.failed" or "probe.inconclusive", op = op, attempts = tries.count,
         why = tries.last.why,
-        msg = (known and "%s is not as expected after %g s and %d attempt(s): %s"
-            or "whether %s is as expected is not known after %g s and %d attempt(s): %s"):format(
-            probe.what, tries.within, tries.count, tries.last.why),
+        msg = (known and "%s is not as expected after %g s and %s: %s"
+            or "whether %s is as expected is not known after %g s and %s: %s"):format(
+            probe.what, tries.within, format.count(tries.count, "attempt"), tries.last.why),
         hint = known and kind.hint or "It says nothing about what is probed. Try again.",
     }
 end

@@ -80,8 +80,8 @@ size = 4
             .. "shared-cpu-2x, shared-cpu-4x, shared-cpu-6x, shared-cpu-8x, performance-1x, "
             .. "performance-2x, performance-4x, performance-6x, performance-8x, performance-10x, "
             .. "performance-12x, performance-14x, performance-16x" },
-        { '[[vm]]\nmemory = "4gb"', "1: vm[0]: memory 4096 MB: 1 shared cpu(s) take 256 to 2048 MB "
-            .. "in steps of 256" },
+        { '[[vm]]\nmemory = "4gb"', "1: vm[0]: memory 4096 MB: with 1 shared CPU it must be 256 to "
+            .. "2048 MB, in steps of 256" },
         { '[[vm]]\ngpu_kind = "a10"', "1: vm[0]: GPUs are no longer offered" },
         { '[[files]]\nguest_path = "a"\nraw_value = "x"',
             "1: files[0]: guest_path must be an absolute path" },

@@ -202,7 +202,7 @@ describe("a downgrade", function()
         assert.is_nil(go("upgrade").error)
         local plan = go("downgrade", "aaaa", true)
         assert.same({ "cccc", "bbbb" }, plan.result.undone)
-        assert.equal("undo 2 revision(s)", plan.effects[1].summary)
+        assert.equal("undo 2 revisions", plan.effects[1].summary)
         assert.same({ "cccc" }, migrations.current { database = server.url })
         assert.same({ from = { "cccc" }, to = { "bbbb" }, undone = { "cccc" } },
             go("downgrade", "-1").result)
