@@ -356,8 +356,10 @@ int http_wait(lua_State *L, struct transfer *t, enum http_event event,
               int (*push)(struct transfer *t, lua_State *L))
 {
     struct wait *w = mem_alloc(sizeof *w);
-    w->op =
-        (struct op){.cancel = wait_cancel, .push = wait_push, .destroy = wait_destroy};
+    w->op = (struct op){.source = OP_TRANSFER,
+                        .cancel = wait_cancel,
+                        .push = wait_push,
+                        .destroy = wait_destroy};
     w->transfer = t;
     w->event = event;
     w->push = push;

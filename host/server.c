@@ -37,7 +37,7 @@ struct request {
     struct buf body;
     struct MHD_Response *response;
     unsigned status;
-    bool boxed, suspended, queued, answered, reset, too_large;
+    bool boxed, suspended, queued, parked, answered, reset, too_large;
 };
 
 struct accept {
@@ -48,6 +48,7 @@ struct accept {
 
 struct server {
     struct MHD_Daemon *daemon;
+    struct sched *sched;
     uv_poll_t poll;
     uv_timer_t timer;
     struct request *waiting, **waiting_end;
@@ -106,6 +107,14 @@ static struct request *first_waiting(struct server *s)
     return r;
 }
 
+/* A task has the request in hand from here until it answers, or the client is gone. */
+static void park(struct request *r, bool parked)
+{
+    if (r->parked != parked)
+        task_park(r->server->sched, parked ? 1 : -1);
+    r->parked = parked;
+}
+
 static void offer(struct server *s)
 {
     struct accept *a = s->accept;
@@ -113,6 +122,7 @@ static void offer(struct server *s)
         return;
     a->request = first_waiting(s);
     a->request->boxed = true;
+    park(a->request, true);
     s->accept = NULL;
     op_done(&a->op);
 }
@@ -209,6 +219,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **s
     if (!r)
         return;
     r->connection = NULL;
+    park(r, false);
     release(r);
 }
 
@@ -247,6 +258,7 @@ static void wake(struct server *s) { uv_timer_start(&s->timer, on_timer, 0, 0); 
 static void finish(struct request *r)
 {
     r->answered = true;
+    park(r, false);
     if (r->connection && r->suspended) {
         MHD_resume_connection(r->connection);
         wake(r->server);
@@ -282,6 +294,7 @@ static void close_server(struct server *s)
         next = r->next_live;
         if (r->connection && r->suspended && !r->answered) {
             r->reset = r->answered = true;
+            park(r, false);
             MHD_resume_connection(r->connection);
         }
     }
@@ -327,6 +340,7 @@ static int l_listen(lua_State *L)
 
     struct server *s = mem_alloc(sizeof *s);
     s->waiting_end = &s->waiting;
+    s->sched = task_sched(L);
     s->body_limit = (size_t)opt_integer(L, 1, "body_limit", DEFAULT_BODY_LIMIT);
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, (uint16_t)port, NULL, NULL, on_request,
@@ -447,8 +461,10 @@ static int l_accept(lua_State *L)
     if (s->accept)
         return luaL_error(L, "another task waits for requests already");
     struct accept *a = mem_alloc(sizeof *a);
-    a->op = (struct op){
-        .cancel = accept_cancel, .push = accept_push, .destroy = accept_destroy};
+    a->op = (struct op){.source = OP_INSIDE,
+                        .cancel = accept_cancel,
+                        .push = accept_push,
+                        .destroy = accept_destroy};
     a->server = s;
     if (s->closed) {
         op_done(&a->op);

@@ -36,6 +36,13 @@ struct sched *task_sched(lua_State *L)
 
 uv_loop_t *task_loop(lua_State *L) { return &task_sched(L)->loop; }
 
+struct clock *task_clock(lua_State *L) { return task_sched(L)->clock; }
+
+void task_park(struct sched *s, int change)
+{
+    s->parked = (unsigned)((int)s->parked + change);
+}
+
 void task_at_exit(lua_State *L, void (*close)(void *data), void *data)
 {
     struct sched *s = task_sched(L);
@@ -117,6 +124,7 @@ int op_wait(lua_State *L, struct op *op)
     assert(t && !t->op);
     op->task = t;
     t->op = op;
+    t->sched->waits[op->source]++;
     if (op->done)
         make_ready(t);
     else if (t->cancelled && !t->shields)
@@ -281,6 +289,7 @@ static void resume(struct task *t)
     struct op *op = t->op;
     if (op) {
         t->op = NULL;
+        s->waits[op->source]--;
         luaL_checkstack(t->co, LUA_MINSTACK, "results of an operation");
         nargs = op->push(op, t->co);
         op->destroy(op);
@@ -319,12 +328,34 @@ static void drain(struct sched *s)
 }
 
 /* False when nothing is left that could happen. */
-static bool poll_loop(struct sched *s, uv_run_mode mode)
+static bool run_loop(struct sched *s, uv_run_mode mode)
 {
     s->polling = true;
     bool alive = uv_run(&s->loop, mode) != 0;
     s->polling = false;
     return alive || s->ready;
+}
+
+/* Does everything that can happen next come from the clock? A transfer may be waiting for
+   a server of this process, which has its request in hand and sleeps. */
+static bool may_jump(const struct sched *s)
+{
+    return clock_paused(s->clock) && !s->ready && !s->signal &&
+           s->waits[OP_OUTSIDE] == 0 && s->waits[OP_TRANSFER] <= s->parked;
+}
+
+/* Waits for what happens next. A paused clock jumps instead, but only after the loop was
+   asked whether something has happened already. */
+static bool poll_loop(struct sched *s)
+{
+    if (s->ready)
+        return run_loop(s, UV_RUN_NOWAIT);
+    if (may_jump(s)) {
+        run_loop(s, UV_RUN_NOWAIT);
+        if (!may_jump(s) || clock_jump(s->clock))
+            return true;
+    }
+    return run_loop(s, UV_RUN_ONCE);
 }
 
 void task_cancel(struct task *t)
@@ -380,7 +411,7 @@ bool task_run(lua_State *L, int nargs)
                 break;
             cancel_others(s, true);
         }
-        if (!poll_loop(s, s->ready ? UV_RUN_NOWAIT : UV_RUN_ONCE)) {
+        if (!poll_loop(s)) {
             stuck = true;
             break;
         }
@@ -419,6 +450,9 @@ void task_open(lua_State *L)
         uv_async_init(&s->loop, &s->wakeup, on_wakeup) != 0)
         luaL_error(L, "cannot create the event loop");
     uv_unref((uv_handle_t *)&s->wakeup);
+    s->clock = clock_open(&s->loop);
+    if (!s->clock)
+        luaL_error(L, "cannot create the event loop");
     lua_pushlightuserdata(L, (void *)&sched_key);
     lua_pushlightuserdata(L, s);
     lua_rawset(L, LUA_REGISTRYINDEX);
@@ -442,6 +476,7 @@ struct sched *task_close_hooks(lua_State *L)
         h->close(h->data);
         mem_free(h);
     }
+    clock_close(s->clock);
     uv_close((uv_handle_t *)&s->wakeup, NULL);
     return s;
 }

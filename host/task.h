@@ -21,8 +21,16 @@
 struct task;
 struct sched;
 
+/* What ends an operation. */
+enum op_source {
+    OP_OUTSIDE,  /* a child, a query, a thread: something that the process cannot hurry */
+    OP_TRANSFER, /* a peer, which may be a server of this process (see task_park) */
+    OP_INSIDE,   /* the clock, another task, or a request that nobody may send */
+};
+
 struct op {
-    struct task *task;             /* who waits; set by op_wait */
+    struct task *task; /* who waits; set by op_wait */
+    enum op_source source;
     bool done;                     /* op_done was called */
     bool cancelled;                /* cancel was asked for */
     void (*cancel)(struct op *op); /* ask the mechanism to stop; op_done still follows.
@@ -38,6 +46,12 @@ int op_wait(lua_State *L, struct op *op); /* the last line of a waiting binding 
 void op_done(struct op *op); /* from a loop callback, exactly once; runs no Lua */
 
 uv_loop_t *task_loop(lua_State *L);
+struct clock *task_clock(lua_State *L);
+
+/* A server of this process has `change` more requests in hand: each holds up one transfer
+   until a task of this process answers. So a paused clock may jump while a client waits
+   for a handler that sleeps. */
+void task_park(struct sched *s, int change);
 
 /* Called once at shutdown, after the last task, before the state closes: close handles
    here. In reverse order of registration. */

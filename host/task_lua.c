@@ -56,8 +56,10 @@ static int l_join(lua_State *L)
     if (t == t->sched->current)
         return luaL_error(L, "a task cannot wait for itself");
     struct join *j = mem_alloc(sizeof *j);
-    j->op =
-        (struct op){.cancel = join_cancel, .push = join_push, .destroy = join_destroy};
+    j->op = (struct op){.source = OP_INSIDE,
+                        .cancel = join_cancel,
+                        .push = join_push,
+                        .destroy = join_destroy};
     j->target = t;
     task_pin(L, 1);
     if (t->finished) {

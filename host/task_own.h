@@ -2,6 +2,7 @@
 /* What the scheduler (task.c) and its Lua face (task_lua.c) share. */
 #include <signal.h>
 
+#include "clock.h"
 #include "task.h"
 
 #define TASK_BOX "dgrun.task"
@@ -43,6 +44,9 @@ struct sched {
     struct task *tasks;
     unsigned live, daemons;
     struct hook *hooks;
+    struct clock *clock;
+    unsigned waits[OP_INSIDE + 1]; /* tasks that wait, by what ends their operation */
+    unsigned parked;   /* requests that servers of this process have in hand */
     uv_async_t wakeup; /* a signal came */
     volatile sig_atomic_t signal;
     bool polling; /* inside uv_run */

@@ -1,38 +1,34 @@
 #include <lauxlib.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <uv.h>
 
+#include "clock.h"
 #include "err.h"
 #include "mem.h"
 #include "task.h"
 
 struct sleep {
     struct op op;
-    uv_timer_t timer;
+    struct alarm alarm;
+    struct clock *clock;
     bool over;
 };
 
-static void on_closed(uv_handle_t *handle)
+static void on_alarm(struct alarm *alarm)
 {
-    struct sleep *s = handle->data;
-    op_done(&s->op);
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct sleep *s = timer->data;
+    struct sleep *s = (struct sleep *)((char *)alarm - offsetof(struct sleep, alarm));
     s->over = true;
-    uv_close((uv_handle_t *)timer, on_closed);
+    op_done(&s->op);
 }
 
 static void sleep_cancel(struct op *op)
 {
     struct sleep *s = (struct sleep *)op;
-    if (!uv_is_closing((uv_handle_t *)&s->timer))
-        uv_close((uv_handle_t *)&s->timer, on_closed);
+    clock_clear(s->clock, &s->alarm);
+    op_done(op);
 }
 
 static int sleep_push(struct op *op, lua_State *L)
@@ -54,30 +50,36 @@ static int l_sleep(lua_State *L)
     if (!(seconds >= 0) || seconds > 1e9)
         return err_argument(L, "time.sleep", "needs a number of seconds, 0 or more");
     struct sleep *s = mem_alloc(sizeof *s);
-    s->op.cancel = sleep_cancel;
-    s->op.push = sleep_push;
-    s->op.destroy = sleep_destroy;
-    uv_timer_init(task_loop(L), &s->timer);
-    s->timer.data = s;
-    uv_update_time(
-        task_loop(L)); /* Lua may have computed for long since the loop looked */
-    uv_timer_start(&s->timer, on_timer, (uint64_t)ceil(seconds * 1000), 0);
+    s->op = (struct op){.source = OP_INSIDE,
+                        .cancel = sleep_cancel,
+                        .push = sleep_push,
+                        .destroy = sleep_destroy};
+    s->alarm.ring = on_alarm;
+    s->clock = task_clock(L);
+    clock_set(s->clock, &s->alarm, seconds);
     return op_wait(L, &s->op);
 }
 
 /* now() → monotonic seconds */
 static int l_now(lua_State *L)
 {
-    lua_pushnumber(L, (double)uv_hrtime() / 1e9);
+    lua_pushnumber(L, (double)clock_now(task_clock(L)) / 1e9);
     return 1;
 }
 
 /* wall() → unix seconds */
 static int l_wall(lua_State *L)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    lua_pushnumber(L, (double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+    lua_pushnumber(L, clock_wall(task_clock(L)));
+    return 1;
+}
+
+/* pause(on) → was it paused? */
+static int l_pause(lua_State *L)
+{
+    struct clock *c = task_clock(L);
+    lua_pushboolean(L, clock_paused(c));
+    clock_pause(c, lua_toboolean(L, 1));
     return 1;
 }
 
@@ -186,8 +188,8 @@ static int l_parse(lua_State *L)
 int luaopen_host_time(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"sleep", l_sleep}, {"now", l_now},     {"wall", l_wall},
-        {"iso", l_iso},     {"parse", l_parse}, {NULL, NULL},
+        {"sleep", l_sleep}, {"now", l_now},     {"wall", l_wall}, {"iso", l_iso},
+        {"parse", l_parse}, {"pause", l_pause}, {NULL, NULL},
     };
     lua_newtable(L);
     luaL_setfuncs(L, funcs, 0);

@@ -15,6 +15,14 @@ function M.now() end
 ---@return number seconds since 1970
 function M.wall() end
 
+---Pauses the clock, or lets it go on; for tests. While every task sleeps or waits for another task,
+---a paused clock jumps to the end of the shortest sleep: sleep, now and wall follow. It runs at its
+---usual speed while a task waits for a child, a query or a transfer, unless a server of this
+---process has the request in hand.
+---@param on boolean
+---@return boolean # was it paused?
+function M.pause(on) end
+
 ---@param unix number
 ---@return string "2026-08-01T10:00:00Z"
 function M.iso(unix) end
