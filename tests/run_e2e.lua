@@ -1,4 +1,4 @@
--- The end-to-end tests: dgrun tests/run_e2e.lua [pattern of the path]
+-- The end-to-end tests: dgrun tests/run_e2e.lua [part of a path [part of a name]]
 package.path = "tests/?.lua"
-require "support.memory_folder" ()
-require("support.busted")("tests/e2e", ...)
+require "support.runner" ({ folder = "tests/e2e", runner = "tests/run_e2e.lua", at_once = 3 },
+    { ... })

@@ -1,10 +1,4 @@
--- The unit tests: dgrun tests/run_unit.lua [pattern of the path]
+-- The unit tests: dgrun tests/run_unit.lua [part of a path [part of a name]]
 package.path = "tests/?.lua"
-require "support.memory_folder" ()
-local pattern = ...
-local files = require "support.spec_files" ("tests/unit", pattern)
-if #files > 1 then
-    require "support.apart" ("tests/run_unit.lua", files)
-else
-    require "support.busted" ("tests/unit", pattern)
-end
+require "support.runner" ({ folder = "tests/unit", runner = "tests/run_unit.lua", at_once = 3,
+    paused = true }, { ... })

@@ -211,8 +211,7 @@ for _, place in ipairs(places) do
     } do
         it(("%d processes %s, with leases %s"):format(COUNT, name, place.name), function()
             if place.hosts and not has_namespaces() then
-                print("    not here: this system gives no network namespaces")
-                return
+                pending "this system lets nobody make network namespaces (unshare --net --pid)"
             end
             local field = pipelines.field(pipelines.templates().old)
             task.scope(function()

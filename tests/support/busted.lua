@@ -1,9 +1,13 @@
 -- busted inside dgrun, so that tests have the real host and may wait.
 -- Each test is a scope of dgrun.task; after it no task and no handle may be left.
+-- Unit tests run on the paused clock (see host.time): most of them would only wait for health
+-- checks, leases and retries. A file about the world outside of the process begins with
+-- `before_each(function() time.pause(false) end)`.
 local globals = require "dgrun.globals"
-local spec_files = require "support.spec_files"
-local task = require "dgrun.task"
 local host_task = require "host.task"
+local records = require "support.records"
+local task = require "dgrun.task"
+local time = require "host.time"
 
 local debian_lua = "/usr/share/lua/5.1/"
 local debian_modules = ("/usr/lib/%s-linux-gnu/lua/5.1/"):format(
@@ -24,37 +28,73 @@ local function with_absence(body)
     end
 end
 
-local function subscribe(busted, counts)
+---The names of the blocks around an element, the outermost first.
+local function chain_of(busted, element)
+    local names = {}
+    while element and element.descriptor ~= "file" and element.descriptor ~= "suite" do
+        table.insert(names, 1, tostring(element.name or element.descriptor))
+        element = busted.context.parent(element)
+    end
+    return names
+end
+
+local function text_of(message, trace)
+    local text = type(message) == "table" and (message.message or tostring(message)) or message
+    local lines = { tostring(text) }
+    if trace and trace.short_src then
+        lines[2] = ("at %s:%s"):format(trace.short_src, trace.currentline)
+    end
+    if type(message) == "table" and message.trace then
+        lines[#lines + 1] = message.trace
+    end
+    return table.concat(lines, "\n")
+end
+
+---@param add fun(record: support.record)
+local function subscribe(busted, path, paused, add)
+    local open = {} ---@type table<table, support.record>
+    local function record_of(element)
+        local record = open[element] or { file = path, names = chain_of(busted, element) }
+        open[element] = record
+        return record
+    end
     local function complain(element, _, message, trace)
-        counts.failed = counts.failed + 1
-        local text = type(message) == "table" and (message.message or tostring(message)) or message
-        print(("FAILED %s: %s"):format(element.descriptor, element.name or "?"))
-        print("  " .. tostring(text):gsub("\n", "\n  "))
-        if trace and trace.short_src then
-            print(("  at %s:%s"):format(trace.short_src, trace.currentline))
-        end
-        if type(message) == "table" and message.trace then
-            print(message.trace)
+        local record = record_of(element)
+        record.message = (record.message and record.message .. "\n" or "")
+            .. text_of(message, trace)
+        -- What fails outside of a test has no end of a test.
+        if element.descriptor ~= "it" then
+            record.status = "failed"
+            add(record)
         end
         return nil, true
     end
     busted.subscribe({ "failure" }, complain)
     busted.subscribe({ "error" }, complain)
+    busted.subscribe({ "pending" }, function(element, _, message)
+        record_of(element).message = type(message) == "table" and message.message or message
+        return nil, true
+    end)
     busted.subscribe({ "test", "end" }, function(element, _, status)
-        if status == "success" then
-            counts.passed = counts.passed + 1
-            print("ok " .. element.name)
-        elseif status == "pending" then
-            counts.skipped = counts.skipped + 1
-            print("skipped " .. element.name)
-        end
+        time.pause(paused)
+        local record = record_of(element)
+        record.status = status == "success" and "passed" or status == "pending" and "skipped"
+            or "failed"
+        add(record)
         return nil, true
     end)
 end
 
----@param folder string
----@param pattern? string of the paths to run
-return function(folder, pattern)
+---@class support.busted.options
+---@field paused? boolean tests run on the paused clock
+---@field only? string part of a test's name: no other runs
+---@field record? string file to which a line of JSON is added for each test
+
+---Runs one file of tests and prints how each went.
+---@param path string
+---@param opts support.busted.options
+---@return support.record[]
+return function(path, opts)
     globals.relax()
     require("dgrun.run").leave()
     package.path = table.concat({
@@ -64,29 +104,39 @@ return function(folder, pattern)
 
     local busted = require "busted.core" ()
     require "busted" (busted)
-    local counts = { passed = 0, failed = 0, skipped = 0 }
-    subscribe(busted, counts)
+    local list = {}
+    local real = records.stopwatch()
+    subscribe(busted, path, opts.paused, function(record)
+        record.seconds = real()
+        list[#list + 1] = record
+        if opts.record then
+            records.append(opts.record, record)
+        end
+        print(records.line(record))
+    end)
 
     local it = busted.executors.it
     busted.export("it", function(name, body)
-        return it(name, body and with_absence(body))
+        if not opts.only or name:find(opts.only, 1, true) then
+            return it(name, body and with_absence(body))
+        end
     end)
 
-    for _, path in ipairs(spec_files(folder, pattern)) do
-        local chunk, reason = loadfile(path)
-        if not chunk then
-            counts.failed = counts.failed + 1
-            print("FAILED " .. reason)
-        else
-            busted.executors.file(path, setmetatable({
-                getTrace = function(_, info) return info end,
-            }, { __call = chunk }))
+    local chunk, reason = loadfile(path)
+    if not chunk then
+        local record = { file = path, names = {}, status = "failed", message = reason,
+            seconds = 0 }
+        list[1] = record
+        if opts.record then
+            records.append(opts.record, record)
         end
+        print(records.line(record))
+    else
+        time.pause(opts.paused)
+        busted.executors.file(path, setmetatable({
+            getTrace = function(_, info) return info end,
+        }, { __call = chunk }))
+        require "busted.execute" (busted)(1, { sort = false })
     end
-    require "busted.execute" (busted)(1, { sort = false })
-
-    print(("%d passed, %d failed, %d skipped"):format(counts.passed, counts.failed, counts.skipped))
-    if counts.failed > 0 or counts.passed == 0 then
-        error(("%d test(s) failed"):format(counts.failed), 0)
-    end
+    return list
 end

@@ -142,7 +142,7 @@ local function suite(kind)
                 local line = b.said "Waiting for app"
                 for _, part in ipairs { holder.id, ("%s on %s (pid %d)"):format(own.who, own.host,
                     a.pid), "since " .. os.date("!%H:", math.floor(holder.started)), " UTC (",
-                    "at step Work", holder.name .. " name=a" } do
+                    "at step Work", holder.name .. " --name a" } do
                     assert.matches(part, line, 1, true)
                 end
                 assert.matches("and 1 more before this one", c.said "Waiting for app", 1, true)

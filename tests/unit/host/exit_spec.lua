@@ -3,6 +3,10 @@ local fs = require "host.fs"
 local proc = require "host.proc"
 local task = require "dgrun.task"
 local waits = require "support.waits"
+local time = require "host.time"
+
+-- It is about the world outside of the process, which does not jump.
+before_each(function() time.pause(false) end)
 
 local binary = fs.real "/proc/self/exe"
 

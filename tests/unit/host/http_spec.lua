@@ -4,6 +4,10 @@ local proc = require "host.proc"
 local secret = require "host.secret"
 local server = require "host.server"
 local task = require "dgrun.task"
+local time = require "host.time"
+
+-- It is about the world outside of the process, which does not jump.
+before_each(function() time.pause(false) end)
 
 ---A server whose requests go to `handler`, for the length of `body(base)`.
 local function serving(handler, body)

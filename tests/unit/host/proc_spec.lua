@@ -3,6 +3,10 @@ local host_task = require "host.task"
 local proc = require "host.proc"
 local secret = require "host.secret"
 local task = require "dgrun.task"
+local time = require "host.time"
+
+-- It is about the world outside of the process, which does not jump.
+before_each(function() time.pause(false) end)
 
 local function sh(script, opts)
     opts = opts or {}
