@@ -12,16 +12,21 @@ local root = fs.cwd()
 
 ---@class support.project
 ---@field dir string
+---@field env? table<string, string> of dgrun in it
 local Project = {}
 Project.__index = Project
 
+---@param opts? {script?: string, env?: table<string, string>} script: another of the fixtures that
+---  makes a project; env: of the script, and of dgrun in the project
 ---@return support.project
-function M.new()
+function M.new(opts)
+    opts = opts or {}
     local dir = fs.real(assert(fs.temp_dir "sample"))
     task.defer(function() fs.remove(dir, { recursive = true }) end)
-    local made = assert(proc.run { argv = { root / "tests/fixtures/make-project.sh", dir } })
+    local script = root / "tests/fixtures" / (opts.script or "make-project.sh")
+    local made = assert(proc.run { argv = { script, dir }, env = opts.env })
     assert(made.status == 0, made.stderr)
-    return setmetatable({ dir = dir }, Project)
+    return setmetatable({ dir = dir, env = opts.env }, Project)
 end
 
 local function clean_environment(more)
@@ -41,9 +46,13 @@ end
 ---@return {status: integer, stdout: string, stderr: string, all: string}
 function Project:run(argv, opts)
     opts = opts or {}
+    local env = clean_environment(self.env)
+    for name, value in pairs(opts.env or {}) do
+        env[name] = value
+    end
     local result = assert(proc.run {
         argv = { binary, unpack(argv) }, cwd = opts.cwd or self.dir, clean_env = true,
-        env = clean_environment(opts.env), timeout = opts.timeout or 120, stdin = opts.stdin,
+        env = env, timeout = opts.timeout or 120, stdin = opts.stdin,
     })
     result.all = result.stdout .. result.stderr
     return result
