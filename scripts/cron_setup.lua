@@ -11,7 +11,7 @@ return dg.pipeline {
         ref = { default = "main", help = "git ref that holds their fly.cron*.toml" },
         prune = {
             type = "boolean", default = false,
-            help = "remove cron machines that are there twice or that nobody declares",
+            help = "remove duplicate and undeclared cron machines",
         },
     },
     -- Not while a deploy of the same app goes on.
@@ -24,14 +24,20 @@ return dg.pipeline {
         local source = dg.step("Checkout", function()
             return dg.git.checkout { ref = input.ref }
         end)
-        local image = dg.step("Image", function() return dg.cron.image { app = env.app } end)
-        local crons = { app = env.app, crons = env.crons, dir = source.dir, image = image }
-        dg.step("Cron", function()
-            return dg.cron.sync {
-                app = crons.app, crons = crons.crons, dir = crons.dir, image = crons.image,
-                prune = input.prune,
+        -- The image stays as it is, and so does the database.
+        dg.step("Preflight", function()
+            return dg.preflight {
+                environment = env, source = source, config = false, migrations = false,
             }
         end)
-        dg.step("Verify", function() dg.cron.verify(crons) end)
+        local image = dg.step("Image", function() return dg.cron.image { app = env.app } end)
+        dg.step("Cron", function()
+            return dg.cron.sync {
+                environment = env, source = source, image = image, prune = input.prune,
+            }
+        end)
+        dg.step("Verify", function()
+            return dg.verify { environment = env, source = source, image = image, probes = {} }
+        end)
     end,
 }

@@ -17,32 +17,20 @@ return dg.pipeline {
         local source = dg.step("Checkout", function()
             return dg.git.checkout { ref = input.ref }
         end)
+        local where = { environment = env, source = source }
 
-        dg.fly.refuse_older { app = env.app, commit = source.commit, unless = input.allow_older }
+        dg.step("Preflight", function()
+            return dg.preflight { environment = env, source = source, image = input.image }
+        end)
+        dg.fly.refuse_older { environment = env, source = source, unless = input.allow_older }
 
-        dg.step("Migrate", function()
-            return dg.migrations.upgrade {
-                dir = source.dir, database = env.secrets.DATABASE_URL, lock_timeout = "10s",
-            }
-        end)
-        dg.step("Secrets", function()
-            return dg.secrets.sync { app = env.app, secrets = env.secrets }
-        end)
+        dg.step("Migrate", function() return dg.migrations.upgrade(where) end)
+        dg.step("Secrets", function() return dg.secrets.sync(where) end)
         local release = dg.step("Deploy", function()
-            return dg.fly.deploy {
-                app = env.app, config = source.dir / env.config, commit = source.commit,
-                image = input.image,
-            }
+            return dg.fly.deploy { environment = env, source = source, image = input.image }
         end)
-        local crons = {
-            app = env.app, crons = env.crons, dir = source.dir, image = release.image,
-        }
-        dg.step("Cron", function() return dg.cron.sync(crons) end)
-        dg.step("Verify", function()
-            dg.probe.http { url = env.url / "health", expect = 200, within = 60 }
-            -- A second chance for those that were in the middle of a tick.
-            dg.cron.settle(crons)
-            dg.cron.verify(crons)
-        end)
+        where.image = release.image
+        dg.step("Cron", function() return dg.cron.sync(where) end)
+        dg.step("Verify", function() return dg.verify(where) end)
     end,
 }

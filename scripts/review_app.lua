@@ -33,6 +33,9 @@ local deploy = dg.pipeline {
         local source = dg.step("Checkout", function()
             return dg.git.checkout { ref = input.ref }
         end)
+        dg.step("Preflight", function()
+            return dg.preflight { environment = env, source = source, image = input.image }
+        end)
         dg.step("App", function() return dg.review.create { environment = env } end)
         dg.step("Database and secrets", function()
             local url = database(env.app, env).create()
@@ -43,11 +46,10 @@ local deploy = dg.pipeline {
         -- The release command of fly.toml migrates the database.
         dg.step("Deploy", function()
             return dg.fly.deploy {
-                app = env.app, config = source.dir / env.config, commit = source.commit,
-                image = input.image, ha = false,
+                environment = env, source = source, image = input.image, ha = false,
             }
         end)
-        dg.step("Verify", function() dg.probe.http { url = env.url / "health", within = 60 } end)
+        dg.step("Verify", function() return dg.verify { environment = env } end)
         dg.output { app = env.app, url = env.url }
     end,
 }

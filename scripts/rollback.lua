@@ -20,10 +20,23 @@ return dg.pipeline {
 
     run = function(input)
         local app, env = input.where.app, input.where.environment
-        -- A step of its own: once it went back, the one before is another.
+        -- A step of its own: after the rollback, the previous release is another one.
         local target = dg.step("Choose", function()
             return dg.fly.rollback_target { app = app, to = input.to }
         end)
+
+        local source
+        if env and target.commit then
+            source = dg.step("Checkout", function()
+                return dg.git.checkout { ref = target.commit }
+            end)
+            -- The release has its image and fly.toml; cron machines have files of their own.
+            dg.step("Preflight", function()
+                return dg.preflight {
+                    environment = env, source = source, config = false, migrations = false,
+                }
+            end)
+        end
 
         -- Refused where the database has revisions that the old image cannot live with.
         local release = dg.step("Roll back", function()
@@ -34,17 +47,17 @@ return dg.pipeline {
             }
         end)
 
-        if env and target.commit then
+        if source then
             dg.step("Cron", function()
-                local source = dg.git.checkout { ref = target.commit }
-                return dg.cron.sync {
-                    app = app, crons = env.crons, dir = source.dir, image = release.image,
-                }
+                return dg.cron.sync { environment = env, source = source, image = release.image }
             end)
         end
-        if env and env.url then
+        if env then
             dg.step("Verify", function()
-                dg.probe.http { url = env.url / "health", expect = 200, within = 60 }
+                return dg.verify {
+                    environment = env, source = source, image = release.image,
+                    crons = not source and {} or nil,
+                }
             end)
         end
     end,

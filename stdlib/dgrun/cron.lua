@@ -4,6 +4,7 @@
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local given = require "dgrun.environment_options"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 
@@ -21,12 +22,16 @@ local M = {}
 ---  the cron machine would be, and gives its exit code
 
 ---@class dgrun.cron.options
----@field app string
----@field crons dgrun.cron.declaration[]
+---@field environment? dgrun.environment gives `app` and `crons`
+---@field source? dgrun.git.source gives `dir`
+---@field app? string
+---@field crons? dgrun.cron.declaration[]
 ---@field image string of the app's web machines; compared by digest where that is known
 ---@field dir? string where the configuration files are, "."
 
 local options = { app = "string", crons = "table", image = "value", dir = "string?" }
+
+local fill = { app = given.app, crons = given.crons, dir = given.dir }
 
 local function with(more)
     local spec = {}
@@ -38,8 +43,9 @@ local function with(more)
     return spec
 end
 
----Options of a function, its durations as seconds.
+---Options of a function, and its `wait` as seconds.
 local function checked(opts, more, op)
+    opts = given.fill(opts, fill, op)
     check.options(opts, with(more), op)
     local wait = opts.wait ~= nil and require("dgrun.format").seconds(opts.wait)
     if opts.wait ~= nil and not wait then
@@ -47,7 +53,7 @@ local function checked(opts, more, op)
             msg = ("%s: wait must be a duration such as 10m, not '%s'"):format(op,
                 tostring(opts.wait)) }
     end
-    return wait or nil
+    return opts, wait or nil
 end
 
 ---The images that web machines run, and one machine of each.
@@ -101,21 +107,21 @@ end
 ---with `prune` removed.
 ---Errors: cron.busy, cron.config, cron.invalid_schedule, cron.declared_twice, cron.name_taken,
 ---cron.cannot_move, those of fly.machines.
----@param opts {app: string, crons: dgrun.cron.declaration[], image: string, dir?: string,
----  prune?: boolean}
+---@param opts dgrun.cron.options|{prune?: boolean}
 ---@return {name: string, id?: string, skipped?: "tick"|"gate"}[] # skipped: it is left as it was
 function M.sync(opts)
-    checked(opts, { prune = "boolean?" }, "cron.sync")
+    opts = checked(opts, { prune = "boolean?" }, "cron.sync")
     return require("dgrun.cron.sync").run(opts)
 end
 
 ---A second chance for the machines that `sync` left alone since a tick ran: to be called late in a
 ---pipeline, before `verify`. What is as declared is left alone; nothing is created.
----@param opts {app: string, crons: dgrun.cron.declaration[], image: string, dir?: string,
----  wait?: string|number} wait: for a tick, 10m or what `when_running` says if that is less
+---@param opts dgrun.cron.options|{wait?: string|number} wait: for a tick, 10m or what
+---  `when_running` says if that is less
 ---@return {name: string, id?: string, skipped?: "tick"}[]
 function M.settle(opts)
-    local wait = checked(opts, { wait = "any?" }, "cron.settle")
+    local wait
+    opts, wait = checked(opts, { wait = "any?" }, "cron.settle")
     if effect.planning() then
         effect.note("cron machines that a tick kept from being updated would get a second chance")
         return {}
@@ -126,11 +132,12 @@ end
 ---Raises cron.drift, with a line for each thing that is wrong: a machine that is missing, is not as
 ---declared, is there twice, was left stopped, missed a tick, or whose last tick ended badly. A tick
 ---that an update has just started is waited for, so that its exit code is known.
----@param opts {app: string, crons: dgrun.cron.declaration[], image: string, dir?: string,
----  optional?: boolean, wait?: string|number} optional: any of them may be missing, but not differ;
+---@param opts dgrun.cron.options|{optional?: boolean, wait?: string|number} optional: any of them
+---  may be missing, but not differ;
 ---  wait: how long for a tick that runs, 60 s
 function M.verify(opts)
-    local wait = checked(opts, { optional = "boolean?", wait = "any?" }, "cron.verify")
+    local wait
+    opts, wait = checked(opts, { optional = "boolean?", wait = "any?" }, "cron.verify")
     if effect.planning() then
         effect.note("would verify the cron machines")
         return

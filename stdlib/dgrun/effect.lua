@@ -1,6 +1,7 @@
 -- The one door for changes to the world outside. In a run an effect is journaled, intent before and
 -- outcome after, and applied; in a plan it is recorded and not applied.
 local check = require "dgrun.check"
+local checkouts = require "dgrun.checkouts"
 local err = require "dgrun.err"
 local run = require "dgrun.run"
 local task = require "dgrun.task"
@@ -69,8 +70,9 @@ M.unknown = unknown.new
 function M.note(text)
     local r, step = run.current(), run.current_step()
     if r then
-        table.insert(r.notes, { step = step, text = tostring(text) })
-        run.emit("note", step, tostring(text))
+        text = checkouts.readable(tostring(text))
+        table.insert(r.notes, { step = step, text = text })
+        run.emit("note", step, text)
     end
 end
 

@@ -6,8 +6,9 @@ local M = {}
 ---@field expect? integer|string|(integer|string)[] the status: 200, "2xx", "200-204", or a list
 ---@field body? string a plain substring of the body
 ---@field within? number seconds for all tries; without it one is made
+---@field timeout? number seconds of one try, 5
 
-local known = { path = true, expect = true, body = true, within = true }
+local known = { path = true, expect = true, body = true, within = true, timeout = true }
 
 local function below(keys, ...)
     local deeper = { unpack(keys) }
@@ -40,7 +41,8 @@ local function probe(reader, value, keys)
         end
     end
     return { path = path, expect = expect, body = reader:string(value.body, below(keys, "body")),
-        within = seconds(reader, value.within, below(keys, "within")) }
+        within = seconds(reader, value.within, below(keys, "within")),
+        timeout = seconds(reader, value.timeout, below(keys, "timeout")) }
 end
 
 ---@param reader dgrun.environment_reader
@@ -67,7 +69,7 @@ function M.of(entry)
     local list = {}
     for i, one in ipairs(entry.probes) do
         list[i] = { url = entry.url:gsub("/+$", "") .. one.path, expect = one.expect,
-            body = one.body, within = one.within }
+            body = one.body, within = one.within, timeout = one.timeout }
     end
     return list
 end

@@ -1,6 +1,7 @@
 -- The one error shape: {code, msg, op, hint, cause, where, …fields}.
 -- `code` is for programs ("fly.lease_held"), `msg` for people: what was tried, on what, and why
 -- it failed.
+local checkouts = require "dgrun.checkouts"
 local metatable = require("host.err").metatable()
 
 local M = {}
@@ -50,10 +51,16 @@ function M.where()
     end
 end
 
+---What people read of an error.
+local texts = { "msg", "hint" }
+
 ---Raises an error object, or a table of its fields.
 function M.raise(e)
     if type(e) == "table" and not M.is_object(e) then
         M.new(e)
+    end
+    for _, name in ipairs(type(e) == "table" and texts or {}) do
+        e[name] = type(e[name]) == "string" and checkouts.readable(e[name]) or e[name]
     end
     if type(e) == "table" and not e.where then
         e.where = M.where()

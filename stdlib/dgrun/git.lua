@@ -2,6 +2,7 @@
 -- A ref is looked for in this order: a full SHA, a tag, a branch, a branch of the remote, then
 -- whatever git understands (HEAD~2, a short SHA, origin/main).
 local check = require "dgrun.check"
+local checkouts = require "dgrun.checkouts"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
@@ -73,6 +74,7 @@ local function export(git_dir, commit)
     local run = require("dgrun.run").current()
     local parent = run and run.dir or check(fs.temp_dir("dgrun-git-"))
     local dest = parent / ("source-" .. commit:sub(1, 12))
+    checkouts.add(dest, commit)
     if fs.exists(dest) then
         return dest
     end

@@ -9,6 +9,9 @@
 ---@field note fun(text: string)
 ---@field output fun(values: table<string, string|number|boolean>) to who called the run
 ---@field log fun(line: string)
+---@field assert fun(value: any, e?: dgrun.err): any raises the error of a `nil, err`
+---@field preflight fun(opts: dgrun.preflight.options): {problems: string[], warnings: string[]}
+---@field verify fun(opts: dgrun.verify.options)
 local dg = {}
 
 -- Names that are one function of a module.
@@ -22,10 +25,12 @@ local functions = {
     environment = { "dgrun.environment", "get" },
     note = { "dgrun.effect", "note" },
     output = { "dgrun.output", "give" },
+    preflight = { "dgrun.preflight", "preflight" },
+    verify = { "dgrun.verify", "verify" },
 }
 
 local modules = {
-    check = true, cron = true, effect = true, err = true, fly = true, format = true, git = true,
+    cron = true, effect = true, err = true, fly = true, format = true, git = true,
     http = true, json = true, migrations = true, path = true, probe = true, proc = true,
     review = true, run = true, secrets = true, status = true, store = true, task = true,
 }
@@ -37,6 +42,7 @@ local function known_names()
             names[#names + 1] = name
         end
     end
+    names[#names + 1] = "assert"
     table.sort(names)
     return names
 end
@@ -58,6 +64,8 @@ return setmetatable(dg, {
             value = require(functions[name][1])[functions[name][2]]
         elseif modules[name] then
             value = require("dgrun." .. name)
+        elseif name == "assert" then
+            value = require "dgrun.check"
         else
             unknown_name(name)
         end

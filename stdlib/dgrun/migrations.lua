@@ -1,23 +1,48 @@
 -- Database migrations. What is there and what is pending is answered without Python; the upgrade
 -- itself is the application's own Alembic.
 local check = require "dgrun.check"
+local environment_of = require "dgrun.environment"
 local err = require "dgrun.err"
 local fs = require "host.fs"
+local given = require "dgrun.environment_options"
 local revisions = require "dgrun.revisions"
 
 local M = {}
 
 local CONNECT_SECONDS = 15
+---How long a statement of an upgrade waits for a lock, where an environment is given and it is not
+---said.
+local LOCK_TIMEOUT = "10s"
 
 ---@class dgrun.migrations.options
----@field dir string folder of the application, with alembic.ini
----@field database userdata|string SQLAlchemy URL
+---@field environment? dgrun.environment gives `database`, its secret DATABASE_URL, `env`, all of
+---  its secrets, and what its `migrations` declares; lock_timeout is 10s then
+---@field source? dgrun.git.source gives `dir`
+---@field dir? string folder of the application, with alembic.ini
+---@field database? userdata|string SQLAlchemy URL
 ---@field target? string "head" by default; "heads", a revision, a branch label
 ---@field lock_timeout? string "10s": how long a statement may wait for a lock
 ---@field statement_timeout? string "10min": how long a statement may take
 ---@field retries? integer how often is tried again when a lock was not free, 4
 ---@field timeout? number seconds for the whole upgrade
 ---@field env? table<string, string|userdata> more of the environment that env.py needs
+
+---What an environment and a source give.
+local fill = {
+    dir = given.migrations_dir, target = given.migrations "target",
+    database = function(env) return env and env.secrets.DATABASE_URL end,
+    lock_timeout = function(env) return env and LOCK_TIMEOUT end,
+    env = function(env)
+        local variables = {}
+        for _, values in ipairs(env and { environment_of.complete(env.secrets),
+            given.migrations "env" (env) } or {}) do
+            for name, value in pairs(values) do
+                variables[name] = value
+            end
+        end
+        return next(variables) and variables or nil
+    end,
+}
 
 ---@param opts {dir: string}
 ---@return string[] # the heads of the revision files
@@ -110,6 +135,7 @@ end
 ---@param opts dgrun.migrations.options
 ---@return {from: string[], to: string[], applied: string[]}
 function M.upgrade(opts)
+    opts = given.fill(opts, fill, "migrations.upgrade")
     return require("dgrun.migrations.upgrade").upgrade(opts)
 end
 

@@ -5,6 +5,7 @@ local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local given = require "dgrun.environment_options"
 local record = require "dgrun.secrets.record"
 local state = require "dgrun.secrets.state"
 local unknown = require "dgrun.unknown"
@@ -150,8 +151,10 @@ local function refuse_to_empty(diff)
 end
 
 ---@class dgrun.secrets.sync
----@field app string
----@field secrets table<string, userdata|string> those of an environment, or any by name: sealed
+---@field environment? dgrun.environment gives `app` and `secrets`
+---@field source? dgrun.git.source is not looked at
+---@field app? string
+---@field secrets? table<string, userdata|string> those of an environment, or any by name: sealed
 ---  values, or plain text for literals
 ---@field prune? boolean remove what is on the app and not declared
 ---@field apply? boolean update the machines now, instead of leaving it to the deploy that follows
@@ -176,6 +179,7 @@ end
 ---@param opts dgrun.secrets.sync
 ---@return dgrun.secrets.result
 function M.sync(opts)
+    opts = given.fill(opts, { app = given.app, secrets = given.secrets }, "secrets.sync")
     check.options(opts, { app = "string", secrets = "table", prune = "boolean?",
         apply = "boolean?" }, "secrets.sync")
     local change = change_of(opts, "secrets.sync", true)

@@ -7,6 +7,8 @@ local FOLDER = "stdlib/reference"
 
 ---What scripts use, by the name they use it under; `prefix` where that is not the functions' own.
 local pages = {
+    { "dg.preflight", "stdlib/dgrun/preflight.lua", prefix = "dg" },
+    { "dg.verify", "stdlib/dgrun/verify.lua", prefix = "dg" },
     { "dg.fly.deploy", "stdlib/dgrun/fly/deploy.lua", prefix = "dg.fly" },
     { "dg.fly.strategies", "stdlib/dgrun/fly/strategies.lua" },
     { "dg.fly.rollback", "stdlib/dgrun/fly/rollback.lua", prefix = "dg.fly" },

@@ -76,7 +76,8 @@ local function split(reference)
     return registry, repository, tag
 end
 
----POST /sandbox/v1/builds {app, label, dir}: like a build and push of that folder
+---POST /sandbox/v1/builds {app, label, dir, dockerfile?}: like a build and push of that folder;
+---dockerfile: its path, when it is not Dockerfile in the folder
 function M.build(world, _, body)
     body = body or {}
     local app = require("sandbox.apps").find(world, tostring(body.app))
@@ -85,17 +86,22 @@ function M.build(world, _, body)
     elseif type(body.dir) ~= "string" or not fs.stat(body.dir) then
         answer.fail(422, "dir must be a folder")
     end
-    if not fs.stat(body.dir / "Dockerfile") then
+    local dockerfile = body.dockerfile or body.dir / "Dockerfile"
+    if type(dockerfile) ~= "string" or not fs.stat(dockerfile) then
         answer.fail(422, "there is no Dockerfile in " .. body.dir)
     end
     local files = files_below(body.dir, "", {})
     local hash = content_digest(body.dir, files)
+    if body.dockerfile then
+        hash = digest.sha256(hash .. check(fs.read(dockerfile, { limit = FILE_LIMIT })))
+    end
     local reference = ("registry.fly.io/%s:%s"):format(app.name, body.label)
     local dir = world.dir / "images" / hash:sub(1, 16)
     if world.persist and not fs.exists(dir) then
         local part = dir .. ".part"
         fs.remove(part, { recursive = true })
         copy_tree(body.dir, part, files)
+        check(fs.copy(dockerfile, part / "Dockerfile"))
         check(fs.rename(part, dir))
     end
     world.images[reference] = {

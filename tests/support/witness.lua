@@ -12,12 +12,25 @@ local M = {}
 local ROOT = fs.cwd()
 local APPS = { "draft-app", "draft-app-prod" }
 
+---What the application's own settings need: its migrations load them. Never the token.
+local settings = { "password", "SECRET_KEY", "GEMINI_", "S3_" }
+
 ---Programs that dgrun finds in PATH, and which canaries their environment may hold. Others are not
 ---there.
 local programs = {
-    git = false, sh = false, sleep = false, ["true"] = false, cat = false,
-    alembic = "password", python3 = "password", printenv = "password",
+    git = {}, sh = {}, sleep = {}, ["true"] = {}, cat = {},
+    alembic = settings, python3 = settings, printenv = { "password" },
 }
+
+---May the environment of a program hold a canary?
+local function may_know(program, canary)
+    for _, name in ipairs(programs[program] or {}) do
+        if canary:find(name, 1, true) then
+            return true
+        end
+    end
+    return false
+end
 
 ---Stands where the local Fly would be started: that of the test is used, which keeps a record. Who
 ---asks for it waits less for a machine to prove itself.
@@ -258,9 +271,7 @@ function Witness:search_calls()
         canaries.search(argv, "the arguments of " .. name, self.complaints)
         local trusted = self.trusted and (argv .. environ):find(self.trusted, 1, true)
         canaries.search(trusted and "" or environ, "the environment of " .. name, self.complaints,
-            function(canary)
-                return not (programs[name] and canary:find(programs[name], 1, true))
-            end)
+            function(canary) return not may_know(name, canary) end)
     end
     return count
 end

@@ -220,7 +220,7 @@ return dg.pipeline {
         dg.note "written already"
       else
         dg.effect.write { kind = "file.create", target = "written", summary = "create written",
-          apply = function() return dg.check(fs.write("written", "x")) end }
+          apply = function() return dg.assert(fs.write("written", "x")) end }
       end
       return { image = "app:v2", release = { id = "x", version = 2 } }
     end)

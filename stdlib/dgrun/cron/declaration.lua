@@ -71,6 +71,13 @@ local function group_of(config)
     return groups[1]
 end
 
+---Is it meant that the machine, or its file, may be missing?
+---@param cron dgrun.cron.declaration
+---@return boolean
+function M.may_be_missing(cron)
+    return cron.optional == true or cron.create == false or cron.gate ~= nil or cron.when ~= nil
+end
+
 ---@class dgrun.cron.base what the file of a declaration says
 ---@field config table of the machine, without image and metadata
 ---@field region? string

@@ -3,12 +3,14 @@ local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.changes"
 local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
+local declaration = require "dgrun.cron.declaration"
 local desk_of = require "dgrun.cron.desk"
 local dossier = require "dgrun.fly.dossier"
 local drift = require "dgrun.cron.drift"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local fs = require "host.fs"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local roster_of = require "dgrun.cron.roster"
@@ -168,7 +170,21 @@ local function patience_with(cron, how)
     return cron_machine.patience(cron.when_running, wait)
 end
 
+---Has the ref no file for a cron machine that may be missing? It is left as it is.
+local function has_no_file(desk, cron, how)
+    local path = desk.dir / cron.config
+    if not declaration.may_be_missing(cron) or fs.exists(path) then
+        return false
+    elseif not how.settling then
+        effect.note(("%s is left as it is: %s does not exist"):format(cron.name, path))
+    end
+    return true
+end
+
 local function one(desk, cron, how)
+    if has_no_file(desk, cron, how) then
+        return { id = desk.roster.of[cron.name] and desk.roster.of[cron.name].id }
+    end
     local view = desk_of.view(desk, cron)
     if not view.machine then
         return how.settling and {} or create(desk, cron, view)

@@ -1,12 +1,14 @@
 -- Are the cron machines of an app as they are declared, and do their ticks end well?
 local api = require "dgrun.fly.api"
 local clock = require "dgrun.fly.clock"
+local declaration = require "dgrun.cron.declaration"
 local desk_of = require "dgrun.cron.desk"
 local dossier = require "dgrun.fly.dossier"
 local drift = require "dgrun.cron.drift"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local fs = require "host.fs"
 local inspect = require "dgrun.cron.inspect"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.task"
@@ -42,6 +44,9 @@ local function missing(cron)
 end
 
 local function of_one(desk, cron, opts)
+    if declaration.may_be_missing(cron) and not fs.exists(desk.dir / cron.config) then
+        return {}
+    end
     see_tick(desk, cron, opts.wait or api.pace(M.tick_seconds))
     local machine = desk.roster.of[cron.name]
     if not machine then

@@ -4,20 +4,36 @@ local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local fs = require "host.fs"
 local image_of = require "dgrun.fly.image"
+local given = require "dgrun.environment_options"
+local path_of = require "dgrun.path"
 local registry = require "dgrun.fly.registry"
+local run = require "dgrun.run"
 
 local M = {}
 
 ---In the order in which they are looked for.
 local builders = { "flyctl", "docker", "buildah" }
 
----The image a reference names, with its digest where Fly's registry knows it.
+---Does this plan build the image?
+local function is_planned(reference)
+    local r = effect.planning() and run.current()
+    for _, planned in ipairs(r and r.effects or {}) do
+        if planned.kind == "fly.image.build" and planned.target == reference then
+            return true
+        end
+    end
+    return false
+end
+
+---The image a reference names, with its digest where Fly's registry knows it. One that the plan at
+---hand builds has none yet.
 ---@param reference string
 ---@return string
 function M.resolve(reference)
     local image = image_of.parse(reference)
-    if image.digest or image.registry ~= "registry.fly.io" then
+    if image.digest or image.registry ~= "registry.fly.io" or is_planned(reference) then
         return reference
     end
     image.digest = registry.digest(image)
@@ -30,14 +46,20 @@ function M.resolve(reference)
 end
 
 ---@class dgrun.fly.build.options
----@field app string
----@field dir string the folder that is sent to the builder
+---@field environment? dgrun.environment gives `app` and `config`
+---@field source? dgrun.git.source gives `context` and `commit`
+---@field app? string
+---@field context? string the folder that is sent to the builder: the checkout, wherever in it the
+---  fly.toml is, as with flyctl the folder that it is run in
+---@field dir? string the same
 ---@field label? string the tag; dgrun-COMMIT when `commit` is given
 ---@field commit? string
 ---@field builder? "flyctl"|"docker"|"buildah" the first one found, when absent
----@field config? string path of the fly.toml, for flyctl
----@field dockerfile? string path
----@field ignorefile? string path of what .dockerignore is otherwise
+---@field config? string path of the fly.toml; its [build] goes before the options dockerfile,
+---  ignorefile and target, and after args
+---@field dockerfile? string path; Dockerfile or dockerfile in the context when absent
+---@field ignorefile? string path; when absent DOCKERFILE.dockerignore beside the Dockerfile, else
+---  .dockerignore in the context
 ---@field target? string stage of a Dockerfile with several
 ---@field args? table<string, string> build arguments
 ---@field secrets? table<string, userdata|string> build secrets, by id
@@ -45,7 +67,8 @@ end
 ---@field registry? string "registry.fly.io"
 
 local options = {
-    app = "string", dir = "string", label = "string?", commit = "string?", builder = "string?",
+    app = "string", dir = "string?", context = "string?", label = "string?", commit = "string?",
+    builder = "string?",
     config = "string?", dockerfile = "string?", ignorefile = "string?", target = "string?",
     args = "table?", secrets = "table?", labels = "table?", registry = "string?",
 }
@@ -61,7 +84,8 @@ local function on_sandbox(opts, label)
         name = "sandbox",
         build = function()
             return api.machines("POST", "/sandbox/v1/builds",
-                { json = { app = opts.app, label = label, dir = opts.dir }, timeout = 300 })
+                { json = { app = opts.app, label = label, dir = opts.dir,
+                    dockerfile = opts.dockerfile }, timeout = 300 })
         end,
     }
 end
@@ -106,13 +130,18 @@ local function label_of(opts)
     }
 end
 
-local function with_revision(opts)
-    if not opts.commit then
-        return opts
-    end
+---The options as a builder gets them: with the commit as a label, and the Dockerfile for builders
+---that would look for another one.
+local function prepared(opts, builder)
     local copy = {}
     for name, value in pairs(opts) do
         copy[name] = value
+    end
+    if builder.name ~= "flyctl" then
+        copy.dockerfile = M.dockerfile(opts) or opts.dockerfile
+    end
+    if not opts.commit then
+        return copy
     end
     copy.labels = { ["org.opencontainers.image.revision"] = opts.commit }
     for name, value in pairs(opts.labels or {}) do
@@ -124,7 +153,7 @@ end
 local function carry_out(builder, opts, image)
     local time = require "host.time"
     local started = time.now()
-    local built = builder.build(with_revision(opts), image)
+    local built = builder.build(prepared(opts, builder), image)
     image.digest = built.digest or registry.digest(image)
     if not image.digest then
         err.raise { code = "fly.build_failed", op = "fly.build", builder = builder.name,
@@ -139,11 +168,47 @@ local function carry_out(builder, opts, image)
     return { digest = image.digest, size = size, seconds = time.now() - started }
 end
 
+---The Dockerfile of a build; nil where there is none.
+---@param opts {context?: string, dir?: string, dockerfile?: string}
+---@return string? # path, or a URL as a fly.toml may name one
+function M.dockerfile(opts)
+    local context = opts.context or opts.dir
+    if opts.dockerfile and opts.dockerfile:find "^https?://" then
+        return opts.dockerfile
+    end
+    local names = opts.dockerfile and { opts.dockerfile } or { "Dockerfile", "dockerfile" }
+    for _, name in ipairs(names) do
+        if fs.exists(path_of.join(context, name)) then
+            return path_of.join(context, name)
+        end
+    end
+end
+
+---@param opts {context?: string, dir?: string, dockerfile?: string}
+function M.dockerfile_missing(opts)
+    local context = opts.context or opts.dir
+    err.raise { code = "fly.no_dockerfile", op = "fly.build",
+        msg = opts.dockerfile and path_of.join(context, opts.dockerfile) .. " does not exist"
+            or ("there is no Dockerfile in %s"):format(context),
+        hint = "[build] dockerfile is a path beside the fly.toml; without it the Dockerfile is at "
+            .. "the top of the repository." }
+end
+
+local fill = { app = given.app, context = given.dir, commit = given.commit, config = given.config }
+
 ---Builds an image and pushes it, unless the registry has it under this label.
 ---@param opts dgrun.fly.build.options
 ---@return dgrun.fly.build.result
 function M.build(opts)
+    local declared = opts.environment ~= nil
+    opts = given.fill(opts, fill, "fly.build")
     check.options(opts, options, "fly.build")
+    if declared and opts.config then
+        opts = M.options_of(require("dgrun.fly.config").load(opts.config), opts)
+    end
+    opts.dir = opts.context or opts.dir or err.raise { code = "input.missing_option",
+        op = "fly.build", msg = "fly.build needs the option 'context' or 'source'" }
+    opts.context = nil
     local label = label_of(opts)
     local builder = builder_of(opts, label)
     local image = { registry = opts.registry or "registry.fly.io", repository = opts.app,
@@ -169,23 +234,23 @@ end
 ---The options of a build as a fly.toml gives them: fly-toml.md section 2.2. What the caller gives
 ---goes before, but the file's own Dockerfile and target before the caller's.
 ---@param config dgrun.fly.config
----@param given table
+---@param own table
 ---@return table
-function M.options_of(config, given)
+function M.options_of(config, own)
     local build = config.build
     local opts = {}
-    for name, value in pairs(given) do
+    for name, value in pairs(own) do
         opts[name] = value
     end
     local function below(path)
-        return path and (path:sub(1, 1) == "/" and path or config.dir / path) or nil
+        return path and (path:find "^https?://" and path or config.dir / path) or nil
     end
     opts.config = opts.config or config.path
     opts.dockerfile = below(build.dockerfile) or opts.dockerfile
     opts.ignorefile = below(build.ignorefile) or opts.ignorefile
     opts.target = build["build-target"] or opts.target
     local args = {}
-    for _, list in ipairs { build.args or {}, given.args or {} } do
+    for _, list in ipairs { build.args or {}, own.args or {} } do
         for name, value in pairs(list) do
             args[name] = tostring(value)
         end

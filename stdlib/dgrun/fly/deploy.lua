@@ -3,11 +3,13 @@
 local apply = require "dgrun.fly.apply"
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
+local checkouts = require "dgrun.checkouts"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local gate = require "dgrun.fly.gate"
+local given = require "dgrun.environment_options"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local release_record = require "dgrun.fly.release_record"
@@ -19,11 +21,17 @@ local units = require "dgrun.fly.units"
 local M = {}
 
 ---@class dgrun.fly.deploy.options
----@field app string
----@field config string|dgrun.fly.config path of the fly.toml, or one that was loaded
----@field image? string a reference; built from the folder of the configuration when absent
+---@field environment? dgrun.environment gives `app`, and `config` within the source
+---@field source? dgrun.git.source gives `commit` and `context`
+---@field app? string
+---@field config? string|dgrun.fly.config path of the fly.toml, or one that was loaded
+---@field image? string a reference; built from `context` when absent
+---@field context? string the folder that is built: the checkout that has the configuration when
+---  absent, wherever in it that is; elsewhere the configuration's folder
+---@field migrations_dir? string folder with alembic.ini, whose heads are noted with the release;
+---  `context` when absent
 ---@field commit? string noted on the machines and with the release
----@field heads? string[] of the image's Alembic revisions; those beside the fly.toml, when absent
+---@field heads? string[] of the image's Alembic revisions; those of the folder, when absent
 ---@field database_heads? string[] where the database is, when that is not where the image is
 ---@field strategy? "rolling"|"immediate"|"canary"|"bluegreen"|fun(deploy: dgrun.fly.deploy.blocks)
 ---@field on_failure? "stop"|"rollback" of rolling, "stop"
@@ -51,8 +59,18 @@ local options = {
     app = "string", config = "any", image = "value?", commit = "string?", heads = "table?",
     database_heads = "table?", strategy = "any?", ha = "boolean?", wait_timeout = "seconds?",
     skip_release_command = "boolean?", on_failure = "string?", max_unavailable = "number?",
-    build = "table?", via = "string?", gate = "any?", on_inconclusive = "string?",
+    build = "table?", context = "string?", migrations_dir = "string?", via = "string?",
+    gate = "any?", on_inconclusive = "string?",
 }
+
+local fill = { app = given.app, config = given.config, commit = given.commit, context = given.dir,
+    migrations_dir = given.migrations_dir }
+
+---The folder that is built.
+local function context_of(opts, config)
+    local checkout = checkouts.of(config.dir)
+    return opts.context or checkout and checkout.dir or config.dir
+end
 
 local function seconds_of(config, name, fallback)
     local value = config.deploy[name]
@@ -85,13 +103,14 @@ local function on_failure_of(opts)
 end
 
 local function image_for(opts, config)
-    local given = opts.image or config.build.image
-    if given then
-        return require("dgrun.fly.build").resolve(given)
+    local reference = opts.image or config.build.image
+    if reference then
+        return require("dgrun.fly.build").resolve(reference)
     end
     local build = require "dgrun.fly.build"
     local options_given = build.options_of(config, opts.build or {})
-    options_given.app, options_given.dir = opts.app, config.dir
+    options_given.app = opts.app
+    options_given.context = options_given.context or context_of(opts, config)
     options_given.commit = opts.commit
     options_given.label = options_given.label
         or (not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil)
@@ -183,10 +202,11 @@ end
 
 ---The heads of the revision files that go with the image; nil when there are none.
 local function heads_of(opts, config)
-    if opts.heads or not require("host.fs").exists(config.dir / "alembic.ini") then
+    local dir = opts.migrations_dir or context_of(opts, config)
+    if opts.heads or not require("host.fs").exists(dir / "alembic.ini") then
         return opts.heads
     end
-    local ok, heads = pcall(require("dgrun.migrations").heads, { dir = config.dir })
+    local ok, heads = pcall(require("dgrun.migrations").heads, { dir = dir })
     return ok and heads or nil
 end
 
@@ -214,7 +234,7 @@ local function deploy_via(opts, config)
         err.raise { code = "input.invalid", op = "fly.deploy",
             msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
     end
-    local release = require("dgrun.fly.via_flyctl").deploy(opts, config)
+    local release = require("dgrun.fly.via_flyctl").deploy(opts, config, context_of(opts, config))
     gate.of { app = opts.app, plan = effect.planning(), gate = opts.gate,
         on_inconclusive = opts.on_inconclusive } ()
     return result_of({ app = opts.app, plan = effect.planning(), release = release,
@@ -274,6 +294,7 @@ end
 ---@param opts dgrun.fly.deploy.options
 ---@return dgrun.fly.deploy.result
 function M.deploy(opts)
+    opts = given.fill(opts, fill, "fly.deploy")
     check.options(opts, options, "fly.deploy")
     gate.check(opts)
     return require("dgrun.fly.dossier").around(opts.app, deploy_with, opts)

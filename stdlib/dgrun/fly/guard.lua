@@ -2,6 +2,7 @@
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
+local given = require "dgrun.environment_options"
 local machines = require "dgrun.fly.machines"
 
 local M = {}
@@ -49,9 +50,11 @@ local words = {
 ---Stops a deploy of a commit that does not contain what runs: one that is older, or one of another
 ---line of history. The same commit is fine. One that is not in the repository is told.
 ---Errors: refused.older, refused.unrelated, git.shallow.
----@param opts {app: string, commit: string, unless?: boolean, dir?: string}
----  `unless` allows it; `dir` is the repository
+---@param opts {app?: string, commit?: string, unless?: boolean, dir?: string,
+---  environment?: dgrun.environment, source?: dgrun.git.source} `environment` gives the app,
+---  `source` the commit; `unless` allows it; `dir` is the repository
 function M.refuse_older(opts)
+    opts = given.fill(opts, { app = given.app, commit = given.commit }, "fly.refuse_older")
     check.options(opts, { app = "string", commit = "string", unless = "boolean?", dir = "string?" },
         "fly.refuse_older")
     for commit in pairs(running_commits(opts.app)) do

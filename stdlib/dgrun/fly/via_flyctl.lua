@@ -48,11 +48,11 @@ local function release_in(lines)
         hint = "Is it older than August 2026? It must know FLY_EMIT_RELEASE_JSON." }
 end
 
-local function deploy(opts, config)
+local function deploy(opts, config, context)
     local env = flyctl.environment()
     env.FLY_EMIT_RELEASE_JSON = "1"
     local ok, result = pcall(command.run, { builder = "flyctl", argv = argv_of(opts, config),
-        env = env, cwd = config.dir, hint = "Its output stands above." })
+        env = env, cwd = context, hint = "Its output stands above." })
     if not ok then
         local ending = type(result) == "table" and endings[result.status]
         if err.is(result, "fly.build_failed") then
@@ -73,8 +73,9 @@ end
 
 ---@param opts dgrun.fly.deploy.options
 ---@param config dgrun.fly.config
+---@param context string the folder that flyctl is run in and builds
 ---@return {id: string, version: integer}? release; in a plan an unknown value
-function M.deploy(opts, config)
+function M.deploy(opts, config, context)
     if type(opts.strategy) == "function" then
         err.raise { code = "input.invalid", op = "fly.deploy",
             msg = "fly.deploy: flyctl cannot run a strategy of one's own",
@@ -88,7 +89,7 @@ function M.deploy(opts, config)
         after = { image = opts.image and tostring(opts.image) or "built by flyctl",
             strategy = opts.strategy or config.deploy.strategy or "rolling" },
         summary = ("deploy %s with flyctl"):format(opts.app),
-        apply = function() return deploy(opts, config) end,
+        apply = function() return deploy(opts, config, context) end,
     }
 end
 

@@ -152,6 +152,94 @@ describe("a build with buildah", function()
     end)
 end)
 
+describe("the build context", function()
+    local checkouts = require "dgrun.checkouts"
+    local toml = 'app = "web"\n[build]\n%s\n[http_service]\ninternal_port = 8080\n'
+
+    ---A checkout whose fly.toml is in deploy/fly.
+    local function with_checkout(build_lines, body)
+        with({ buildah = buildah }, function(_, calls, fly, execute)
+            local dir = fly.dir / "source"
+            assert(fs.mkdir(dir / "deploy/fly", { parents = true }))
+            assert(fs.write(dir / "deploy/fly/fly.toml", toml:format(build_lines)))
+            assert(fs.write(dir / "dockerfile", "FROM scratch\n"))
+            assert(fs.write(dir / "Containerfile", "FROM other\n"))
+            checkouts.add(dir, ("d"):rep(40))
+            body(dir, function(opts, plan)
+                opts.app, opts.config = "web", dir / "deploy/fly/fly.toml"
+                opts.commit = ("d"):rep(40)
+                opts.build = opts.build or { builder = "buildah" }
+                return execute(function() return deploy(opts) end, plan)
+            end, calls, execute)
+        end)
+    end
+
+    local function option(argv, name)
+        for i, word in ipairs(argv) do
+            if word == name then
+                return argv[i + 1]
+            end
+        end
+    end
+
+    it("is the checkout, wherever in it the fly.toml is, with the Dockerfile at its top", function()
+        with_checkout("", function(dir, go, calls)
+            go {}
+            local argv = calls()[1].argv
+            assert.equal(dir, argv[#argv])
+            assert.equal(dir / "dockerfile", option(argv, "--file"))
+        end)
+    end)
+
+    it("takes [build] dockerfile and ignorefile as paths beside the fly.toml", function()
+        with_checkout('dockerfile = "Dockerfile.web"\nignorefile = "../.ignore"', function(dir, go,
+            calls)
+            go {}
+            local argv = calls()[1].argv
+            assert.equal(dir, argv[#argv])
+            assert.equal(dir / "deploy/fly/Dockerfile.web", option(argv, "--file"))
+            assert.equal(dir / "deploy/fly/../.ignore", option(argv, "--ignorefile"))
+        end)
+    end)
+
+    it("is another folder when the script says so", function()
+        with_checkout("", function(dir, go, calls)
+            go { context = dir / "deploy" }
+            local argv = calls()[1].argv
+            assert.equal(dir / "deploy", argv[#argv])
+            assert.is_nil(option(argv, "--file"))
+        end)
+    end)
+
+    it("gives an image in a plan that fly.deploy accepts", function()
+        with_checkout("", function(dir, _, calls, execute)
+            local record = execute(function()
+                local built = build { app = "web", context = dir, commit = ("d"):rep(40),
+                    builder = "buildah" }
+                return deploy { app = "web", config = dir / "deploy/fly/fly.toml",
+                    image = built.image }
+            end, true)
+            assert.equal("done", record.status, tostring(record.error))
+            assert.equal("registry.fly.io/web:dgrun-dddddddddddd", record.value.image)
+            assert.same({}, calls())
+        end)
+    end)
+
+    it("is named by the commit in errors, not by its folder", function()
+        local text = checkouts.readable "/tmp/x/source-1/deploy/fly.toml:5: wrong"
+        assert.equal("/tmp/x/source-1/deploy/fly.toml:5: wrong", text)
+        checkouts.add("/tmp/x/source-1", ("e"):rep(40))
+        for given, expected in pairs {
+            ["/tmp/x/source-1/deploy/fly.toml:5: wrong"] = "deploy/fly.toml:5 at eeeeeee: wrong",
+            ["/tmp/x/source-1/a.toml:5:17: wrong"] = "a.toml:5:17 at eeeeeee: wrong",
+            ["in /tmp/x/source-1, and /tmp/x/source-1/b"] =
+                "in the checkout of eeeeeee, and b at eeeeeee",
+        } do
+            assert.equal(expected, checkouts.readable(given))
+        end
+    end)
+end)
+
 describe("the builder", function()
     it("is the first one there is, on the real Fly", function()
         local api = require "dgrun.fly.api"

@@ -1,0 +1,82 @@
+-- Preflight: what can be known about a deploy from the checkout is reported at once, before the
+-- first change, with the paths of the repository.
+local league = require "support.league"
+
+local function repository_paths_only(run)
+    assert.is_nil(run.all:find("/source-", 1, true), run.all)
+end
+
+describe("Preflight", function()
+    it("reports all problems together, with repository paths, before the first change", function()
+        local project = league.new()
+        local fly = assert(project:read "deploy/fly/fly.toml")
+        local news = assert(project:read "deploy/fly/fly.cron.news.stage.toml")
+        local commit = project:commit {
+            ["deploy/fly/fly.toml"] = fly:gsub('"league%-app"', '"other-app"', 1)
+                :gsub("%[build%]", '[build]\ndockerfile = "Dockerfile.web"')
+                :gsub("internal_port = 8080", 'internal_port = "many"'),
+            ["deploy/fly/fly.cron.news.stage.toml"] = news:gsub("%[processes%]\n[^\n]*", ""),
+            ["deploy/fly/fly.cron.scores.stage.toml"] = "app = \n",
+            ["alembic/versions/2026_09_01_second_head.py"] =
+                'revision = "0123456789ab"\ndown_revision = "0f0e72800be1"\n',
+        }
+        local short = commit:sub(1, 7)
+        for _, argv in ipairs { { "stage_deploy", "--sandbox" },
+            { "plan", "stage_deploy", "--sandbox" } } do
+            local run = project:run(argv)
+            assert.equal(3, run.status, run.all)
+            for _, expected in ipairs {
+                "4 problems in " .. short,
+                "deploy/fly/fly.toml:14 at " .. short .. ": http_service.internal_port",
+                "deploy/fly/fly.cron.news.stage.toml at " .. short .. ": it says no command",
+                "deploy/fly/fly.cron.scores.stage.toml:1:7 at " .. short .. ": Error while parsing",
+                "have 2 heads: 0123456789ab and a216a75c6725", "alembic merge heads",
+            } do
+                assert.matches(expected, run.all, 1, true)
+            end
+            repository_paths_only(run)
+        end
+        assert.is_false(require("host.fs").exists(project.dir / ".dgrun/stage.db"))
+    end)
+
+    it("names the Dockerfile that is missing, the strategy, the url, and another app", function()
+        local project = league.new()
+        local fly = assert(project:read "deploy/fly/fly.toml")
+        local environments = assert(project:read "scripts/environments.yaml")
+        project:write("scripts/environments.yaml", (environments:gsub("https://league%-app%.fly",
+            "htps:/league-app.fly", 1)))
+        local commit = project:commit { ["deploy/fly/fly.toml"] = fly
+            :gsub('"league%-app"', '"other-app"', 1)
+            :gsub("%[build%]", '[build]\ndockerfile = "Dockerfile.web"') }
+        local run = project:run { "stage_deploy", "--sandbox" }
+        assert.equal(3, run.status, run.all)
+        local short = commit:sub(1, 7)
+        for _, expected in ipairs {
+            "warning: deploy/fly/fly.toml at " .. short
+                .. ": app is 'other-app', but stage deploys to 'league-app'",
+            "deploy/fly/Dockerfile.web at " .. short .. " does not exist",
+            "url of stage is not a URL", "2 problems",
+        } do
+            assert.matches(expected, run.all, 1, true)
+        end
+        repository_paths_only(run)
+    end)
+
+    it("wants the files of cron machines, unless one is optional", function()
+        local project = league.new()
+        local run = project:run { "stage_deploy", "--ref", "v1.0.0", "--sandbox" }
+        local at = run.all:match " does not exist; the cron" and run.all:match " at (%x+) does not"
+        assert.equal(3, run.status, run.all)
+        assert.matches("deploy/fly/fly.cron.payouts.stage.toml at " .. at .. " does not exist; the "
+            .. "cron machine payouts-cron needs it", run.all, 1, true)
+        local environments = assert(project:read "scripts/environments.yaml")
+        project:write("scripts/environments.yaml", (environments:gsub("toml, schedule: daily",
+            "toml, optional: true, schedule: daily")))
+        run = project:run { "plan", "stage_deploy", "--ref", "v1.0.0", "--sandbox" }
+        assert.equal(0, run.status, run.all)
+        assert.matches("fly.cron.payouts.stage.toml at " .. at .. " does not exist: the cron "
+            .. "machine payouts-cron is left as it is", run.all, 1, true)
+        assert.is_nil(run.all:find("create the cron machine payouts", 1, true))
+        repository_paths_only(run)
+    end)
+end)
