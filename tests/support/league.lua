@@ -6,8 +6,11 @@ local M = {}
 ---@param opts? {database?: string} database: a URL with {name} in it, instead of SQLite
 ---@return support.project
 function M.new(opts)
-    return sample.new { script = "make-league.sh", env = { PATH = "/usr/bin:/bin",
-        LEAGUE_DATABASE = opts and opts.database } }
+    return sample.new {
+        script = "make-league.sh", apps = { "league-app", "league-app-prod" },
+        -- The Python that has Debian's packages.
+        env = { PATH = "/usr/bin:/bin", LEAGUE_DATABASE = opts and opts.database },
+    }
 end
 
 return M

@@ -13,11 +13,13 @@ local root = fs.cwd()
 ---@class support.project
 ---@field dir string
 ---@field env? table<string, string> of dgrun in it
+---@field apps string[] of stage and prod
 local Project = {}
 Project.__index = Project
 
----@param opts? {script?: string, env?: table<string, string>} script: another of the fixtures that
----  makes a project; env: of the script, and of dgrun in the project
+---@param opts? {script?: string, env?: table<string, string>, apps?: string[]} script: another of
+---  the fixtures that makes a project; env: of the script, and of dgrun in the project; apps: its
+---  two, stage and prod
 ---@return support.project
 function M.new(opts)
     opts = opts or {}
@@ -26,7 +28,8 @@ function M.new(opts)
     local script = root / "tests/fixtures" / (opts.script or "make-project.sh")
     local made = assert(proc.run { argv = { script, dir }, env = opts.env })
     assert(made.status == 0, made.stderr)
-    return setmetatable({ dir = dir, env = opts.env }, Project)
+    return setmetatable({ dir = dir, env = opts.env,
+        apps = opts.apps or { "draft-app", "draft-app-prod" } }, Project)
 end
 
 local function clean_environment(more)
@@ -91,7 +94,7 @@ end
 function Project:with_fly(body)
     local json = require "dgrun.json"
     local fly = sandbox.start { dir = self.dir / ".dgrun/sandbox",
-        apps = { "draft-app", "draft-app-prod" } }
+        apps = self.apps }
     local ok, e = pcall(body, function(method, path, value)
         local answer = assert(require("host.http").request {
             url = fly.url .. path, method = method, body = value and json.encode(value) or nil,
@@ -105,10 +108,10 @@ function Project:with_fly(body)
     end
 end
 
----Registers an image of the production app that behaves so.
+---Registers an image of an app, of the production app when absent, that behaves so.
 ---@return string reference
-function Project:image(label, behaviour)
-    local ref = "registry.fly.io/draft-app-prod:" .. label
+function Project:image(label, behaviour, app)
+    local ref = ("registry.fly.io/%s:%s"):format(app or self.apps[2], label)
     self:with_fly(function(call)
         assert(call("POST", "/sandbox/v1/images", { ref = ref, behaviour = behaviour }) == 201)
     end)
