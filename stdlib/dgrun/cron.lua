@@ -26,10 +26,11 @@ local M = {}
 ---@field source? dgrun.git.source gives `dir`
 ---@field app? string
 ---@field crons? dgrun.cron.declaration[]
----@field image string of the app's web machines; compared by digest where that is known
+---@field image? string that of the app's web machines, when absent; compared by digest where that
+---  is known
 ---@field dir? string where the configuration files are, "."
 
-local options = { app = "string", crons = "table", image = "value", dir = "string?" }
+local options = { app = "string", crons = "table", image = "value?", dir = "string?" }
 
 local fill = { app = given.app, crons = given.crons, dir = given.dir }
 
@@ -54,6 +55,18 @@ local function checked(opts, more, op)
                 tostring(opts.wait)) }
     end
     return opts, wait or nil
+end
+
+---The options with the image of the web machines, where they have none.
+local function with_image(opts)
+    if opts.image ~= nil then
+        return opts
+    end
+    local copy = { image = M.image { app = opts.app } }
+    for name, value in pairs(opts) do
+        copy[name] = value
+    end
+    return copy
 end
 
 ---The images that web machines run, and one machine of each.
@@ -111,7 +124,7 @@ end
 ---@return {name: string, id?: string, skipped?: "tick"|"gate"}[] # skipped: it is left as it was
 function M.sync(opts)
     opts = checked(opts, { prune = "boolean?" }, "cron.sync")
-    return require("dgrun.cron.sync").run(opts)
+    return require("dgrun.cron.sync").run(with_image(opts))
 end
 
 ---A second chance for the machines that `sync` left alone since a tick ran: to be called late in a
@@ -126,7 +139,7 @@ function M.settle(opts)
         effect.note("cron machines that a tick kept from being updated would get a second chance")
         return {}
     end
-    return require("dgrun.cron.sync").run(opts, { settling = true, wait = wait })
+    return require("dgrun.cron.sync").run(with_image(opts), { settling = true, wait = wait })
 end
 
 ---Raises cron.drift, with a line for each thing that is wrong: a machine that is missing, is not as
@@ -143,7 +156,7 @@ function M.verify(opts)
         return
     end
     require("dgrun.cron.verify").run {
-        app = opts.app, crons = opts.crons, image = opts.image, dir = opts.dir,
+        app = opts.app, crons = opts.crons, image = with_image(opts).image, dir = opts.dir,
         optional = opts.optional, wait = wait,
     }
 end
