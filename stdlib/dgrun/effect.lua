@@ -79,8 +79,9 @@ end
 local function new_record(e)
     local r = run.current()
     local record = {
-        kind = e.kind, target = e.target, summary = e.summary, before = e.before, after = e.after,
-        action = M.action(e), step = run.current_step(), once = e.once,
+        kind = e.kind, target = e.target, summary = checkouts.readable(e.summary),
+        before = e.before, after = e.after, action = M.action(e), step = run.current_step(),
+        once = e.once,
     }
     if r then
         r.effects[#r.effects + 1] = record

@@ -81,6 +81,28 @@ describe("the shipped pipelines on the league", function()
         end)
     end
 
+    it("leave cron machines alone whose files a commit does not have", function()
+        local project = league.new()
+        local path = "scripts/environments.yaml"
+        project:write(path, (assert(project:read(path)):gsub("schedule: daily",
+            "optional: true, %0")))
+        local app = "league-app"
+        local one, two = project:image("one", nil, app), project:image("two", nil, app)
+        twice(project, deploy_words("stage", "v1.0.0", one))
+        assert.is_nil(state(project, "stage", app):find("payouts", 1, true))
+        succeeds(project, deploy_words("stage", "v1.2.0", two))
+        local payouts = "machine payouts-cron registry.fly.io/league-app:two daily"
+        assert.matches(payouts, state(project, "stage", app), 1, true)
+
+        local back = succeeds(project, { "rollback", "stage", "--despite-database", "a test",
+            "--sandbox" })
+        assert.matches("payouts-cron is left as it is: deploy/fly/fly.cron.payouts.stage.toml at ",
+            back.all, 1, true)
+        local after = state(project, "stage", app)
+        assert.matches(payouts, after, 1, true)
+        assert.matches("machine news-cron registry.fly.io/league-app:one", after, 1, true)
+    end)
+
     it("refuse a commit with two heads before the first change", function()
         local project = league.new()
         local path = "scripts/environments.yaml"
