@@ -1,10 +1,14 @@
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,7 +44,9 @@ struct transfer {
     struct curl_slist *headers;
     struct secret *sealed_body;
     char *body_copy;
-    char *target; /* "GET https://host/path", for messages: no query, no user */
+    char *target;  /* "GET https://host/path", for messages: no query, no user */
+    char *origin;  /* of a sealed request: "https://host:443", or NULL */
+    char *refused; /* the origin of the redirect that was refused */
     const char *op;
     int body_fd;
     char reason[CURL_ERROR_SIZE];
@@ -73,6 +79,42 @@ static void fire(struct transfer *t)
     op_done(&w->op);
 }
 
+/* "https://host:443": the scheme, the host and the port that a request goes to. NULL when
+   it is no URL. */
+static char *origin_of(const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *scheme = NULL, *host = NULL, *port = NULL, *origin = NULL;
+    if (parsed && url && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+        origin = mem_format("%s://%s:%s", scheme, host, port);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parsed);
+    return origin;
+}
+
+/* A redirect must not take a secret to another origin. libcurl itself drops only
+   Authorization and Cookie. */
+static bool leaves_origin(struct transfer *t)
+{
+    if (!t->origin)
+        return false;
+    char *url = NULL;
+    curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+    char *origin = origin_of(url);
+    if (origin && strcasecmp(origin, t->origin) == 0) {
+        mem_free(origin);
+        return false;
+    }
+    mem_free(t->refused);
+    t->refused = origin ? origin : mem_string("another address");
+    return true;
+}
+
 /* Callbacks of libcurl */
 
 /* Before each time that the request is sent. On a kept connection that dies without an
@@ -86,6 +128,8 @@ static int on_request(void *user, char *remote_ip, char *local_ip, int remote_po
     (void)remote_port;
     (void)local_port;
     struct transfer *t = user;
+    if (leaves_origin(t))
+        return CURL_PREREQFUNC_ABORT;
     long redirects = 0;
     curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
     t->repeated = t->once && t->begun && redirects == t->redirects;
@@ -203,6 +247,44 @@ static struct err *open_body(struct transfer *t, const struct http_spec *spec)
     return NULL;
 }
 
+/* ::1, ::, ::ffff:127.0.0.1: libcurl's list of hosts does not match these by network. */
+static bool is_own_v6(const char *url)
+{
+    CURLU *parsed = curl_url();
+    char *host = NULL;
+    bool own = false;
+    if (parsed && curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(parsed, CURLUPART_HOST, &host, 0) == CURLUE_OK && *host == '[') {
+        struct in6_addr address;
+        host[strcspn(host, "]")] = '\0';
+        if (inet_pton(AF_INET6, host + 1, &address) == 1)
+            own = IN6_IS_ADDR_LOOPBACK(&address) || IN6_IS_ADDR_UNSPECIFIED(&address) ||
+                  (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
+    }
+    curl_free(host);
+    curl_url_cleanup(parsed);
+    return own;
+}
+
+/* No proxy of the environment is asked for this machine, whose services nobody else can
+   reach. The list replaces no_proxy, so it must contain it. It also holds for redirects.
+ */
+static void bypass_proxies(CURL *easy, const char *url)
+{
+    static const char loopback[] = "localhost,127.0.0.0/8,0.0.0.0,::1,[::1],::";
+    const char *own = getenv("no_proxy");
+    if (!own)
+        own = getenv("NO_PROXY");
+    if (is_own_v6(url))
+        curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    /* "*" means every host only when it stands alone. */
+    if (own && strcmp(own, "*") == 0)
+        return;
+    char *hosts = mem_format("%s%s%s", own ? own : "", own && *own ? "," : "", loopback);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, hosts);
+    mem_free(hosts);
+}
+
 static void configure(struct transfer *t, const struct http_spec *spec)
 {
     CURL *easy = t->easy;
@@ -217,7 +299,8 @@ static void configure(struct transfer *t, const struct http_spec *spec)
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->reason);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, spec->follow ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION,
+                     spec->follow && (!spec->sealed || t->origin) ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_LIMIT);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
@@ -233,6 +316,7 @@ static void configure(struct transfer *t, const struct http_spec *spec)
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
+    bypass_proxies(easy, spec->url);
     if (spec->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, spec->ca_file);
     if (spec->connect_only) {
@@ -279,6 +363,8 @@ struct transfer *http_start(struct http *h, const struct http_spec *spec,
         *error = open_body(t, spec);
     if (*error)
         goto fail;
+    if (spec->sealed)
+        t->origin = origin_of(spec->url);
     configure(t, spec);
     if (!multi_add(h->multi, t->easy)) {
         *error =
@@ -310,6 +396,8 @@ void http_free(struct transfer *t)
     secret_unref(t->sealed_body);
     mem_free(t->body_copy);
     mem_free(t->target);
+    mem_free(t->origin);
+    mem_free(t->refused);
     buf_fini(&t->header_block);
     buf_fini(&t->body);
     if (t->body_fd >= 0)
@@ -420,6 +508,15 @@ struct err *http_error(const struct transfer *t)
         reason = "the connection was reset";
     else if (t->reason[0])
         reason = t->reason;
+    if (t->refused) {
+        struct err *e = err_new("http.redirect", t->op,
+                                "%s: the server redirects to %s; the request contains a "
+                                "secret, so it was not sent there",
+                                t->target, t->refused);
+        err_field(e, "sent", "maybe");
+        err_field(e, "location", t->refused);
+        return e;
+    }
     struct err *e = err_new(code_of(t), t->op, "%s: %s", t->target, reason);
     if (t->too_large)
         err_field_int(e, "limit", t->limit);

@@ -31,6 +31,7 @@ struct http_spec {
     double connect_timeout;
     long long limit; /* bytes of the answer's body */
     bool follow;
+    bool sealed; /* a header or the body holds a secret: it stays with the first origin */
     bool streaming; /* the body is read in pieces; reading pauses when much is unread */
     bool read_only; /* passes the plan's gate with any method: a query sent by POST */
     bool connect_only; /* ends when the connection is there; nothing is sent */

@@ -49,7 +49,8 @@ static bool is_method(const char *method)
     return true;
 }
 
-static void read_headers(lua_State *L, const char *op, struct curl_slist **list)
+static void read_headers(lua_State *L, const char *op, struct curl_slist **list,
+                         bool *sealed)
 {
     if (!opt_push(L, 1, "headers"))
         return;
@@ -63,6 +64,8 @@ static void read_headers(lua_State *L, const char *op, struct curl_slist **list)
             err_argument(L, op, "header '%s' is not a name with a value on one line",
                          name ? name : "?");
         }
+        if (secret_test(L, -1))
+            *sealed = true;
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -92,10 +95,11 @@ static struct transfer *start(lua_State *L, const char *op, bool streaming,
             err_argument(L, op, "option 'body' must be a string or a sealed value");
         if (!spec.sealed_body)
             spec.body = lua_tolstring(L, -1, &spec.body_len);
+        spec.sealed = spec.sealed_body != NULL;
         lua_pop(L, 1);
     }
     struct http *h = http_of(L);
-    read_headers(L, op, &spec.headers);
+    read_headers(L, op, &spec.headers, &spec.sealed);
     return http_start(h, &spec, error);
 }
 

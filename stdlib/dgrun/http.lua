@@ -41,7 +41,7 @@ end
 ---@field connect_timeout? number seconds, 10
 ---@field limit? integer bytes of the answer, 64 MiB
 ---@field ca_file? string
----@field follow? boolean redirects
+---@field follow? boolean redirects; with a sealed header or body only within the same origin
 
 ---A transport failure raises http.*; a status is a status.
 ---@param opts dgrun.http.options

@@ -1,7 +1,8 @@
 ---@meta host.http
 
 ---HTTP by libcurl on the loop. A status is an answer, whatever it says; an error is a transfer that
----failed. TLS is always verified. A plan refuses all but GET and HEAD.
+---failed. TLS is always verified. A plan refuses all but GET and HEAD. The proxies of the
+---environment (http_proxy and its like) are used, except for addresses of this machine.
 ---@class host.http
 local M = {}
 
@@ -14,7 +15,8 @@ local M = {}
 ---@field timeout? number seconds for the whole transfer, 60; of a stream none
 ---@field connect_timeout? number seconds, 10
 ---@field limit? integer bytes of the answer, 64 MiB
----@field follow? boolean redirects, false
+---@field follow? boolean redirects, false; a request with a sealed header or body is not sent to
+---  another scheme, host or port: http.redirect
 ---@field ca_file? string certificates that are trusted, instead of the system's
 
 ---@class host.http.answer
@@ -28,7 +30,8 @@ local M = {}
 ---@param opts host.http.options
 ---@return host.http.answer?
 ---@return dgrun.err? http.timeout, http.resolve, http.connect, http.tls, http.reset,
----  http.too_large, http.failed; `sent` tells whether the request can have been carried out: "no"
+---  http.redirect, http.too_large, http.failed;
+---  `sent` tells whether the request can have been carried out: "no"
 ---  or "maybe"
 function M.request(opts) end
 

@@ -311,3 +311,120 @@ describe("host.http.connect", function()
         assert.equal("timeout", e.code)
     end)
 end)
+
+describe("host.http and secrets", function()
+    ---A server that is also the proxy of the environment. What is meant for a proxy has a whole URL
+    ---for its path: "POST http://host/path HTTP/1.1".
+    local function behind_proxy(names, handler, body)
+        serving(handler, function(base)
+            for _, name in ipairs(names) do
+                proc.export(name, base)
+            end
+            local ok, e = pcall(body, base)
+            for _, name in ipairs(names) do
+                proc.export(name, nil)
+            end
+            proc.export("no_proxy", nil)
+            if not ok then
+                error(e, 0)
+            end
+        end)
+    end
+
+    local function is_proxied(request)
+        return request.method == "CONNECT" or request.path:match "^%a+://" ~= nil
+    end
+
+    local proxies = { "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+        "HTTP_PROXY" }
+
+    it("asks the proxy of the environment for other hosts", function()
+        behind_proxy({ "http_proxy" }, function(request)
+            request:reply { status = 200, body = is_proxied(request) and "proxied" or "direct" }
+        end, function()
+            local answer = assert(http.request { url = "http://elsewhere.test/x", timeout = 5 })
+            assert.equal("proxied", answer.body)
+        end)
+    end)
+
+    it("never asks a proxy for an address of this machine", function()
+        local proxied = 0
+        behind_proxy(proxies, function(request)
+            proxied = proxied + (is_proxied(request) and 1 or 0)
+            request:reply { status = 200, body = "heard" }
+        end, function(base)
+            local port = base:match ":(%d+)$"
+            for _, no_proxy in ipairs { "", "example.com, .internal" } do
+                proc.export("no_proxy", no_proxy)
+                for _, host in ipairs { "127.0.0.1", "127.8.9.1", "127.1", "0x7f.1", "2130706433",
+                    "localhost", "LOCALHOST", "app.localhost", "localhost.", "0.0.0.0", "[::1]",
+                    "[0:0::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:2]", "[::]" } do
+                    -- Nothing listens at some of them; what counts is who was asked.
+                    for _, scheme in ipairs { "http", "https" } do
+                        http.request { url = ("%s://%s:%s/v1"):format(scheme, host, port),
+                            method = "POST", timeout = 1,
+                            headers = { Authorization = secret.new("token", "hunter2-hunter2") } }
+                        assert.equal(0, proxied, scheme .. "://" .. host)
+                    end
+                end
+                assert.equal("heard", assert(http.request { url = base, timeout = 5 }).body)
+            end
+        end)
+    end)
+
+    it("asks no proxy for this machine after a redirect either", function()
+        behind_proxy({ "http_proxy" }, function(request)
+            if request.headers.host == "elsewhere.test" then
+                return request:reply { status = 302,
+                    headers = { Location = request.headers["x-base"] .. "/here" } }
+            end
+            request:reply { status = 200, body = is_proxied(request) and "proxied" or "direct" }
+        end, function(base)
+            local answer = assert(http.request { url = "http://elsewhere.test/", follow = true,
+                headers = { ["X-Base"] = base }, timeout = 5 })
+            assert.equal("direct", answer.body)
+        end)
+    end)
+
+    ---@param to string the host that the server at 127.0.0.1 redirects to
+    local function redirected(status, to, opts)
+        local seen, answer, e = 0, nil, nil
+        serving(function(request)
+            if request.path == "/from" then
+                return request:reply { status = status, headers = {
+                    Location = ("http://%s/to"):format(
+                        to .. request.headers.host:match ":%d+$") } }
+            end
+            seen = seen + 1
+            request:reply { status = 200, body = "arrived" }
+        end, function(base)
+            opts.url, opts.follow, opts.timeout = base .. "/from", true, 5
+            answer, e = http.request(opts)
+        end)
+        return answer, e, seen
+    end
+
+    it("takes no secret of a header or a body to another host by a redirect", function()
+        for _, status in ipairs { 301, 302, 303, 307, 308 } do
+            for _, opts in ipairs {
+                { headers = { ["X-Api-Key"] = secret.new("key", "hunter2-hunter2") } },
+                { headers = { ["X-Api-Key"] = "v " .. secret.new("key", "hunter2-hunter2") } },
+                { method = "POST", body = secret.new("body", "swordfish-swordfish") },
+            } do
+                local answer, e, seen = redirected(status, "localhost", opts)
+                assert.is_nil(answer)
+                assert.equal("http.redirect", e.code)
+                assert.truthy(e.location:match "^http://localhost:%d+$")
+                assert.equal(0, seen)
+            end
+        end
+    end)
+
+    it("follows redirects within the origin with a secret, and others without one", function()
+        local key = secret.new("key", "hunter2-hunter2")
+        local near = redirected(307, "127.0.0.1", { headers = { ["X-Api-Key"] = key } })
+        assert.equal("arrived", near.body)
+        local far = redirected(307, "localhost", { headers = { ["X-Api-Key"] = "public" } })
+        assert.equal("arrived", far.body)
+    end)
+end)
