@@ -3,6 +3,7 @@ local accepted = require "dgrun.hazards.accepted"
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local facts = require "dgrun.hazards.facts"
+local locks = require "dgrun.hazards.locks"
 local rules = require "dgrun.hazards.rules"
 local states = require "dgrun.hazards.state"
 local statements = require "dgrun.hazards.statements"
@@ -17,6 +18,9 @@ local M = {}
 ---@field statement string on one line, cut when long
 ---@field line integer of the SQL
 ---@field object? string "users.name": what it is about
+---@field lock? string PostgreSQL: the mode of the lock that it takes, "ACCESS EXCLUSIVE"
+---@field locked? string the table that it is taken on
+---@field detail? string what the parser says of a statement that it does not accept
 ---@field revision? string from Alembic's comments
 ---@field why string
 ---@field instead string
@@ -41,40 +45,42 @@ local function holds(rule, fact, state, dialect)
     return not rule.when or rule.when(fact, state)
 end
 
-local function judge_fact(job, kind, fact, statement)
+local function judge_fact(job, kind, fact, unit)
+    local mode = job.dialect == "postgresql" and locks.of(fact)
     for _, rule in ipairs(rules_on[kind] or {}) do
         if holds(rule, fact, job.state, job.dialect) then
             table.insert(job.findings, {
                 rule = rule.id, severity = rule.severity, effect = rule.effect,
                 old_code = rule.old_code,
-                statement = statement.text, line = statement.line, object = fact.object,
-                revision = statement.revision, why = rule.why, instead = rule.instead,
-                accepted = job.reason(rule.id, statement.revision),
+                statement = unit.text, line = unit.line, object = fact.object,
+                revision = unit.revision, why = rule.why, instead = rule.instead,
+                lock = mode and locks.modes[mode] or nil, locked = mode and fact.table or nil,
+                detail = fact.reason,
+                accepted = job.reason(rule.id, unit.revision),
             })
         end
     end
 end
 
-local function judge_statement(job, statement)
+local function judge_unit(job, unit)
     local state = job.state
-    for _, fact in ipairs(facts.of(statement, job.dialect, state.schema)) do
+    for _, fact in ipairs(facts.of(unit, job.dialect, state.schema)) do
         state:see_batch(fact, job.renames)
-        judge_fact(job, fact.kind, fact, statement)
+        judge_fact(job, fact.kind, fact, unit)
         if state:locks(fact) then
             state:count_lock(fact)
-            judge_fact(job, "lock", fact, statement)
+            judge_fact(job, "lock", fact, unit)
         end
         state:apply(fact)
     end
 end
 
 ---The tables that become what Alembic's batch mode has copied: known before they are dropped.
-local function renames_of(list, dialect)
+local function renames_of(units, dialect)
     local found = {}
-    for _, statement in ipairs(list) do
-        local first = statement.tokens[1]
-        if first.kind == "word" and first.text == "alter" then
-            for _, fact in ipairs(facts.of(statement, dialect)) do
+    for _, unit in ipairs(units) do
+        if unit.sql and unit.sql:find("^[aA][lL][tT][eE][rR]") then
+            for _, fact in ipairs(facts.of(unit, dialect)) do
                 local goal = fact.kind == "rename_table" and states.batch_goal(fact)
                 found[goal or false] = true
             end
@@ -122,8 +128,8 @@ function M.judge(opts)
         dialect = opts.dialect, findings = {}, state = states.new(opts),
         reason = accepted.reader(opts.accepted), renames = renames_of(list, opts.dialect),
     }
-    for _, statement in ipairs(list) do
-        judge_statement(job, statement)
+    for _, unit in ipairs(list) do
+        judge_unit(job, unit)
     end
     return { findings = job.findings, class = class_of(job.findings) }
 end

@@ -1,375 +1,498 @@
--- What a statement does, as facts that the rules look at: {kind, table, object, …}.
-local alter = require "dgrun.hazards.alter"
+-- What a statement does, as facts that the rules look at: {kind, table, object, …}, read from the
+-- tree of PostgreSQL's parser.
+local alterations = require "dgrun.hazards.alterations"
 local columns = require "dgrun.hazards.columns"
-local cursor = require "dgrun.hazards.cursor"
+local parser = require "dgrun.hazards.parser"
+local plpgsql = require "dgrun.hazards.plpgsql"
+local tree = require "dgrun.hazards.tree"
+local unread = require "dgrun.hazards.unread"
 
 local M = {}
 
 local readers = {}
 
----Adds one fact for each name of a list.
-local function each_name(c, schema, f)
-    for _, part in ipairs(c:parts()) do
-        part:take("only")
-        f(part:name(schema) or "?", part)
-    end
+---The facts of a node.
+local function read_node(add, node, schema, text)
+    local kind, fields = tree.node(node)
+    readers[kind or ""](add, fields, schema, text)
 end
 
-local function table_item(add, name, c, schema)
-    local constraint = columns.constraint(c, schema)
-    local column = not constraint and c:word() ~= "like" and columns.column(c, schema)
-    if column then
-        add("column", { table = name, column = column.name, type = column.type,
-            object = name .. "." .. column.name })
-    end
-    for _, one in ipairs(column and column.constraints or { constraint }) do
-        if one.references then
-            add("reference", { table = one.references })
-        end
-    end
-end
-
-local function create_table(add, c, schema)
-    c:take("if", "not", "exists")
-    local name = c:name(schema) or "?"
-    add("create_table", { table = name })
-    if c:take("partition", "of") then
-        add("reference", { table = c:name(schema) })
-    end
-    local items = c:parens()
-    for _, item in ipairs(items and items:parts() or {}) do
-        table_item(add, name, item, schema)
-    end
-end
-
-local function create_index(add, c, schema)
-    local concurrently = c:take("concurrently")
-    c:take("if", "not", "exists")
-    local name = c:word() ~= "on" and c:name(schema) or nil
-    if not c:find("on") then
-        return
-    end
-    -- ON ONLY: the index of a partitioned table alone, which holds no rows.
-    local is_empty = c:take("only")
-    add("create_index", { object = name, table = c:name(schema), concurrently = concurrently,
-        is_empty = is_empty, index = name })
-end
-
-local function create_trigger(add, c, schema)
-    local name = c:plain_name() or "?"
-    if c:find("on") then
-        local on = c:name(schema) or "?"
-        add("create_trigger", { table = on, what = "trigger", object = on .. "." .. name })
-    end
-end
-
-local function skip_words(c, words)
-    for word in words:gmatch("%S+") do
-        c:take(word)
-    end
-end
-
-function readers.create(add, c, schema)
-    c:take("or", "replace")
-    skip_words(c, "global local temp temporary unlogged unique constraint")
-    if c:take("table") or c:take("foreign", "table") then
-        return create_table(add, c, schema)
-    elseif c:take("index") then
-        return create_index(add, c, schema)
-    elseif c:take("trigger") then
-        return create_trigger(add, c, schema)
-    end
-    local what = c:word() or "?"
-    c:skip()
-    while c:word() == "view" or c:word() == "wrapper" or c:word() == "trigger" do
-        what = what .. " " .. c:word()
-        c:skip()
-    end
-    c:take("if", "not", "exists")
-    add("create_object", { what = what, object = c:name(schema) or "?" })
-end
-
-local function drop_index(add, c, schema)
-    local concurrently = c:take("concurrently")
-    c:take("if", "exists")
-    each_name(c, schema, function(name)
-        add("drop_index", { object = name, index = name, concurrently = concurrently })
-    end)
-end
-
----What goes by these names has rules of its own; all else is an object.
-local drop_kinds = {
-    schema = "drop_schema", database = "drop_database", type = "drop_type", domain = "drop_type",
+local kind_names = {
+    OBJECT_MATVIEW = "materialized view", OBJECT_TABCONSTRAINT = "constraint",
+    OBJECT_DOMCONSTRAINT = "constraint", OBJECT_STATISTIC_EXT = "statistics",
+    OBJECT_FDW = "foreign data wrapper", OBJECT_FOREIGN_SERVER = "server",
+    OBJECT_EVENT_TRIGGER = "event trigger",
 }
 
----A trigger, a policy or a rule belongs to a table: DROP TRIGGER name ON table.
-local function owned_name(name, c, schema)
-    local owner = c:take("on") and c:name(schema)
-    return owner and owner .. "." .. name or name
+---"OBJECT_VIEW" → "view"
+local function kind_name(kind)
+    return kind_names[kind] or (kind or "?"):gsub("^OBJECT_", ""):gsub("_", " "):lower()
 end
 
-function readers.drop(add, c, schema)
-    if c:take("index") then
-        return drop_index(add, c, schema)
-    end
-    local is_table = c:take("table") or c:take("foreign", "table")
-    local what = is_table and "table" or c:word() or "?"
-    if not is_table then
-        c:skip()
-        while c:word() == "view" or c:word() == "trigger" or c:word() == "wrapper" do
-            what = what .. " " .. c:word()
-            c:skip()
+-- CREATE
+
+local function references_of(add, name, constraints)
+    for _, constraint in ipairs(constraints) do
+        if constraint.references then
+            add("reference", { table = constraint.references, from = name, of_create = true,
+                object = constraint.references })
         end
     end
-    c:take("if", "exists")
-    each_name(c, schema, function(name, part)
-        if is_table then
-            return add("drop_table", { table = name })
-        end
-        add(drop_kinds[what] or "drop_object", {
-            what = what, object = owned_name(name, part, schema) })
-    end)
 end
 
-function readers.alter(add, c, schema)
-    alter.read(add, c, schema)
+local function table_element(add, name, element, schema)
+    if element.ColumnDef then
+        local column = columns.column(element.ColumnDef, schema)
+        add("column", { table = name, column = column.name, type = column.type,
+            object = name .. "." .. column.name })
+        references_of(add, name, column.constraints)
+    elseif element.Constraint then
+        references_of(add, name, { columns.constraint(element.Constraint, schema) })
+    end
 end
 
-function readers.truncate(add, c, schema)
-    c:take("table")
-    each_name(c, schema, function(name)
-        add("truncate", { table = name })
-    end)
+function readers.CreateStmt(add, node, schema)
+    local name = tree.relation(node.relation, schema) or "?"
+    add("create_table", { table = name })
+    for _, parent in ipairs(node.inhRelations or {}) do
+        add(node.partbound and "add_partition" or "inherit",
+            { table = tree.relation(parent.RangeVar, schema) })
+    end
+    for _, element in ipairs(node.tableElts or {}) do
+        table_element(add, name, element, schema)
+    end
 end
+
+function readers.CreateForeignTableStmt(add, node, schema)
+    readers.CreateStmt(add, node.base or node.baseStmt or {}, schema)
+end
+
+function readers.CreateTableAsStmt(add, node, schema)
+    local name = tree.relation((node.into or {}).rel, schema) or "?"
+    if node.objtype == "OBJECT_MATVIEW" then
+        return add("create_object", { what = "materialized view", object = name })
+    end
+    add("create_table", { table = name })
+end
+
+function readers.IndexStmt(add, node, schema)
+    local name = tree.part(node.idxname)
+    local is_only = not node.relation.inh
+    add("create_index", { object = name, table = tree.relation(node.relation, schema),
+        concurrently = node.concurrent or false, index = name,
+        -- ON ONLY: the index of a partitioned table alone, which holds no rows.
+        is_empty = is_only })
+    -- An index lives in the schema of its table, whose name a later DROP INDEX may give.
+    local own = name and node.relation.schemaname
+    if own and own ~= "public" then
+        add("index_name", { index = tree.part(own) .. "." .. name })
+    end
+end
+
+function readers.CreateTrigStmt(add, node, schema)
+    local on = tree.relation(node.relation, schema) or "?"
+    add("create_trigger", { table = on, what = "trigger",
+        object = on .. "." .. (tree.part(node.trigname) or "?") })
+end
+
+---A policy or a rule: made under a lock of its table.
+local function owned(what, field, relation)
+    return function(add, node, schema)
+        local on = tree.relation(node[relation], schema) or "?"
+        add("create_owned", { table = on, what = what,
+            object = on .. "." .. (tree.part(node[field]) or "?") })
+    end
+end
+
+readers.CreatePolicyStmt = owned("policy", "policy_name", "table")
+readers.RuleStmt = owned("rule", "rulename", "relation")
+
+---Any other object; `name_of` finds its name.
+local function creates(what, name_of)
+    return function(add, node, schema)
+        add("create_object", { what = what, object = name_of(node, schema) or "?" })
+    end
+end
+
+local function by_list(field)
+    return function(node, schema) return tree.name(node[field], schema) end
+end
+
+local function by_text(field)
+    return function(node) return tree.part(node[field]) end
+end
+
+local function by_range(field)
+    return function(node, schema) return tree.relation(node[field], schema) end
+end
+
+readers.ViewStmt = creates("view", by_range "view")
+readers.CreateSeqStmt = creates("sequence", by_range "sequence")
+readers.CreateEnumStmt = creates("type", by_list "typeName")
+readers.CreateRangeStmt = creates("type", by_list "typeName")
+readers.CompositeTypeStmt = creates("type", by_range "typevar")
+readers.CreateDomainStmt = creates("domain", by_list "domainname")
+readers.CreateSchemaStmt = creates("schema", by_text "schemaname")
+readers.CreateExtensionStmt = creates("extension", by_text "extname")
+readers.CreatedbStmt = creates("database", by_text "dbname")
+readers.CreateStatsStmt = creates("statistics", by_list "defnames")
+readers.CreateEventTrigStmt = creates("event trigger", by_text "trigname")
+readers.CreateRoleStmt = creates("role", by_text "role")
+
+function readers.CreateFunctionStmt(add, node, schema)
+    add("create_object", { what = node.is_procedure and "procedure" or "function",
+        object = tree.name(node.funcname, schema) })
+end
+
+function readers.DefineStmt(add, node, schema)
+    add("create_object", { what = kind_name(node.kind), object = tree.name(node.defnames, schema) })
+end
+
+-- DROP
+
+---What goes by these names has rules of its own; all else is an object.
+local drop_kinds = { OBJECT_SCHEMA = "drop_schema", OBJECT_TYPE = "drop_type",
+    OBJECT_DOMAIN = "drop_type" }
+local owned_kinds = { OBJECT_TRIGGER = true, OBJECT_POLICY = true, OBJECT_RULE = true }
+
+local function dropped(add, node, object, schema)
+    local kind = node.removeType
+    if kind == "OBJECT_TABLE" or kind == "OBJECT_FOREIGN_TABLE" then
+        return add("drop_table", { table = tree.object(object, schema) })
+    elseif kind == "OBJECT_INDEX" then
+        local name = tree.object(object, schema)
+        return add("drop_index", { object = name, index = name,
+            concurrently = node.concurrent or false })
+    elseif owned_kinds[kind] then
+        local on, name = tree.owned(object, schema)
+        return add("drop_owned", { table = on, what = kind_name(kind), object = on .. "." .. name })
+    end
+    add(drop_kinds[kind] or "drop_object", { what = kind_name(kind),
+        object = tree.object(object, schema) })
+end
+
+function readers.DropStmt(add, node, schema)
+    for _, object in ipairs(node.objects or {}) do
+        dropped(add, node, object, schema)
+    end
+end
+
+function readers.DropdbStmt(add, node)
+    add("drop_database", { what = "database", object = tree.part(node.dbname) })
+end
+
+local function drops(what, field)
+    return function(add, node)
+        add("drop_object", { what = what, object = tree.part(node[field]) or "?" })
+    end
+end
+
+readers.DropTableSpaceStmt = drops("tablespace", "tablespacename")
+readers.DropSubscriptionStmt = drops("subscription", "subname")
+readers.DropUserMappingStmt = drops("user mapping", "servername")
+readers.DropOwnedStmt = drops("owned objects", "name")
+
+function readers.DropRoleStmt(add, node)
+    for _, role in ipairs(node.roles or {}) do
+        add("drop_object", { what = "role",
+            object = role.RoleSpec and tree.part(role.RoleSpec.rolename) or "?" })
+    end
+end
+
+-- ALTER
+
+function readers.AlterTableStmt(add, node, schema)
+    alterations.read(add, node, schema)
+end
+
+function readers.AlterTableMoveAllStmt(add)
+    add("move_table", { what = "tablespace" })
+end
+
+local column_renames = { OBJECT_COLUMN = true }
+
+function readers.RenameStmt(add, node, schema)
+    local kind, name = node.renameType, tree.relation(node.relation, schema)
+    local is_of_table = node.relationType == "OBJECT_TABLE"
+        or node.relationType == "OBJECT_FOREIGN_TABLE"
+    if (kind == "OBJECT_TABLE" or kind == "OBJECT_FOREIGN_TABLE") and name then
+        add("rename_table", { table = name, to = tree.part(node.newname) })
+    elseif column_renames[kind] and is_of_table and name then
+        local column = tree.part(node.subname)
+        add("rename_column", { table = name, column = column, object = name .. "." .. column,
+            to = tree.part(node.newname) })
+    elseif kind == "OBJECT_TABCONSTRAINT" and name then
+        add("rename_object", { table = name, what = "constraint",
+            object = name .. "." .. tree.part(node.subname) })
+    elseif kind == "OBJECT_TRIGGER" or kind == "OBJECT_POLICY" or kind == "OBJECT_RULE" then
+        add("rename_object", { table = name, what = kind_name(kind),
+            object = (name or "?") .. "." .. tree.part(node.subname or "?") })
+    else
+        add("rename_object", { what = kind_name(kind),
+            object = name or node.object and tree.object(node.object, schema)
+                or tree.part(node.subname) or "?" })
+    end
+end
+
+function readers.AlterObjectSchemaStmt(add, node, schema)
+    local name = tree.relation(node.relation, schema)
+    if name and (node.objectType == "OBJECT_TABLE"
+        or node.objectType == "OBJECT_FOREIGN_TABLE") then
+        return add("set_schema", { table = name, to = tree.part(node.newschema) })
+    end
+    add("rename_object", { what = kind_name(node.objectType),
+        object = name or node.object and tree.object(node.object, schema) or "?" })
+end
+
+function readers.AlterEnumStmt(add, node, schema)
+    local name = tree.name(node.typeName, schema)
+    if node.oldVal then
+        return add("rename_object", { object = name, what = "type" })
+    end
+    add("add_enum_value", { object = name, what = "type" })
+end
+
+local ADD_CONSTRAINT, SET_NOT_NULL = "C", "O"
+
+---A constraint on a domain is checked in each table that uses it (docs, ALTER DOMAIN).
+function readers.AlterDomainStmt(add, node, schema)
+    local constraint = (node.def or {}).Constraint or {}
+    if node.subtype == ADD_CONSTRAINT and not constraint.skip_validation
+        or node.subtype == SET_NOT_NULL then
+        add("constrain_domain", { object = tree.name(node.typeName, schema), what = "domain" })
+    end
+end
+
+-- Rows
 
 ---WHERE true and WHERE 1 = 1 leave nothing out.
-local function is_limited(c)
-    if not c:find("where") then
+local function is_limited(condition)
+    local kind, fields = tree.node(condition)
+    if not kind or tree.constant(condition) == "true" then
         return false
     end
-    local rest = c:text()
-    return rest ~= "true" and rest ~= "1=1"
+    local left = kind == "A_Expr" and tree.constant(fields.lexpr)
+    return not (left and left == tree.constant(fields.rexpr)
+        and tree.strings(fields.name)[1] == "=")
 end
 
 ---Alembic's own table, also by another name (version_table of env.py): it is written one row at a
----time, in this form.
-local function is_version_table(name, c)
-    local condition = c:text():match("where [%w_.]-([%w_]+)%.version_num=")
-    return name:match("alembic_version$") or condition and name:match("[%w_]+$") == condition
+---time, by WHERE version_num = …
+local function is_version_table(node)
+    local left = ((node.whereClause or {}).A_Expr or {}).lexpr
+    local fields = tree.strings(((left or {}).ColumnRef or {}).fields)
+    return node.relation.relname == "alembic_version"
+        or #fields > 1 and fields[#fields] == "version_num"
+            and fields[#fields - 1] == node.relation.relname
 end
 
----The columns that an UPDATE sets; nil when that cannot be told.
-local function columns_set(c)
-    local rest, names = cursor.new(c.tokens, c.at, c.last), {}
-    if not rest:find("set") then
-        return nil
-    end
-    for _, part in ipairs(rest:parts()) do
-        local column = part:plain_name()
-        if not column or not part:is_symbol("=") then
-            return nil
-        end
-        names[#names + 1] = column
-        if part:has("where") or part:has("from") then
-            break
-        end
-    end
-    return names
-end
-
-local function change_rows(kind, add, c, schema)
-    c:take("only")
-    local name = c:name(schema) or "?"
-    if not is_version_table(name, c) then
-        add(kind, { table = name, columns = kind == "update" and columns_set(c) or nil,
-            limited = is_limited(c) })
-    end
-end
-
-function readers.update(add, c, schema)
-    change_rows("update", add, c, schema)
-end
-
-function readers.delete(add, c, schema)
-    c:take("from")
-    change_rows("delete", add, c, schema)
-end
-
----WITH may change rows in its parts and behind them (docs, 7.8.4).
-readers["with"] = function(add, c, schema)
-    while not c:done() do
-        local inside = c:parens()
-        local word = (inside or c):word()
-        if word == "update" or word == "delete" or word == "with" and inside then
-            local part = inside or c
-            part:skip()
-            readers[word](add, part, schema)
-        elseif not inside then
-            c:skip()
+---The changes in the parts of a WITH (docs, 7.8.4).
+local function with_parts(add, node, schema)
+    for _, part in ipairs((node.withClause or {}).ctes or {}) do
+        local query = (part.CommonTableExpr or {}).ctequery
+        if query then
+            read_node(add, query, schema)
         end
     end
 end
 
----SELECT … INTO makes a table; set_config is SET.
-function readers.select(add, c, schema)
-    local rest = cursor.new(c.tokens, c.at)
-    if c:take("set_config") or c:take("pg_catalog") and c:symbol(".") and c:take("set_config") then
-        local arguments = c:parens()
-        local parts = arguments and arguments:parts() or {}
-        if parts[1] and parts[1]:text():match("^%s*lock_timeout$") and parts[2] then
-            add("lock_timeout", { value = parts[2]:text(), is_local = parts[3]
-                and parts[3]:word() == "true" })
-        end
-    elseif rest:find("into") then
-        skip_words(rest, "temporary temp unlogged table")
-        add("create_table", { table = rest:name(schema) or "?" })
-    end
-end
-
-function readers.set(add, c)
-    local is_local = c:take("local")
-    c:take("session")
-    local setting = c:plain_name()
-    if not (c:take("to") or c:symbol("=")) then
+function readers.UpdateStmt(add, node, schema)
+    with_parts(add, node, schema)
+    if is_version_table(node) then
         return
-    elseif setting == "lock_timeout" then
-        add("lock_timeout", { value = c:text(), is_local = is_local })
-    elseif setting == "search_path" then
-        local token = c:peek()
-        add("search_path", { schema = token and token.kind ~= "symbol" and token.text or nil })
+    end
+    local names = {}
+    for i, target in ipairs(node.targetList or {}) do
+        names[i] = tree.part(target.ResTarget.name)
+    end
+    add("update", { table = tree.relation(node.relation, schema), columns = names,
+        limited = is_limited(node.whereClause) })
+end
+
+function readers.DeleteStmt(add, node, schema)
+    with_parts(add, node, schema)
+    if not is_version_table(node) then
+        add("delete", { table = tree.relation(node.relation, schema),
+            limited = is_limited(node.whereClause) })
     end
 end
 
-function readers.reset(add, c)
-    if c:take("lock_timeout") or c:take("all") then
-        add("lock_timeout", { value = "default" })
+function readers.InsertStmt(add, node, schema)
+    with_parts(add, node, schema)
+    if node.selectStmt then
+        read_node(add, node.selectStmt, schema)
     end
 end
 
-readers["begin"] = function(add)
-    add("begin", {})
-end
-
-function readers.start(add)
-    add("begin", {})
-end
-
-local function finish(add)
-    add("finish", {})
-end
-
-readers.commit, readers.abort, readers["end"] = finish, finish, finish
-
-function readers.rollback(add, c)
-    c:take("work")
-    c:take("transaction")
-    if not c:take("to") then
-        finish(add)
-    end
-end
-
----Does this list of options switch one on: (FULL), (FULL true), not (FULL off)?
-local function option(c, name)
-    for _, part in ipairs(c and c:parts() or {}) do
-        if part:take(name) then
-            local value = part:peek()
-            return not value or not (value.text == "false" or value.text == "off"
-                or value.text == "0")
+---MERGE changes the rows that match, and no others.
+function readers.MergeStmt(add, node, schema)
+    with_parts(add, node, schema)
+    local name, seen = tree.relation(node.relation, schema), {}
+    for _, item in ipairs(node.mergeWhenClauses or {}) do
+        local clause = item.MergeWhenClause
+        local kind = clause.commandType == "CMD_DELETE" and "delete"
+            or clause.commandType == "CMD_UPDATE" and "update"
+        if kind and not seen[kind] then
+            seen[kind] = true
+            add(kind, { table = name, limited = true })
         end
     end
-    return false
 end
 
-function readers.vacuum(add, c, schema)
-    local is_full = option(c:parens(), "full") or c:take("full")
-    skip_words(c, "freeze verbose analyze")
-    if is_full then
-        add("vacuum_full", { table = c:name(schema), what = "VACUUM FULL" })
+function readers.TruncateStmt(add, node, schema)
+    for _, relation in ipairs(node.relations or {}) do
+        add("truncate", { table = tree.relation(relation.RangeVar, schema) })
     end
 end
 
-function readers.cluster(add, c, schema)
-    c:parens()
-    c:take("verbose")
-    add("vacuum_full", { table = c:name(schema), what = "CLUSTER" })
-end
-
-function readers.reindex(add, c, schema)
-    local concurrently = option(c:parens(), "concurrently")
-    local what = c:word()
-    c:skip()
-    concurrently = c:take("concurrently") or concurrently
-    local name = c:name(schema)
-    add("reindex", { object = name, table = what == "table" and name or nil,
-        index = what == "index" and name or nil, concurrently = concurrently })
-end
-
-function readers.refresh(add, c, schema)
-    if c:take("materialized", "view") then
-        add("refresh", { concurrently = c:take("concurrently"), what = "materialized view",
-            object = c:name(schema) or "?" })
-    end
-end
-
--- Modes that stop neither reading nor writing (docs, 13.3.1 "Table-Level Locks").
-local weak_modes = { ["access share"] = true, ["row share"] = true, ["row exclusive"] = true }
-
-function readers.lock(add, c, schema)
-    c:take("table")
-    local mode = cursor.new(c.tokens, c.at)
-    mode = mode:find("in") and mode:text():match("^(.-) mode") or "access exclusive"
-    each_name(c, schema, function(name)
-        if not weak_modes[mode] then
-            add("lock_table", { table = name })
+---set_config('lock_timeout', …) is SET.
+local function settings(add, node)
+    for _, target in ipairs(node.targetList or {}) do
+        local call = ((target.ResTarget or {}).val or {}).FuncCall
+        local names = tree.strings(call and call.funcname)
+        local arguments = call and call.args or {}
+        if names[#names] == "set_config" and tree.constant(arguments[1]) == "lock_timeout" then
+            add("lock_timeout", { value = tree.constant(arguments[2]) or "?",
+                is_local = tree.constant(arguments[3]) == "true" })
         end
-    end)
+    end
 end
 
----Code that only the server can read; its words are all that is known.
-local function opaque(add, c)
-    local body = c:text():lower()
-    local loses = false
-    for _, word in ipairs { "drop", "truncate", "rename", "delete" } do
-        loses = loses or body:find("%f[%w_]" .. word .. "%f[^%w_]") ~= nil
+---SELECT … INTO makes a table.
+function readers.SelectStmt(add, node, schema)
+    with_parts(add, node, schema)
+    if node.intoClause then
+        add("create_table", { table = tree.relation(node.intoClause.rel, schema) })
     end
-    add("opaque", { loses = loses })
+    settings(add, node)
+end
+
+-- Settings and transactions
+
+function readers.VariableSetStmt(add, node)
+    local value = tree.constant((node.args or {})[1])
+    if node.kind == "VAR_RESET_ALL" or node.name == "lock_timeout"
+        and (node.kind == "VAR_RESET" or node.kind == "VAR_SET_DEFAULT") then
+        add("lock_timeout", { value = "default", is_local = node.is_local })
+    elseif node.name == "lock_timeout" then
+        add("lock_timeout", { value = value or "?", is_local = node.is_local })
+    elseif node.name == "search_path" then
+        add("search_path", { schema = value })
+    end
+end
+
+local transactions = {
+    TRANS_STMT_BEGIN = "begin", TRANS_STMT_START = "begin", TRANS_STMT_COMMIT = "finish",
+    TRANS_STMT_ROLLBACK = "finish", TRANS_STMT_PREPARE = "finish",
+}
+
+function readers.TransactionStmt(add, node)
+    local kind = transactions[node.kind]
+    if kind then
+        add(kind, {})
+        if node.chain then
+            add("begin", {})
+        end
+    end
+end
+
+-- Upkeep
+
+function readers.VacuumStmt(add, node, schema)
+    if not (node.is_vacuumcmd and tree.option(node.options, "full")) then
+        return
+    end
+    for _, item in ipairs(node.rels or { {} }) do
+        add("vacuum_full", { what = "VACUUM FULL",
+            table = tree.relation((item.VacuumRelation or {}).relation, schema) })
+    end
+end
+
+function readers.ClusterStmt(add, node, schema)
+    add("vacuum_full", { table = tree.relation(node.relation, schema), what = "CLUSTER" })
+end
+
+function readers.ReindexStmt(add, node, schema)
+    local name = tree.relation(node.relation, schema)
+    add("reindex", { object = name or node.name,
+        table = node.kind == "REINDEX_OBJECT_TABLE" and name or nil,
+        index = node.kind == "REINDEX_OBJECT_INDEX" and name or nil,
+        concurrently = tree.option(node.params, "concurrently") })
+end
+
+function readers.RefreshMatViewStmt(add, node, schema)
+    add("refresh", { concurrently = node.concurrent, what = "materialized view",
+        object = tree.relation(node.relation, schema) })
+end
+
+function readers.LockStmt(add, node, schema)
+    for _, relation in ipairs(node.relations or {}) do
+        add("lock_table", { table = tree.relation(relation.RangeVar, schema), mode = node.mode })
+    end
+end
+
+-- Code
+
+---What the body of a DO does, as far as it is plain SQL.
+function readers.DoStmt(add, node, schema, text)
+    local parts = plpgsql.statements(node, text)
+    for _, part in ipairs(parts or {}) do
+        read_node(add, part, schema)
+    end
+    if not parts or parts.unread then
+        add("opaque", { loses = unread.may_lose(text) })
+    end
+end
+
+---EXPLAIN ANALYZE runs the statement.
+function readers.ExplainStmt(add, node, schema, text)
+    if tree.option(node.options, "analyze") then
+        read_node(add, node.query, schema, text)
+    end
+end
+
+function readers.PrepareStmt(add, node, schema, text)
+    read_node(add, node.query, schema, text)
+end
+
+local function opaque(add, _, _, text)
+    add("opaque", { loses = unread.may_lose(text or "") })
 end
 
 -- Statements that neither lose anything nor hold a lock that matters.
 local harmless = {}
-for word in ("insert comment grant revoke analyze analyse copy values show table notify listen "
-    .. "unlisten discard savepoint release deallocate security import checkpoint declare fetch "
-    .. "move close reassign load pragma"):gmatch("%S+") do
-    harmless[word] = function() end
+for kind in ("CommentStmt GrantStmt GrantRoleStmt CopyStmt VariableShowStmt NotifyStmt ListenStmt "
+    .. "UnlistenStmt DiscardStmt DeallocateStmt SecLabelStmt ImportForeignSchemaStmt "
+    .. "CheckPointStmt DeclareCursorStmt FetchStmt ClosePortalStmt ReassignOwnedStmt LoadStmt "
+    .. "ConstraintsSetStmt"):gmatch("%S+") do
+    harmless[kind] = function() end
 end
 
----What is not known is opaque: DO, CALL, EXECUTE, MERGE, EXPLAIN ANALYZE, a language to come.
-setmetatable(readers, { __index = function(_, word)
-    return harmless[word] or opaque
+---What is not known is opaque: CALL, EXECUTE, a statement to come. What makes or changes an object
+---without a rule is harmless.
+setmetatable(readers, { __index = function(_, kind)
+    if harmless[kind] or kind:find("^Create") or kind:find("^Alter") then
+        return harmless.CommentStmt
+    end
+    return opaque
 end })
-
----SQLite's VACUUM writes the whole file anew.
-local sqlite = setmetatable({}, { __index = readers })
-
-function sqlite.vacuum(add)
-    add("vacuum_full", { what = "VACUUM" })
-end
 
 ---@param statement dgrun.hazards.statement
 ---@param dialect string
 ---@param schema? string where unqualified names live
 ---@return table[]
 function M.of(statement, dialect, schema)
-    local facts, c = {}, cursor.new(statement.tokens)
-    local word = c:word()
-    if word then
-        local read = (dialect == "sqlite" and sqlite or readers)[word]
-        c:skip()
-        read(function(kind, fields)
-            fields.kind = kind
-            fields.object = fields.object or fields.table
-            facts[#facts + 1] = fields
-        end, c, schema)
+    local facts = {}
+    local function add(kind, fields)
+        fields.kind = kind
+        fields.object = fields.object or fields.table
+        facts[#facts + 1] = fields
+    end
+    local found, reason = parser.parse(statement.sql)
+    if found then
+        read_node(add, found, schema, statement.sql)
+    else
+        unread.read(add, statement.sql, dialect, reason)
     end
     return facts
 end

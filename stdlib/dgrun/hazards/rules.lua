@@ -1,6 +1,7 @@
 -- The rules. Ids are squawk's where squawk (github.com/sbdchd/squawk) has the rule; `also` is a
 -- plainer name that an acceptance may use. Locks are those of PostgreSQL's docs, ALTER TABLE and
 -- 13.3.1 "Table-Level Locks".
+local locks = require "dgrun.hazards.locks"
 local types = require "dgrun.hazards.types"
 
 ---@class dgrun.hazards.rule
@@ -223,8 +224,8 @@ return {
         instead = "put the new constraint in place before the old one goes",
     },
     {
-        id = "drop-object", on = "drop_object", severity = "warning", effect = "destructive",
-        sqlite = true,
+        id = "drop-object", on = "drop_object|drop_owned", severity = "warning",
+        effect = "destructive", sqlite = true,
         why = "code that runs now may still use it",
         instead = "first deploy code that does not use it, drop it in a later deploy",
     },
@@ -319,6 +320,26 @@ return {
         instead = "keep a copy of the rows until the deploy has proved itself",
     },
     {
+        id = "update-under-exclusive-lock", also = "update-after-alter", on = "update|delete",
+        severity = "danger", effect = "rewriting",
+        when = function(fact, state)
+            return state:holds_exclusive(fact)
+        end,
+        why = "an earlier statement of the transaction holds ACCESS EXCLUSIVE on the table: no "
+            .. "one can read it until the last row is written and the transaction ends",
+        instead = "change the rows in a revision of its own, with transaction_per_migration, or in "
+            .. "batches within op.get_context().autocommit_block()",
+    },
+    {
+        id = "create-table-locks-referenced", on = "reference", severity = "note",
+        when = function(fact)
+            return fact.of_create
+        end,
+        why = "the foreign key takes SHARE ROW EXCLUSIVE on the other table, which cannot be "
+            .. "written until the transaction ends",
+        instead = "keep the transaction short: no long statement after it in the same revision",
+    },
+    {
         id = "vacuum-full", also = "cluster", on = "vacuum_full", severity = "danger",
         effect = "rewriting",
         why = "the table is written anew while it is locked even for reading",
@@ -341,7 +362,7 @@ return {
         instead = "do it while nothing uses the table, or use pg_repack",
     },
     {
-        id = "lock-table", on = "lock_table", severity = "danger",
+        id = "lock-table", on = "lock_table", severity = "danger", when = locks.stops_writing,
         why = "other sessions wait until the transaction ends",
         instead = "leave locking to the statements that need it",
     },
@@ -395,17 +416,32 @@ return {
         instead = "transaction_per_migration=True in env.py, and one table to a revision",
     },
     {
+        id = "not-understood", on = "not_understood", severity = "warning", effect = "rewriting",
+        when = function(fact)
+            return not fact.loses
+        end,
+        why = "the parser does not accept the statement, so what it does is not known",
+        instead = "fix its syntax, or accept it when a newer server knows it",
+    },
+    {
+        id = "not-understood-that-drops", on = "not_understood", severity = "warning",
+        effect = "destructive", when = of_kind "loses",
+        why = "the parser does not accept the statement; by its words it may drop, rename, "
+            .. "truncate or delete",
+        instead = "fix its syntax, or accept it when a newer server knows it",
+    },
+    {
         id = "opaque-code", on = "opaque", severity = "warning", effect = "rewriting",
         when = function(fact)
             return not fact.loses
         end,
         why = "what the code does cannot be seen in the SQL",
-        instead = "write the statements into the revision",
+        instead = "write the statements into the revision, as plain SQL",
     },
     {
         id = "opaque-code-that-drops", on = "opaque", severity = "warning",
         effect = "destructive", when = of_kind "loses",
         why = "the code may drop, rename, truncate or delete; more cannot be seen in the SQL",
-        instead = "write the statements into the revision",
+        instead = "write the statements into the revision, as plain SQL",
     },
 }

@@ -1,5 +1,8 @@
 -- What the statements so far have made and hold: new tables are no hazard, and a transaction keeps
 -- its locks.
+local locks = require "dgrun.hazards.locks"
+local types_of = require "dgrun.hazards.types"
+
 local M = {}
 
 ---@class dgrun.hazards.state
@@ -7,7 +10,7 @@ local M = {}
 ---@field columns table<string, {not_null: boolean?, default: boolean?}> those made by this SQL
 ---@field types table<string, string> "users.name" → "varchar(30)"
 ---@field schema? string where unqualified names live
----@field transaction? table {tables, count, alterations, not_valid}
+---@field transaction? table {tables, exclusive, count, alterations, not_valid}
 ---@field lock_timeout boolean
 local State = {}
 State.__index = State
@@ -19,7 +22,7 @@ local ALEMBIC_COPY = "_alembic_tmp_"
 function M.new(opts)
     local types = {}
     for column, kind in pairs(opts.columns or {}) do
-        types[column] = kind:lower()
+        types[column] = types_of.canonical(kind)
     end
     return setmetatable({
         new = {}, columns = {}, types = types, not_null = {}, valid_not_null = {},
@@ -85,19 +88,17 @@ local function key_of_column(fact)
     return fact.table .. "." .. fact.column
 end
 
--- What takes no lock on its table that stops reading or writing it (docs, 13.3.1).
-local weak = {
-    weak_alteration = true, validate = true, column = true, create_table = true,
-    create_object = true, update = true, delete = true, lock_timeout = true, search_path = true,
-    begin = true, finish = true, opaque = true, add_enum_value = true, rename_object = true,
-    drop_object = true, drop_type = true, drop_schema = true, drop_database = true,
-    constrain_domain = true, batch_copy = true, refresh = true,
-}
-
----@return boolean # does it take a lock that stops at least the writing of a table that is in use?
+---Does it take a lock that stops at least the writing of a table that is in use?
+---@return boolean
 function State:locks(fact)
-    return not (weak[fact.kind] or fact.concurrently or self:is_new_table(fact)
-        or fact.index and self:is_new(fact))
+    return locks.stops_writing(fact) and fact.kind ~= "refresh" and not self:is_new_table(fact)
+        and not (fact.index and self:is_new(fact))
+end
+
+---Does the transaction so far stop even the reading of the table?
+---@return boolean
+function State:holds_exclusive(fact)
+    return self.transaction ~= nil and self.transaction.exclusive[fact.table] ~= nil
 end
 
 ---Does a new column of an old table get to where it must be given and was not so far?
@@ -122,15 +123,15 @@ function apply.create_object(state, fact)
     state.new["object:" .. fact.what .. ":" .. fact.object] = true
 end
 
-function apply.create_trigger(state, fact)
-    apply.create_object(state, fact)
-end
+apply.create_trigger, apply.create_owned = apply.create_object, apply.create_object
 
 function apply.create_index(state, fact)
     if fact.index then
         state.new["index:" .. fact.index] = true
     end
 end
+
+apply.index_name = apply.create_index
 
 function apply.add_column(state, fact)
     state.new["column:" .. key_of_column(fact)] = true
@@ -219,7 +220,7 @@ end
 
 function apply.begin(state)
     state.transaction = state.transaction
-        or { tables = {}, count = 0, alterations = 0, not_valid = {} }
+        or { tables = {}, exclusive = {}, count = 0, alterations = 0, not_valid = {} }
 end
 
 function apply.finish(state)
@@ -238,6 +239,9 @@ function State:count_lock(fact)
         held.alterations = held.alterations + 1
         held.count = held.count + (held.tables[name] and 0 or 1)
         held.tables[name] = true
+        if fact.table and locks.stops_reading(fact) then
+            held.exclusive[fact.table] = true
+        end
     end
 end
 

@@ -1,89 +1,110 @@
--- An SQL text as statements, each with its line and the revision that Alembic names above it.
+-- An SQL text as statements, by PostgreSQL's own lexer, each with its line and the revision that
+-- Alembic names above it. A statement need not parse.
+local err = require "dgrun.err"
 local format = require "dgrun.format"
-local tokens = require "dgrun.hazards.tokens"
+local sql = require "host.sql"
+local sqlite_text = require "dgrun.hazards.sqlite_text"
 
 local M = {}
 
+M.LIMIT = 2 * 1024 * 1024
+
 local SHOWN = 240
 
+---So often the lexer may refuse a piece of a text; what follows is one piece.
+local MAX_REFUSALS = 50
+
 ---@class dgrun.hazards.statement
----@field tokens dgrun.hazards.token[]
+---@field sql string
 ---@field text string on one line, cut when long
 ---@field line integer
 ---@field revision? string
 
-local function is_word(token, text)
-    return token ~= nil and token.kind == "word" and token.text == text
-end
-
----Does the statement hold a body with semicolons of its own: BEGIN ATOMIC … END of a function
----(docs, CREATE FUNCTION), BEGIN … END of a trigger in SQLite?
-local function opens_body(list, token, dialect)
-    if not is_word(list[1], "create") then
-        return false
-    elseif dialect == "sqlite" then
-        return is_word(token, "begin") and (is_word(list[2], "trigger")
-            or is_word(list[3], "trigger"))
-    end
-    return is_word(token, "atomic") and is_word(list[#list], "begin")
-end
-
----Counts parentheses and bodies: a semicolon inside of either ends no statement.
-local function track(state, list, token, dialect)
-    local text = token.text
-    if token.kind == "symbol" then
-        if text == "(" then
-            state.parens = state.parens + 1
-        elseif text == ")" then
-            state.parens = math.max(0, state.parens - 1)
-        end
-    elseif token.kind == "word" then
-        if state.bodies > 0 and text == "case" or opens_body(list, token, dialect) then
-            state.bodies = state.bodies + 1
-        elseif state.bodies > 0 and text == "end" then
-            state.bodies = state.bodies - 1
-        end
-    end
-end
-
 ---A function that gives the line of a place; places must rise.
-local function lines_of(sql)
+local function lines_of(text)
     local line, seen = 1, 1
     return function(at)
-        local _, count = sql:sub(seen, at - 1):gsub("\n", "")
-        line, seen = line + count, at
+        local _, count = text:sub(seen, at - 1):gsub("\n", "")
+        line, seen = line + count, math.max(at, seen)
         return line
     end
 end
 
----@param sql string
+---Alembic writes "-- Running upgrade a, b -> c" before the statements of c.
+local function revision_of(comment)
+    local way, from, goal = comment:match("^%-%- Running (%l+) (.-) %-> ([^%s,]*)")
+    return way == "downgrade" and from:match("[^%s,]+") or goal
+end
+
+local function unterminated(text, at, e)
+    local _, newlines = text:sub(1, at - 1):gsub("\n", "")
+    local what = e.msg:match("^unterminated (.-) at or near") or "token"
+    err.raise {
+        code = "hazards.unterminated", op = "hazards.judge", line = newlines + 1,
+        msg = ("the %s that begins in line %d of the SQL has no end"):format(
+            what:gsub("^/%* ", ""), newlines + 1),
+    }
+end
+
+---The items of the text, from place to place where the lexer refuses a piece.
+local function items_of(text, is_sqlite)
+    local items, from, refusals = {}, 1, 0
+    local function add(part)
+        for _, item in ipairs(part) do
+            item.from, item.to = item.from + from - 1, item.to + from - 1
+            items[#items + 1] = item
+        end
+    end
+    while from <= #text do
+        local part, e = sql.split(text:sub(from), { sqlite = is_sqlite })
+        if part then
+            add(part)
+            return items
+        elseif e.code == "sql.unterminated" then
+            unterminated(text, from + e.at - 1, e)
+        end
+        refusals = refusals + 1
+        -- The statements before it; the last of them runs into the piece.
+        local refused = from + e.at - 1
+        local before = sql.split(text:sub(from, refused - 1), { sqlite = is_sqlite }) or {}
+        local last = before[#before]
+        local starts = refused
+        if last and not last.comment and not text:sub(last.from + from - 1, refused - 1)
+            :find(";%s*$") then
+            starts = last.from + from - 1
+            before[#before] = nil
+        end
+        add(before)
+        local to = refusals < MAX_REFUSALS and text:find(";", refused, true) or #text + 1
+        items[#items + 1] = { from = starts, to = to - 1 }
+        from = to + 1
+    end
+    return items
+end
+
+---@param text string
 ---@param dialect string
 ---@return dgrun.hazards.statement[]
-function M.split(sql, dialect)
-    local list, found, revision = {}, {}, nil
-    local state, line_of = { parens = 0, bodies = 0 }, lines_of(sql)
-    local function finish()
-        if #list > 0 then
-            found[#found + 1] = {
-                tokens = list, line = line_of(list[1].from), revision = revision,
-                text = format.excerpt(sql:sub(list[1].from, list[#list].to), SHOWN),
-            }
-        end
-        list, state.parens, state.bodies = {}, 0, 0
+function M.split(text, dialect)
+    if #text > M.LIMIT then
+        err.raise {
+            code = "hazards.too_large", op = "hazards.judge",
+            msg = ("the SQL has %d bytes; at most %d are judged"):format(#text, M.LIMIT),
+            hint = "Load data outside of migrations, or upgrade in several runs.",
+        }
     end
-    for _, token in ipairs(tokens.read(sql, dialect)) do
-        if token.kind == "mark" then
-            -- Between statements only: a comment inside of one is somebody's prose.
-            revision = #list == 0 and token.text or revision
-        elseif token.kind == "symbol" and token.text == ";" and state.parens == 0
-            and state.bodies == 0 then
-            finish()
+    local is_sqlite = dialect == "sqlite"
+    text = is_sqlite and sqlite_text.translate(text) or text
+    local found, revision, line_of = {}, nil, lines_of(text)
+    for _, item in ipairs(items_of(text, is_sqlite)) do
+        local part = text:sub(item.from, item.to)
+        if item.comment then
+            revision = revision_of(part) or revision
         else
-            track(state, list, token, dialect)
-            list[#list + 1] = token
+            found[#found + 1] = { sql = part, line = line_of(item.from), revision = revision,
+                text = format.excerpt(part, SHOWN) }
         end
     end
-    finish()
     return found
 end
 

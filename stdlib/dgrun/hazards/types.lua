@@ -1,6 +1,19 @@
 -- Changes of a column's type for which PostgreSQL leaves the table as it is (docs, ALTER TABLE,
 -- Notes: binary coercible, or an unconstrained domain; pg_proc.prosupport of varchar, numeric …).
+local parser = require "dgrun.hazards.parser"
+local tree = require "dgrun.hazards.tree"
+
 local M = {}
+
+---A type in the spelling of `tree.type`: integer is int4, character varying(3) is varchar(3).
+---@param text string as a database or a person writes it
+---@return string
+function M.canonical(text)
+    local found = parser.parse(("SELECT NULL::%s"):format(text))
+    local target = found and found.SelectStmt and found.SelectStmt.targetList[1].ResTarget
+    local cast = target and target.val.TypeCast
+    return cast and tree.type(cast.typeName) or text:lower()
+end
 
 local function parsed(text)
     local name, sizes = text:match("^([^(]*)%(([%d,]*)%)$")

@@ -36,7 +36,7 @@ describe("the reading of SQL", function()
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN "
                 .. "1 END; DELETE FROM a; END",
             "CREATE RULE r AS ON INSERT TO a DO ALSO (DELETE FROM b; SELECT 1)",
-            ";;; ;", "", "(((", ")))", "'' ; \"\"",
+            ";;; ;", "",
         } do
             assert.equal("", rules_of(text), text)
         end
@@ -46,11 +46,47 @@ describe("the reading of SQL", function()
         for _, text in ipairs {
             [[SELECT '\'; DROP TABLE a; --']], "/* /* */ */ DROP TABLE a", "SELECT 1;DROP TABLE a",
             "SELECT $1; DROP TABLE a; SELECT $1", "SELECT a$b$; DROP TABLE a; SELECT b$b$",
-            "dRoP tAbLe IF EXISTS a CASCADE", "DROP/**/TABLE--x\na", "SELECT $1$; DROP TABLE a",
+            "dRoP tAbLe IF EXISTS a CASCADE", "DROP/**/TABLE--x\na",
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END; DROP TABLE a",
         } do
             assert.equal("ban-drop-table", rules_of(text), text)
         end
+    end)
+
+    it("reports a statement that does not parse, and judges the others", function()
+        for text, rules in pairs {
+            ["((("] = "not-understood", [")))"] = "not-understood",
+            ["'' ; \"\""] = "not-understood not-understood",
+            ["SELECT $1$; DROP TABLE a"] = "not-understood ban-drop-table",
+            ["DROP TABLE a; ALTER TABLE b DROP COLUMNS c; TRUNCATE d"] =
+                "ban-drop-table not-understood-that-drops truncate",
+            ['SELECT 1; SELECT é, ""; DROP TABLE a'] = "not-understood ban-drop-table",
+            ["SELECT 1\0; DROP TABLE a"] = "not-understood ban-drop-table",
+            ["SELECT :name; DROP TABLE a"] = "not-understood ban-drop-table",
+        } do
+            assert.equal(rules, rules_of(text), text)
+        end
+        local finding = judge("SELECT 1;\nSELEKT 2").findings[1]
+        assert.same({ 2, "SELEKT 2" }, { finding.line, finding.statement })
+        assert.matches('syntax error at or near "SELEKT"', finding.detail)
+    end)
+
+    it("reads the body of a DO as far as it is plain SQL", function()
+        for body, rules in pairs {
+            ["IF x THEN DROP TABLE a; END IF; UPDATE b SET c = 1;"] =
+                "ban-drop-table update-without-where",
+            ["EXECUTE 'DROP TABLE a';"] = "ban-drop-table",
+            ["CREATE TYPE m AS ENUM ('a'); EXCEPTION WHEN duplicate_object THEN NULL;"] = "",
+            ["FOR r IN SELECT * FROM t LOOP DELETE FROM a WHERE b = r.b; END LOOP;"] =
+                "delete-rows",
+            ["EXECUTE format('DROP TABLE %I', x);"] = "opaque-code-that-drops",
+            ["EXECUTE x;"] = "opaque-code",
+            ["IF IF IF"] = "opaque-code",
+        } do
+            assert.equal(rules, rules_of("DO $$ DECLARE r record; x text; BEGIN "
+                .. body .. " END $$"), body)
+        end
+        assert.equal("opaque-code", rules_of("DO LANGUAGE plpython3u $$ x = 1 $$"))
     end)
 
     it("gives each finding its line, statement and revision", function()
@@ -305,7 +341,9 @@ describe("what each form of a statement is about", function()
             ["REINDEX (VERBOSE, CONCURRENTLY) TABLE a"] = "",
             ["REINDEX (CONCURRENTLY off) TABLE a"] = "reindex-not-concurrent a",
             ["VACUUM FULL a"] = "vacuum-full a", ["VACUUM (ANALYZE) a"] = "", ["VACUUM a"] = "",
-            ["MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE"] = "opaque-code-that-drops nil",
+            ["MERGE INTO a USING b ON c WHEN MATCHED THEN DELETE"] = "delete-rows a",
+            ["MERGE INTO a USING b ON c WHEN MATCHED AND d THEN UPDATE SET e = 1 "
+                .. "WHEN NOT MATCHED THEN INSERT VALUES (1)"] = "update-rows a",
             ["CALL f()"] = "opaque-code nil", ["COMMENT ON TABLE a IS 'DROP TABLE a'"] = "",
             ["ALTER TABLE a ATTACH PARTITION b DEFAULT"] = "",
         } do

@@ -308,14 +308,45 @@ for name in "news", "users", "rooms":
         op.add_column(name, sa.Column("o", sa.Text))]],
     },
     {
-        "opaque-code", class = "rewriting",
-        bad = [[op.execute("DO $body$ BEGIN PERFORM 1; END $body$")]],
+        "update-under-exclusive-lock", class = "rewriting",
+        bad = [[
+op.add_column("news", sa.Column("p", sa.Text))
+op.execute("UPDATE news SET p = title WHERE id > 5")]],
         good = [[
-op.execute("CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; $$ LANGUAGE sql")]],
+with op.get_context().autocommit_block():
+    op.add_column("news", sa.Column("q", sa.Text))
+    op.execute("UPDATE news SET q = title WHERE id > 5")
+op.add_column("users", sa.Column("q", sa.Text))
+op.execute("UPDATE news SET q = title WHERE id > 5")]],
+    },
+    {
+        "create-table-locks-referenced", class = "additive",
+        bad = [[op.create_table("likes",
+    sa.Column("news_id", sa.Integer, sa.ForeignKey("news.id")))]],
+        good = [[
+op.create_table("tags", sa.Column("id", sa.Integer, primary_key=True))
+op.create_table("taggings", sa.Column("tag_id", sa.Integer, sa.ForeignKey("tags.id")))]],
+    },
+    {
+        "not-understood", class = "rewriting",
+        bad = [[op.execute("ALTER TABLE news ADD COLUMNS a int, b int")]],
+        good = [[op.execute("ALTER TABLE news ADD COLUMN r int, ADD COLUMN s int")]],
+    },
+    {
+        "not-understood-that-drops", class = "destructive",
+        bad = [[op.execute("ALTER TABLE news DROP COLUMNS a, b")]],
+        good = [[op.execute("CREATE TABLES a (id int)")]],
+    },
+    {
+        "opaque-code", class = "rewriting",
+        bad = [[op.execute("DO $body$ BEGIN EXECUTE format('ANALYZE %I', name); END $body$")]],
+        good = [[
+op.execute("CREATE FUNCTION f() RETURNS int AS $$ SELECT 1; $$ LANGUAGE sql")
+op.execute("DO $body$ BEGIN PERFORM 1; EXECUTE 'ANALYZE news'; END $body$")]],
     },
     {
         "opaque-code-that-drops", class = "destructive",
-        bad = [[op.execute("DO $body$ BEGIN DROP TABLE news; END $body$")]],
+        bad = [[op.execute("DO $body$ BEGIN EXECUTE 'DROP TABLE ' || name; END $body$")]],
         good = [[op.execute("DO $body$ BEGIN PERFORM backdrop(); END $body$")]],
     },
 }

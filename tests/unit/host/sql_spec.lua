@@ -1,0 +1,39 @@
+local json = require "dgrun.json"
+local sql = require "host.sql"
+
+local function parts(text, opts)
+    local list = {}
+    for i, item in ipairs(assert(sql.split(text, opts))) do
+        list[i] = (item.comment and "#" or "") .. text:sub(item.from, item.to)
+    end
+    return list
+end
+
+describe("host.sql", function()
+    it("parses by PostgreSQL's grammar", function()
+        local tree = json.decode(assert(sql.parse "DROP TABLE a; TRUNCATE b"))
+        assert.equal("OBJECT_TABLE", tree.stmts[1].stmt.DropStmt.removeType)
+        assert.equal("b", tree.stmts[2].stmt.TruncateStmt.relations[1].RangeVar.relname)
+        assert.is_true(tonumber(sql.grammar) >= 15)
+        assert.matches("DROP TABLE a", assert(sql.parse_plpgsql
+            "DO $$ BEGIN DROP TABLE a; END $$"))
+    end)
+
+    it("says where it cannot go on, by bytes", function()
+        local found, e = sql.parse "SELECT 'éé' FROM FROM"
+        assert.is_nil(found)
+        assert.same({ "sql.syntax", 20 }, { e.code, e.at })
+        assert.equal("sql.unterminated", select(2, sql.split "SELECT 'a").code)
+        assert.equal("sql.syntax", select(2, sql.parse "SELECT 1\0; DROP TABLE a").code)
+        assert.equal("sql.too_large", select(2, sql.parse((" "):rep(2 * 1024 * 1024 + 1))).code)
+        assert.equal("sql.syntax", select(2, sql.parse("SELECT " .. ("("):rep(1000000))).code)
+    end)
+
+    it("splits what does not parse", function()
+        assert.same({ "#-- a;", "SELEKT ';'", "#/* b; */", "DROP (;) c" },
+            parts "-- a;\nSELEKT ';';; /* b; */ DROP (;) c;")
+        local trigger = "CREATE TEMP TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE WHEN 1 THEN 2 "
+            .. "END; DELETE FROM b; END"
+        assert.same({ trigger, "SELECT 1" }, parts(trigger .. "; SELECT 1", { sqlite = true }))
+    end)
+end)
