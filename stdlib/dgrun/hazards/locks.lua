@@ -1,5 +1,5 @@
 -- The lock that each fact takes on its table, in PostgreSQL's words (docs, ALTER TABLE, and 13.3.1
--- "Table-Level Locks"). tests/unit/hazards/locks_spec.lua compares it with a server.
+-- "Table-Level Locks").
 local M = {}
 
 M.modes = {
