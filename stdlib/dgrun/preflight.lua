@@ -166,7 +166,8 @@ local function raise(found, source)
         msg = ("%s in %s, nothing was changed:\n%s"):format(
             format.count(#found.problems, "problem"), source.commit:sub(1, 7),
             table.concat(found.problems, "\n")),
-        hint = #hints > 0 and table.concat(hints, "\n") or nil }
+        hint = #hints > 0 and table.concat(hints, "\n")
+            or "Correct this and commit it: a deploy ships a commit." }
 end
 
 ---Checks what a deploy of a checkout to an environment needs: the fly.toml and those of the cron

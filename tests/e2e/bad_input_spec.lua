@@ -60,7 +60,7 @@ describe("bad input", function()
         refused(project, { "prod_deploy" }, 2, { "confg", "config" })
         project:write("scripts/environments.yaml", good)
         project:commit { ["fly.prod.toml"] = 'app = "x"\n[deploy\n' }
-        refused(project, { "--sandbox", "prod_deploy" }, 2, { "fly.prod.toml:2:" },
+        refused(project, { "--sandbox", "prod_deploy" }, 3, { "fly.prod.toml:2:", "Correct this" },
             { changes = true })
     end)
 
@@ -93,7 +93,7 @@ describe("bad input", function()
         local project = sample.new()
         project:commit { ["alembic/versions/0010_other.py"] =
             'revision = "adaf00c0de10"\ndown_revision = "7a8f00c0de07"\n' }
-        refused(project, { "--sandbox", "prod_deploy" }, 1,
+        refused(project, { "--sandbox", "prod_deploy" }, 3,
             { "2 heads", "9caf00c0de09", "adaf00c0de10" }, { changes = true })
         assert.is_nil(project:read "prod.db")
 
