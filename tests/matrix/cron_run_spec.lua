@@ -1,5 +1,6 @@
 -- One run of a cron machine's job by hand, killed once at each point where it can be, and resumed:
 -- the job has run once, and its exit code is known.
+local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local points = require "support.points"
 local task = require "dgrun.task"
@@ -79,10 +80,10 @@ describe("cron.run_now that is killed and resumed", function()
         local template = pipelines.templates().old
         local sum, parts = 0, {}
         for i, place in ipairs { "request", "carried_out", "answer", "journal" } do
-            local count = points.all(AT_ONCE, 1, function(at)
+            local count = points.all(AT_ONCE, matrix.pick(10, 1), function(at)
                 return killed(template, place, at)
             end)
-            assert(count > 0, "no point of kind " .. place)
+            assert(count > 0 or matrix.is_quick(), "no point of kind " .. place)
             sum, parts[i] = sum + count, ("%s %d"):format(place, count)
         end
         print(("    killed at %d points and resumed (%s)"):format(sum, table.concat(parts, ", ")))

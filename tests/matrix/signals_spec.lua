@@ -1,11 +1,11 @@
 -- A pipeline that is interrupted at its points: it stops at a safe one, or says what it waits for,
--- tells by its exit status, and can be resumed. DGRUN_MATRIX=full takes all points, not each fifth.
+-- tells by its exit status, and can be resumed.
+local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local points = require "support.points"
 local task = require "dgrun.task"
 
 local AT_ONCE = 3
-local EVERY = os.getenv "DGRUN_MATRIX" == "full" and 1 or 5
 
 local signals = { { name = "SIGINT", number = 2 }, { name = "SIGTERM", number = 15 } }
 
@@ -57,11 +57,13 @@ describe("a run that is interrupted stops at a safe point and is resumed:", func
         it(pipeline.name, function()
             local template = pipelines.templates()[pipeline.from]
             local expected = pipelines.undisturbed(pipeline, template)
+            local every = matrix.pick(pipeline.alike and 40 or 20, 1)
             local sum = 0
             for _, place in ipairs(points.places) do
-                sum = sum + points.all(AT_ONCE, place == "spawn" and 1 or EVERY, function(at)
-                    return interrupted(pipeline, template, expected, place, at)
-                end)
+                sum = sum + points.all(AT_ONCE, place == "spawn" and matrix.pick(4, 1) or every,
+                    function(at)
+                        return interrupted(pipeline, template, expected, place, at)
+                    end)
             end
             print(("    %s: interrupted at %d points and resumed"):format(pipeline.name, sum))
         end)

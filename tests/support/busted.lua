@@ -72,7 +72,9 @@ local function subscribe(busted, path, paused, add)
     busted.subscribe({ "failure" }, complain)
     busted.subscribe({ "error" }, complain)
     busted.subscribe({ "pending" }, function(element, _, message)
-        record_of(element).message = type(message) == "table" and message.message or message
+        local reason = type(message) == "table" and message.message or message
+        -- The line that gave the reason is none of it.
+        record_of(element).message = reason and tostring(reason):gsub("^[^%s:]+%.lua:%d+: ", "")
         return nil, true
     end)
     busted.subscribe({ "test", "end" }, function(element, _, status)

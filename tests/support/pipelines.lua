@@ -14,11 +14,11 @@ local function image(app)
 end
 
 ---The pipelines, with what they are called with, and the app they are about; `from` is the template
----they begin with: nothing was ever deployed, or v1.1.0 was. `every`: much of it is as in others,
----so that each fifth point will do, unless DGRUN_MATRIX=full.
+---they begin with: nothing was ever deployed, or v1.1.0 was. `alike`: much of it is as in others,
+---so that few of its points will do where a matrix is to be quick.
 M.list = {
     { name = "a first prod_deploy", from = "new", app = "draft-app-prod", database = "prod.db",
-        every = 3,
+        alike = true,
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
     { name = "prod_deploy", from = "old", app = "draft-app-prod", database = "prod.db",
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
@@ -27,7 +27,7 @@ M.list = {
     { name = "cron_setup", from = "old", app = "draft-app-prod",
         argv = { "cron_setup", "--environment", "prod", "--ref", "v1.2.0" } },
     { name = "a first review_app deploy", from = "new", app = "draft-app-pr-12",
-        every = 5,
+        alike = true,
         argv = { "review_app", "deploy", "--pr", "12", "--ref", "v1.2.0", "--image",
             image "draft-app" } },
 }

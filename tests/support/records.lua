@@ -14,6 +14,8 @@ local LINE_LIMIT, LINES_LIMIT = 500, 200
 ---@field status "passed"|"failed"|"skipped"
 ---@field seconds number of real time
 ---@field message? string why it failed or was skipped
+---@field preset? string of ctest that ran it
+---@field suite? string its name in ctest
 
 ---Seconds of real time since the last call: the clock of tests may be paused.
 ---@return fun(): number
@@ -81,10 +83,17 @@ end
 
 ---The command that runs one test again.
 local function again(record)
-    local runner = record.file:match "^tests/(%w+)/"
-    local name = record.names[#record.names]
-    local words = { "build/dev/dgrun", ("tests/run_%s.lua"):format(runner), record.file, name }
-    return format.shell_words(words)
+    local runner = record.file:match "^tests/(%w+)/.*%.lua$"
+    if not runner then
+        return format.shell_words { "ctest", "--preset", record.preset, "-R",
+            "^" .. record.suite:gsub("%.", "\\.") .. "$" }
+    end
+    local binary = record.preset == "asan" and "build/asan/dgrun" or "build/dev/dgrun"
+    local words = format.shell_words { binary, ("tests/run_%s.lua"):format(runner), record.file,
+        record.names[#record.names] }
+    -- The thinned matrices are those of the preset that has not the complete ones.
+    local is_thinned = record.preset == "quick" and runner == "matrix"
+    return (is_thinned and "DGRUN_MATRIX=quick " or "") .. words
 end
 
 ---@param list support.record[]

@@ -152,6 +152,13 @@ return function(opts, argv)
             end
         end
     end
+    local folder, suite = os.getenv "DGRUN_RECORDS", os.getenv "DGRUN_SUITE"
+    if folder and suite then
+        assert(fs.mkdir(folder, { parents = true }))
+        for _, record in ipairs(list) do
+            records.append(folder / suite .. ".jsonl", record)
+        end
+    end
     print(records.summary(list))
     local counts = records.counts(list)
     if counts.failed > 0 or counts.passed + counts.skipped == 0 then

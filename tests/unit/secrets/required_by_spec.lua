@@ -1,5 +1,5 @@
--- Applications with real pydantic classes: version 1 is Debian's; version 2 is tested where python3
--- in PATH, or the one that DGRUN_TEST_PYDANTIC2 names, has pydantic-settings.
+-- Applications with real pydantic classes: Debian 12 has version 1; version 2 is tested where
+-- python3 in PATH, or the one that DGRUN_TEST_PYDANTIC2 names, has pydantic-settings (Debian 13).
 local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local fs = require "host.fs"
@@ -115,6 +115,9 @@ end
 
 describe("secrets.required_by", function()
     it("honours prefix, aliases and parts of a class of pydantic 1", function()
+        if has(DEBIAN, "pydantic_core") then
+            return pending "Debian's Python has pydantic 2, and no pydantic 1"
+        end
         honours_class(DEBIAN, one, "pydantic 1")
     end)
 
@@ -128,7 +131,10 @@ describe("secrets.required_by", function()
 
     it("counts [env] of the fly.toml, what Fly sets, and what the call names", function()
         local dir = application([[
-from pydantic import BaseSettings
+try:
+    from pydantic_settings import BaseSettings
+except ImportError:
+    from pydantic import BaseSettings
 class Settings(BaseSettings):
     port: int
     mode: str
@@ -146,7 +152,10 @@ class Settings(BaseSettings):
 
     it("compares with what an environment declares and has", function()
         local dir = application([[
-from pydantic import BaseSettings
+try:
+    from pydantic_settings import BaseSettings
+except ImportError:
+    from pydantic import BaseSettings
 class Settings(BaseSettings):
     r_required: str
     r_literal: str
