@@ -2,6 +2,7 @@
 -- compared with what the API of the local Fly says itself. Logs are in logs_spec.lua.
 local json = require "dgrun.json"
 local local_fly = require "support.local_fly"
+local until_true = require("support.wait").until_true
 
 local image = "registry.fly.io/web:a"
 
@@ -208,7 +209,7 @@ describe("dgrun exec", function()
             local exit = child:wait()
             if signal == "SIGINT" then
                 assert.equal(130, exit.status)
-                local_fly.eventually(function() return #one_offs(fly) == 0 end)
+                until_true(function() return #one_offs(fly) == 0 end)
             else
                 assert.equal(9, exit.signal)
                 assert.equal(1, #one_offs(fly))
@@ -220,7 +221,7 @@ describe("dgrun exec", function()
         assert.matches("- destroy machine " .. left .. " of web, left by a command that was killed",
             result.stderr, nil, true)
         assert.equal(0, result.status, result.all)
-        local_fly.eventually(function() return #one_offs(fly) == 0 end)
+        until_true(function() return #one_offs(fly) == 0 end)
     end)
 end)
 

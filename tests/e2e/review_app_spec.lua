@@ -179,21 +179,12 @@ describe("review apps with schemas in a PostgreSQL", function()
     end)
 end)
 
----Runs an action and kills it when it says `text`.
-local function killed(project, env, text, action, ...)
-    local child = assert(proc.spawn { argv = { binary, unpack(words(action, ...)) },
-        cwd = project.dir, env = env })
-    local sent, all = false, {}
-    for line in function() return child:read() end do
-        all[#all + 1] = line.line
-        if not sent and line.line:find(text, 1, true) then
-            sent = true
-            child:kill "SIGKILL"
-        end
-    end
-    local exit = child:wait()
-    assert(sent, ("no line with %s in:\n%s"):format(text, table.concat(all, "\n")))
-    assert.equal(9, exit.signal)
+---Runs an action that is killed at its line with `text`, before what it announces, or after that.
+---@param when "at"|"after"
+local function killed(project, env, when, text, action, ...)
+    local result = assert(proc.run { argv = { binary, fs.absolute "tests/support/killed_at.lua",
+        "--", when, text, unpack(words(action, ...)) }, cwd = project.dir, env = env })
+    assert.equal(9, result.signal, result.stdout .. result.stderr)
 end
 
 ---Until the processes that work below the project have ended.
@@ -221,7 +212,7 @@ describe("a review app whose run is killed", function()
             local destroy = { "destroy", "--pr", "12" }
             for i, text in ipairs { "create app", "create schema", "set ACCESS_LOG",
                 "create a machine of group app" } do
-                killed(project, env, text, unpack(deploy))
+                killed(project, env, i % 2 == 0 and "at" or "after", text, unpack(deploy))
                 wait_for_no_process(project)
                 local again = i % 2 == 0 and words(unpack(deploy)) or { "resume" }
                 local result = project:run(again, { env = env })
@@ -230,7 +221,7 @@ describe("a review app whose run is killed", function()
                 assert.same({ "draft-app-pr-12 deployed 1" }, listed(project))
                 assert.matches("Nothing changed", run(project, env, unpack(deploy)).stdout)
 
-                killed(project, env, i % 2 == 0 and "drop schema" or "destroy app",
+                killed(project, env, "at", i % 2 == 0 and "drop schema" or "destroy app",
                     unpack(destroy))
                 wait_for_no_process(project)
                 result = project:run(i % 3 == 0 and { "resume" } or words(unpack(destroy)),

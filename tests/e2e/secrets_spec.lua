@@ -3,6 +3,7 @@ local fs = require "host.fs"
 local json = require "dgrun.json"
 local proc = require "host.proc"
 local sample = require "support.sample"
+local web = require("support.sandbox").web_config
 local terminal = require "support.terminal"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
@@ -74,14 +75,15 @@ local function kept(dir, text)
     return false
 end
 
----An app with its secrets, two machines of a deploy and one with a schedule.
+---An app with its secrets, two machines of a deploy, which serve, and one with a schedule.
 local function running()
     local project = sample.new()
     local image = project:image("good")
     project:with_fly(function(call)
         local managed = { fly_platform_version = "v2", fly_process_group = "app" }
         for _, config in ipairs {
-            { image = image, metadata = managed }, { image = image, metadata = managed },
+            { image = image, metadata = managed, services = web.services },
+            { image = image, metadata = managed, services = web.services },
             { image = image, schedule = "hourly" },
         } do
             assert(call("POST", "/v1/apps/draft-app-prod/machines", { config = config }) == 200)

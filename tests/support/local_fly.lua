@@ -7,6 +7,7 @@ local proc = require "host.proc"
 local project = require "support.project"
 local sandbox = require "support.sandbox"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 local M = {}
 
@@ -46,7 +47,7 @@ function M.start()
         child:kill "SIGTERM"
         reader:join()
     end)
-    M.eventually(function() return fly.ready end)
+    until_true(function() return fly.ready end)
     fly.token = assert(fs.read(fly.dir / ".dgrun/sandbox/token"))
     fly.env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8",
         TMPDIR = os.getenv "TMPDIR", DGRUN_STDLIB = os.getenv "DGRUN_STDLIB",
@@ -54,22 +55,6 @@ function M.start()
         FLY_API_TOKEN = fly.token, FLY_FLAPS_BASE_URL = fly.url, FLY_API_BASE_URL = fly.url,
         FLY_UIEX_BASE_URL = fly.url }
     return fly
-end
-
----Waits, with a deadline, for what another process does.
----@generic T
----@param f fun(): T?
----@return T
-function M.eventually(f)
-    return task.timeout(60, function()
-        while true do
-            local value = f()
-            if value then
-                return value
-            end
-            task.sleep(0.01)
-        end
-    end)
 end
 
 ---Runs dgrun as a client.

@@ -6,6 +6,7 @@ local json = require "dgrun.json"
 local local_fly = require "support.local_fly"
 local task = require "dgrun.task"
 local time = require "host.time"
+local until_true = require("support.wait").until_true
 
 local M = {}
 
@@ -107,7 +108,7 @@ function M.run(opts)
         .. ":thread_local_quarantine_size_kb=64"
     local child = fly:spawn { "logs", "prod", "--follow", "--json" }
     task.defer(function() child:stop() end)
-    local_fly.eventually(function() return log_calls(fly) > 0 end)
+    until_true(function() return log_calls(fly) > 0 end)
     for _, fault in ipairs(opts.faults) do
         fault.path = PATH
         fly:fault(fault)

@@ -2,6 +2,7 @@
 -- carried out, "carried_out", behind that and before the answer, "answer"), before and after each
 -- write of the journal, each child ("spawn").
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 local M = {}
 
@@ -57,18 +58,13 @@ end
 ---@param argv string[] in case that there is nothing to resume: it was stopped before it began
 ---@return table run
 function M.resume(field, argv)
-    local time = require "host.time"
-    local deadline = time.now() + 30
-    while true do
+    return until_true(function()
         local run = field:run { "resume" }
         if run.status == 2 and run.text:find("no interrupted run", 1, true) then
             run = field:run(argv)
         end
-        if run.status ~= 4 or time.now() > deadline then
-            return run
-        end
-        task.sleep(0.05)
-    end
+        return run.status ~= 4 and run
+    end, "a run that need not wait for others")
 end
 
 return M

@@ -2,7 +2,9 @@
 local daemon = require "support.daemon"
 local free_port = require "support.port"
 local fs = require "host.fs"
+local postgres = require "host.postgres"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 local M = {}
 
@@ -15,15 +17,13 @@ end
 ---Waits until somebody can connect.
 ---@param url string
 function M.await(url)
-    task.timeout(60, function()
-        while true do
-            local connection = require("host.postgres").connect { url = url }
-            if connection then
-                return connection:close()
-            end
-            task.sleep(0.05)
+    until_true(function()
+        local connection = postgres.connect { url = url }
+        if connection then
+            connection:close()
         end
-    end)
+        return connection
+    end, "a connection to " .. url)
 end
 
 ---@class support.postgres

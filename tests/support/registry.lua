@@ -5,6 +5,7 @@ local host_task = require "host.task"
 local http = require "host.http"
 local proc = require "host.proc"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 local M = {}
 
@@ -41,11 +42,7 @@ function M.start(token)
         server:stop()
         reader:join()
     end)
-    task.timeout(20, function()
-        while not is_up(port) do
-            task.sleep(0.05)
-        end
-    end)
+    until_true(function() return is_up(port) end, "the registry answers")
     return {
         address = ("127.0.0.1:%d"):format(port),
         manifest = function(name, tag)

@@ -3,24 +3,9 @@ local fs = require "host.fs"
 local host_task = require "host.task"
 local proc = require "host.proc"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 local M = {}
-
----Waits, with a deadline, for what another process does in its own time.
----@generic T
----@param condition fun(): T?
----@return T
-function M.eventually(condition)
-    return task.timeout(30, function()
-        while true do
-            local value = condition()
-            if value then
-                return value
-            end
-            task.sleep(0.01)
-        end
-    end)
-end
 
 ---@class support.script
 ---@field pid integer
@@ -49,7 +34,7 @@ function M.dgrun(place, ...)
     function script.kill(signal) child:kill(signal) end
     function script.text() return table.concat(script.lines, "\n") end
     function script.said(what)
-        local ok, line = pcall(M.eventually, function()
+        local ok, line = pcall(until_true, function()
             for _, line in ipairs(script.lines) do
                 if line:find(what, 1, true) then
                     return line

@@ -13,16 +13,6 @@ local M = {}
 ---@field begun? fun(): boolean? does it wait already?
 ---@field gone? fun(): boolean? is what it held gone?
 
----Waits, with a deadline, for what happens in its own time.
----@param seconds? number
-function M.eventually(condition, seconds)
-    task.timeout(seconds or 10, function()
-        while not condition() do
-            task.sleep(0.005)
-        end
-    end)
-end
-
 ---Does a process of this id run? A zombie does not.
 ---@param pid integer|string
 function M.alive(pid)

@@ -7,6 +7,11 @@ local scripts = require "support.scripts"
 local stores = require "support.stores"
 local task = require "dgrun.task"
 local tickets = require "dgrun.store.tickets"
+local until_true = require("support.wait").until_true
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 -- Exit statuses: the group is somebody else's; a newer run took its place.
 local REFUSED, SUPERSEDED = 4, 5
@@ -74,11 +79,11 @@ local function order(place)
 end
 
 local function await_order(place, text)
-    scripts.eventually(function() return order(place) == text end)
+    until_true(function() return order(place) == text end)
 end
 
 local function await_tickets(store, count)
-    return scripts.eventually(function()
+    return until_true(function()
         local list = tickets.list(store, "app")
         return #list == count and list
     end)
@@ -247,7 +252,7 @@ local function suite(kind)
                     "while [ ! -e go ]; do sleep 0.02; done; echo end " .. name .. " >> order" } }
             ]] })
             await_order(place, "begin a,")
-            scripts.eventually(function()
+            until_true(function()
                 return #process.children(run_of(store, "a").id) > 0
             end)
             assert(require("host.proc").run { argv = { "kill", "-KILL", tostring(a.pid) } })
@@ -280,7 +285,7 @@ local function suite(kind)
             a.said "put a 3"
             go(place, "rest")
             local ticket = await_tickets(store, 1)[1]
-            local before = scripts.eventually(function()
+            local before = until_true(function()
                 local text = order(place)
                 task.sleep(0.2)
                 return text == order(place) and text

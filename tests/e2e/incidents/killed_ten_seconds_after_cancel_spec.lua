@@ -5,6 +5,7 @@ local fs = require "host.fs"
 local postgres = require "support.postgres"
 local project = require "support.project"
 local scripts = require "support.scripts"
+local until_true = require("support.wait").until_true
 
 ---A revision of two statements that stand by themselves, as CREATE INDEX CONCURRENTLY must. Between
 ---them it waits until the test lets it go on.
@@ -74,7 +75,7 @@ local function with_deploy(text, body)
     ---Starts a deploy, and waits until it is between the two statements.
     function world.begin(commit)
         local run = world.deploy("--commit", commit)
-        scripts.eventually(world.migrating)
+        until_true(world.migrating)
         return run
     end
     function world.deployed() return fs.read(dir / "deployed") or "" end
@@ -94,7 +95,7 @@ describe("a deploy was killed ten seconds after it was cancelled:", function()
             run.kill "SIGINT"
             assert.equal(130, run.ended().status, run.text())
             world.open()
-            scripts.eventually(function()
+            until_true(function()
                 return not world.query [[SELECT 1 FROM pg_stat_activity
                     WHERE query LIKE 'SELECT pg_advisory%lock(7)']][1]
             end)

@@ -6,6 +6,7 @@ local postgres = require "support.postgres"
 local project = require "support.project"
 local scripts = require "support.scripts"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
 
 ---How long the site waits for its database, and how long a migration may make it wait.
 local SITE_PATIENCE, LOCK_TIMEOUT = "1500ms", "300ms"
@@ -110,7 +111,7 @@ describe("a migration waited 55 minutes for a lock:", function()
     it("the old way waits for as long as it takes, and takes the site down meanwhile", function()
         with_site(function(world)
             local run = world.start(old_way:format(world.dir, world.server.url))
-            scripts.eventually(function() return world.query(WAITING)[1] end)
+            until_true(function() return world.query(WAITING)[1] end)
             -- Nobody wrote players, yet nobody can read them; and news cannot be written.
             for _, what in ipairs { "read", "write" } do
                 local _, e = world.site[what]()

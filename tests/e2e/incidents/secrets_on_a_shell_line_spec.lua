@@ -3,9 +3,9 @@
 local canaries = require "support.canaries"
 local fs = require "host.fs"
 local proc = require "host.proc"
-local scripts = require "support.scripts"
 local task = require "dgrun.task"
 local witness = require "support.witness"
+local until_true = require("support.wait").until_true
 
 local SECRET = canaries.values.S3_SECRET_ACCESS_KEY
 
@@ -49,7 +49,7 @@ describe("secrets were pasted into a shell line:", function()
                     env = { PATH = dir .. ":" .. os.getenv "PATH" }, timeout = 60 })
             end,
             function()
-                seen = scripts.eventually(function()
+                seen = until_true(function()
                     local lines = command_lines(dir / "flyctl")
                     return lines[1]
                 end)

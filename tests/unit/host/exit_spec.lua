@@ -4,6 +4,7 @@ local proc = require "host.proc"
 local task = require "dgrun.task"
 local waits = require "support.waits"
 local time = require "host.time"
+local until_true = require("support.wait").until_true
 
 -- It is about the world outside of the process, which does not jump.
 before_each(function() time.pause(false) end)
@@ -147,7 +148,7 @@ describe("a second signal", function()
         end
         child:kill "TERM"
         local status = task.timeout(5, function() return child:wait() end).status
-        waits.eventually(function()
+        until_true(function()
             for _, pid in ipairs(pids) do
                 if waits.alive(pid) then
                     return false

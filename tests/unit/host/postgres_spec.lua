@@ -4,6 +4,10 @@ local proc = require "host.proc"
 local secret = require "host.secret"
 local server_of = require "support.postgres"
 local task = require "dgrun.task"
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local function connect(url, read_only)
     return assert(postgres.connect { url = url, read_only = read_only })

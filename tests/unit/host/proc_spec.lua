@@ -4,6 +4,7 @@ local proc = require "host.proc"
 local secret = require "host.secret"
 local task = require "dgrun.task"
 local time = require "host.time"
+local until_true = require("support.wait").until_true
 
 -- It is about the world outside of the process, which does not jump.
 before_each(function() time.pause(false) end)
@@ -28,15 +29,6 @@ local function alive(pid)
     local status = fs.read(("/proc/%d/stat"):format(pid))
     local state = status and status:match("^%d+ %b() (%a)")
     return state ~= nil and state ~= "Z" and state ~= "X"
-end
-
----Waits, with a deadline, for what another process does in its own time.
-local function eventually(condition)
-    task.timeout(10, function()
-        while not condition() do
-            task.sleep(0.005)
-        end
-    end)
 end
 
 describe("host.proc.run", function()
@@ -169,7 +161,7 @@ describe("host.proc.run", function()
             local script = '(trap "" TERM; echo up > "$1.up"; sleep 60) & echo $$ $! > "$1"; wait'
             return proc.run(sh(script, { args = { file }, grace = 0.1 }))
         end)
-        eventually(function()
+        until_true(function()
             return fs.exists(file .. ".up") and (fs.read(file) or ""):find("\n")
         end)
         child:cancel()
@@ -178,7 +170,7 @@ describe("host.proc.run", function()
         assert.is_nil(result)
         assert.equal("cancelled", e.code)
         for pid in fs.read(file):gmatch("%d+") do
-            eventually(function() return not alive(tonumber(pid)) end)
+            until_true(function() return not alive(tonumber(pid)) end)
         end
         fs.remove(dir, { recursive = true })
     end)
@@ -305,7 +297,7 @@ describe("host.proc.spawn", function()
         local child = spawn('i=0; while [ $i -lt 400 ]; do head -c 9999 /dev/zero | tr "\\0" x; '
             .. 'echo; i=$((i + 1)); echo $i > "$1"; done', { args = { dir .. "/count" } })
         local function count() return tonumber((fs.read(dir .. "/count"))) or 0 end
-        eventually(function() return count() > 100 end)
+        until_true(function() return count() > 100 end)
         local total = 0
         for item in function() return child:read() end do
             total = total + #item.line
@@ -370,7 +362,7 @@ describe("host.proc.spawn", function()
         local child = spawn("sleep 60 & echo $!; wait", { grace = 0.1 })
         local pid = tonumber(child:read().line)
         assert.equal(15, child:stop().signal)
-        eventually(function() return not alive(pid) end)
+        until_true(function() return not alive(pid) end)
         assert.is_nil(child:read())
     end)
 
@@ -378,11 +370,11 @@ describe("host.proc.spawn", function()
         local before = host_task.stats().handles
         local pid -- in a task of its own: no stack slot here remembers the child
         task.all { function() pid = spawn("sleep 60"):pid() end }
-        eventually(function()
+        until_true(function()
             collectgarbage()
             return not alive(pid)
         end)
-        eventually(function() return host_task.stats().handles <= before end)
+        until_true(function() return host_task.stats().handles <= before end)
     end)
 
     it("keeps a child that is only waited for", function()

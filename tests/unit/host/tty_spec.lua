@@ -2,6 +2,10 @@ local fs = require "host.fs"
 local proc = require "host.proc"
 local terminal = require "support.terminal"
 local tty = require "host.tty"
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 

@@ -12,6 +12,10 @@ local graphs = require "support.revision_graphs"
 local json = require "dgrun.json"
 local proc = require "host.proc"
 local revisions = require "dgrun.revisions"
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local GRAPHS = 400
 local SEED = tonumber(os.getenv "DGRUN_SEED" or "0")

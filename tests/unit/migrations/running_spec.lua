@@ -7,6 +7,11 @@ local postgres = require "support.postgres"
 local project = require "support.project"
 local run = require "dgrun.run"
 local task = require "dgrun.task"
+local until_true = require("support.wait").until_true
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local env_py = [[
 import os
@@ -249,7 +254,7 @@ describe("an upgrade", function()
         local first = scripts.start({ root = dir, env = {} }, text)
         first.said "apply 3 revision"
         local connection = connect(server)
-        scripts.eventually(function()
+        until_true(function()
             local rows = connection:query [[SELECT 1 AS found FROM pg_stat_activity
                 WHERE application_name LIKE 'dgrun %' AND query LIKE '%pg_sleep%']]
             return rows and rows[1]

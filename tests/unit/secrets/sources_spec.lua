@@ -8,6 +8,10 @@ local project = require "support.project"
 local run = require "dgrun.run"
 local secret = require "host.secret"
 local task = require "dgrun.task"
+local time = require "host.time"
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)

@@ -10,6 +10,10 @@ local server_of = require "support.postgres"
 local store_of = require "dgrun.store"
 local task = require "dgrun.task"
 local time = require "host.time"
+local until_true = require("support.wait").until_true
+
+-- Other processes have a part in it: their time does not jump.
+before_each(function() time.pause(false) end)
 
 local PASSWORD = "pw-canary-7261"
 
@@ -84,13 +88,13 @@ describe("a store in PostgreSQL", function()
         local stop, count = writing(open(url))
         for _, signal in ipairs { "SIGINT", "SIGQUIT" } do
             local before = count()
-            scripts.eventually(function() return count() > before + 20 end)
+            until_true(function() return count() > before + 20 end)
             server.stop(signal)
             before = count()
             task.sleep(0.5)
             assert.is_true(count() - before <= 1)
             server.restart()
-            scripts.eventually(function() return count() > before + 20 end)
+            until_true(function() return count() > before + 20 end)
         end
         all_there(url, stop())
     end))
@@ -99,7 +103,7 @@ describe("a store in PostgreSQL", function()
         local stop, count = writing(open(url))
         for _ = 1, 10 do
             local before = count()
-            scripts.eventually(function() return count() > before + 5 end)
+            until_true(function() return count() > before + 5 end)
             assert.is_true(terminate_others(server.url) > 0)
         end
         all_there(url, stop())
@@ -163,7 +167,7 @@ describe("a store in PostgreSQL", function()
         local server, is_up, over = server_of.start(), true, false
         local operator = task.spawn(function()
             repeat
-                scripts.eventually(function() return over or not is_up end)
+                until_true(function() return over or not is_up end)
                 if not over then
                     task.sleep(0.3)
                     server.restart()
@@ -178,7 +182,7 @@ describe("a store in PostgreSQL", function()
                 run.step("S" .. i, function()
                     require("dgrun.effect").write { kind = "x.put", target = "x",
                         summary = "put x", apply = function()
-                            scripts.eventually(function() return is_up end)
+                            until_true(function() return is_up end)
                             server.stop()
                             is_up = false
                         end }
@@ -229,7 +233,7 @@ describe("a store in PostgreSQL", function()
         assert(fs.write(hba, "host all all 127.0.0.1/32 scram-sha-256\n", { mode = "0644" }))
         assert(connection:query "SELECT pg_reload_conf()")
         connection:close()
-        scripts.eventually(function()
+        until_true(function()
             local open_door = require("host.postgres").connect { url = server.url }
             return not open_door or open_door:close()
         end)
