@@ -276,13 +276,15 @@ static int l_chdir(lua_State *L)
     return system_result(L, chdir(path) == 0, "fs.chdir", path);
 }
 
-/* list(path) → sorted names | nil, err */
+/* list(path [, "unsorted"]) → names | nil, err */
 static int l_list(lua_State *L)
 {
+    static const char *const orders[] = {"sorted", "unsorted", NULL};
     const char *path = check_path(L, 1, "fs.list");
+    bool sorted = luaL_checkoption(L, 2, "sorted", orders) == 0;
     char **names;
     size_t count;
-    struct err *e = fs_list(path, &names, &count);
+    struct err *e = fs_list(path, sorted, &names, &count);
     if (e)
         return err_return(L, e);
     lua_createtable(L, (int)count, 0);

@@ -26,7 +26,7 @@ struct err *fs_mkdir(const char *path, bool parents);
 struct err *fs_remove(const char *path, bool recursive);
 
 /* The names in a folder, sorted by bytes; the caller frees each, and the list. */
-struct err *fs_list(const char *path, char ***names, size_t *count);
+struct err *fs_list(const char *path, bool sorted, char ***names, size_t *count);
 
 /* The path from the root, "." and ".." taken out by name; links are left alone. */
 char *fs_absolute(const char *path);

@@ -74,7 +74,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-struct err *fs_list(const char *path, char ***names, size_t *count)
+struct err *fs_list(const char *path, bool sorted, char ***names, size_t *count)
 {
     DIR *dir = opendir(path);
     if (!dir)
@@ -88,7 +88,7 @@ struct err *fs_list(const char *path, char ***names, size_t *count)
         list[used++] = mem_string(entry->d_name);
     }
     closedir(dir);
-    if (used)
+    if (used && sorted)
         qsort(list, used, sizeof *list, compare_names);
     *names = list;
     *count = used;

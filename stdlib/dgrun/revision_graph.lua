@@ -495,6 +495,96 @@ function M.downgrade_set(graph, current, target)
     return set
 end
 
+---What a revision is applied on, as Alembic walks it: down_revision in the order of the file, then
+---the dependencies that no ancestor has already.
+local function steps_down(graph, id)
+    local revision = graph.by_id[id]
+    if #revision.depends == 0 then
+        return revision.down
+    end
+    local known, steps = {}, {}
+    for other in pairs(reach(graph, { id }, "down")) do
+        for _, dependency in ipairs(other ~= id and graph.by_id[other].depends or {}) do
+            known[dependency] = true
+        end
+    end
+    for _, list in ipairs { revision.down, revision.depends } do
+        for _, below in ipairs(list) do
+            if not known[below] or list == revision.down then
+                known[below] = true
+                steps[#steps + 1] = below
+            end
+        end
+    end
+    return steps
+end
+
+---Some revisions in the order in which Alembic applies them. It walks down from the heads, on one
+---branch as far as it can: RevisionMap._topological_sort of alembic/script/revision.py. Heads that
+---nothing else orders come in the order of their files in the folder, as os.listdir has it.
+---@param graph dgrun.revisions
+---@param set table<string, boolean> ids
+---@param targets string[] that they lead to
+---@return string[] ids
+function M.in_order(graph, set, targets)
+    local heads, ancestors, is_head = {}, {}, {}
+    for _, id in ipairs(targets) do
+        if set[id] and not is_head[id] then
+            heads[#heads + 1], is_head[id] = id, true
+        end
+    end
+    table.sort(heads, function(a, b) return graph.place[a] < graph.place[b] end)
+    for i, id in ipairs(heads) do
+        ancestors[i] = M.ancestors(graph, { id })
+    end
+    local todo, output, at = {}, {}, 1
+    for id in pairs(set) do
+        todo[id] = true
+    end
+    local function above(id)
+        for i = 1, #heads do
+            if i ~= at and ancestors[i][id] then
+                return i
+            end
+        end
+    end
+    while #heads > 0 do
+        local id = heads[at]
+        local other = above(id)
+        if other then
+            at = other
+        else
+            if todo[id] then
+                output[#output + 1], todo[id] = id, nil
+            end
+            local added = {}
+            for _, below in ipairs(steps_down(graph, id)) do
+                if todo[below] and not is_head[below] then
+                    added[#added + 1] = below
+                end
+            end
+            is_head[id] = nil
+            if #added == 0 then
+                table.remove(heads, at)
+                table.remove(ancestors, at)
+                at = math.max(at - 1, 1)
+            else
+                heads[at], is_head[added[1]] = added[1], true
+                ancestors[at] = M.ancestors(graph, { added[1] })
+                for i = 2, #added do
+                    heads[#heads + 1], is_head[added[i]] = added[i], true
+                    ancestors[#heads] = M.ancestors(graph, { added[i] })
+                end
+            end
+        end
+    end
+    local list = {}
+    for i = #output, 1, -1 do
+        list[#list + 1] = output[i]
+    end
+    return list
+end
+
 ---Refuses ids of which one needs another: no database is at both.
 ---@param graph dgrun.revisions
 ---@param ids string[]

@@ -131,13 +131,24 @@ local function names_in(folder)
     return names
 end
 
+---The place of each file in its folder, in the order in which Alembic reads them.
+local function places_in(folder, before)
+    local places = {}
+    for i, name in ipairs(check(fs.list(folder, "unsorted"))) do
+        places[folder / name] = before + i
+    end
+    return places
+end
+
 ---@param dir string folder with alembic.ini
 ---@return dgrun.revisions
 function M.read(dir)
-    local graph = { dir = dir, by_id = {}, names = {}, order = {} }
+    local graph = { dir = dir, by_id = {}, names = {}, order = {}, place = {} }
     local read = require("host.migrations").read
+    local count = 0
     for _, folder in ipairs(alembic_ini.folders(dir)) do
-        local names = names_in(folder)
+        local names, places = names_in(folder), places_in(folder, count)
+        count = count + #names
         for i, found in ipairs(check(read { folder = folder, names = names,
             limit = FILE_LIMIT })) do
             if not found then
@@ -145,6 +156,7 @@ function M.read(dir)
                     "Alembic takes each .py file of the folder for a revision.")
             end
             add(graph, found)
+            graph.place[found.revision] = places[folder / names[i]]
         end
     end
     link(graph)
@@ -220,12 +232,10 @@ local function check_current(graph, current)
     end
 end
 
-local function in_order(graph, set)
+local function in_order(graph, set, targets)
     local list = {}
-    for _, id in ipairs(graph.order) do
-        if set[id] then
-            list[#list + 1] = graph.by_id[id]
-        end
+    for i, id in ipairs(links.in_order(graph, set, targets)) do
+        list[i] = graph.by_id[id]
     end
     return list
 end
@@ -241,7 +251,7 @@ function M.between(graph, below, above)
     for id in pairs(links.ancestors(graph, below)) do
         wanted[id] = nil
     end
-    return in_order(graph, wanted)
+    return in_order(graph, wanted, above)
 end
 
 ---What an upgrade from `current` to `target` applies, in order.
@@ -274,7 +284,7 @@ end
 ---@return dgrun.revision[]
 function M.downgrade_path(graph, current, target)
     check_current(graph, current)
-    local list, path = in_order(graph, links.downgrade_set(graph, current, target)), {}
+    local list, path = in_order(graph, links.downgrade_set(graph, current, target), current), {}
     for i = #list, 1, -1 do
         path[#path + 1] = list[i]
     end

@@ -42,9 +42,11 @@ function M.mkdir(path, opts) end
 function M.remove(path, opts) end
 
 ---@param path string
----@return string[]? names in the order of bytes
+---@param order? "sorted"|"unsorted" by bytes, or as the folder has them, which is the order of Python's
+---  os.listdir
+---@return string[]? names
 ---@return dgrun.err?
-function M.list(path) end
+function M.list(path, order) end
 
 ---@class host.fs.stat
 ---@field type "file"|"directory"|"link"|"other"

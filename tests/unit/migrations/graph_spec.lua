@@ -106,6 +106,9 @@ local function compare(graph, kind, ask, order, counts)
         if expected.path then
             assert.is_true(ok, text .. ", dgrun " .. tostring(not ok and found.code or ""))
             local only = same_path(needs, order(expected.path), order(ids(found)), text)
+            if kind == "upgrades" then
+                assert.same(expected.path, ids(found), text)
+            end
             counts.ordered = (counts.ordered or 0) + (only and 1 or 0)
         else
             assert.is_false(ok, text)
