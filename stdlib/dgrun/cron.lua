@@ -17,6 +17,8 @@ local M = {}
 ---@field when_running? {wait?: string|number, ["then"]?: "skip"|"fail"|"interrupt"} how long an
 ---  update waits for a tick to end, "30m", and what happens when it does not, "skip"
 ---@field optional? boolean verify excuses its absence, but not drift
+---@field create? boolean false: it is only ever updated, never created
+---@field gate? dgrun.cron.condition it is created only when this passes, updated always
 ---@field when? fun(cron: dgrun.cron.gate): boolean, string? a gate: the machine is created only
 ---  when it answers true, updated always; cron.run{"python", "-m", "app.ready"} runs a command as
 ---  the cron machine would be, and gives its exit code

@@ -22,8 +22,14 @@ local M = {}
 ---@field config string its fly.toml, relative to the project
 ---@field schedule "hourly"|"daily"|"weekly"|"monthly"
 ---@field when_running? {wait?: number, then?: "skip"|"fail"|"interrupt"} wait in seconds
+---@field optional? boolean it may be missing
+---@field create? boolean false: it is only updated
+---@field gate? dgrun.cron.condition
 
 local state = { folder = nil, files = {}, used = {}, names_only = false }
+
+---@type table<dgrun.environment.cron, dgrun.environment> whose cron machine it is
+local owners = setmetatable({}, { __mode = "k" })
 
 ---Where to look from: the folder of the script. Forgets what an earlier script asked for.
 ---@param folder string
@@ -152,6 +158,25 @@ function M.complete(secrets)
     return secrets
 end
 
+---The environment that declares a cron machine; nil for one that was declared in Lua.
+---@param cron table
+---@return dgrun.environment?
+function M.of_cron(cron)
+    return owners[cron]
+end
+
+---What a program of the application finds in its environment: the secrets of an environment and
+---its literal values, without the private ones.
+---@param env dgrun.environment
+---@return table<string, string|host.secret.value>
+function M.variables(env)
+    local variables = {}
+    for name, value in pairs(M.complete(env.secrets)) do
+        variables[name] = value
+    end
+    return variables
+end
+
 ---The secrets of all environments the script asked for, before its first effect.
 function M.resolve_all()
     resolve(state.used)
@@ -216,7 +241,7 @@ local function new_secrets(env, entry)
 end
 
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
-    pr = true, org = true, probes = true }
+    pr = true, org = true, probes = true, migrations = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -247,10 +272,13 @@ end
 local function new(entry, opts)
     local env = {
         name = entry.name, app = entry.app, url = entry.url, config = entry.config,
-        crons = entry.crons, pr = entry.pr, org = entry.org,
+        crons = entry.crons, pr = entry.pr, org = entry.org, migrations = entry.migrations,
         probes = require("dgrun.environment_probes").of(entry),
     }
     env.secrets = new_secrets(env, entry)
+    for _, cron in ipairs(env.crons) do
+        owners[cron] = env
+    end
     setmetatable(env, {
         entry = entry,
         __index = function(_, key)

@@ -8,7 +8,7 @@ local M = {}
 local below, named = reader.below, reader.named
 
 local cron_keys = { name = true, config = true, schedule = true, when_running = true,
-    optional = true }
+    optional = true, create = true, gate = true }
 
 local function read_schedule(r, value, keys)
     local schedule = require "dgrun.cron.schedule"
@@ -20,17 +20,33 @@ local function read_schedule(r, value, keys)
     return value
 end
 
+---@class dgrun.cron.condition what has to be so before a cron machine is created
+---@field command? string[] run in the checkout with the environment's secrets: it must end with 0
+---@field input? string a boolean input of the pipeline that must be true
+
+local function read_gate(r, value, keys)
+    if value == nil then
+        return nil
+    end
+    r:map(value, keys, { command = true, input = true })
+    if value.command == nil and value.input == nil then
+        r:refuse(keys, named(keys) .. " needs a command, an input, or both")
+    end
+    return { command = r:words(value.command, below(keys, "command")),
+        input = r:string(value.input, below(keys, "input")) }
+end
+
 local function read_cron(r, value, keys)
     r:map(value, keys, cron_keys, { "name", "config", "schedule" })
     local out = {
+        create = r:boolean(value.create, below(keys, "create")),
+        gate = read_gate(r, value.gate, below(keys, "gate")),
         name = r:string(value.name, below(keys, "name")),
         config = r:string(value.config, below(keys, "config")),
         schedule = read_schedule(r, value.schedule, below(keys, "schedule")),
-        optional = value.optional,
+        optional = r:boolean(value.optional, below(keys, "optional")),
     }
-    if value.optional ~= nil and type(value.optional) ~= "boolean" then
-        r:refuse(below(keys, "optional"), named(keys) .. ".optional must be true or false")
-    elseif value.when_running == nil then
+    if value.when_running == nil then
         return out
     end
     local at = below(keys, "when_running")
@@ -48,8 +64,45 @@ local function read_cron(r, value, keys)
     return out
 end
 
+---@class dgrun.environment.migrations
+---@field dir string folder of the checkout that has alembic.ini, "."
+---@field target? string what an upgrade goes to: "head" when absent, "heads", a branch, a revision
+---@field command? string[] migrates instead of Alembic
+---@field env table<string, string> variables beside the environment's secrets
+---@field before_destructive? {command: string[]} runs before an upgrade that loses data
+
+local migration_keys = { dir = true, target = true, command = true, env = true,
+    before_destructive = true }
+
+---@return dgrun.environment.migrations
+local function read_migrations(r, value, keys)
+    local out = { dir = ".", env = {} }
+    if value == nil then
+        return out
+    end
+    r:map(value, keys, migration_keys)
+    out.dir = r:string(value.dir, below(keys, "dir")) or "."
+    if out.dir:sub(1, 1) == "/" or ("/" .. out.dir .. "/"):find("/../", 1, true) then
+        r:refuse(below(keys, "dir"), named(keys) .. ".dir must be a folder of the repository")
+    end
+    out.target = r:string(value.target, below(keys, "target"))
+    out.command = r:words(value.command, below(keys, "command"))
+    for name, text in pairs(r:map(value.env or {}, below(keys, "env"))) do
+        r:secret_name(name, below(keys, "env"))
+        out.env[name] = r:string(text, below(below(keys, "env"), name))
+    end
+    if value.before_destructive ~= nil then
+        local at = below(keys, "before_destructive")
+        r:map(value.before_destructive, at, { command = true }, { "command" })
+        out.before_destructive = {
+            command = r:words(value.before_destructive.command, below(at, "command")),
+        }
+    end
+    return out
+end
+
 local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
-    probes = true }
+    probes = true, migrations = true }
 
 ---@param known table<string, true> keys
 local function read_environment(r, value, keys, known)
@@ -60,6 +113,7 @@ local function read_environment(r, value, keys, known)
     end
     local declaration = require "dgrun.secrets.declaration"
     out.secrets = declaration.read(r, value.secrets, below(keys, "secrets"))
+    out.migrations = read_migrations(r, value.migrations, below(keys, "migrations"))
     local seen = {}
     for i, cron in ipairs(r:list(value.crons, below(keys, "crons"))) do
         local at = below(below(keys, "crons"), i)

@@ -95,13 +95,15 @@ local function is_map(value)
     return type(value) == "table" and #value == 0
 end
 
+---@param known? table<string, any> keys that it may have; any when absent
+---@param required? string[]
 function Reader:map(value, keys, known, required)
     if not is_map(value) then
         self:refuse(keys, named(keys) .. " must be a mapping of keys to values")
     end
     local null = require("host.yaml").null
     for key, item in pairs(value) do
-        local ok, e = pcall(check.known, key, known, named(keys) .. " has no key", "x")
+        local ok, e = pcall(check.known, key, known or value, named(keys) .. " has no key", "x")
         if not ok then
             self:refuse(below(keys, key), e.msg, e.hint)
         elseif item == null then
@@ -130,6 +132,31 @@ function Reader:string(value, keys)
         local hint = type(value) ~= "table" and value ~= ""
             and ('Quote it: "%s".'):format(tostring(value)) or nil
         self:refuse(keys, named(keys) .. " must be a string", hint)
+    end
+    return value
+end
+
+function Reader:boolean(value, keys)
+    if value ~= nil and type(value) ~= "boolean" then
+        self:refuse(keys, named(keys) .. " must be true or false")
+    end
+    return value
+end
+
+---A command line: a program and its arguments, each a string of its own. No shell reads it.
+---@return string[]?
+function Reader:words(value, keys)
+    if value == nil then
+        return nil
+    elseif type(value) == "string" then
+        self:refuse(keys, named(keys) .. " must be a list of words", "Write [program, argument]; "
+            .. "no shell splits it.")
+    end
+    for i, word in ipairs(self:list(value, keys)) do
+        self:string(word, below(keys, i))
+    end
+    if #value == 0 then
+        self:refuse(keys, named(keys) .. " must name a program")
     end
     return value
 end

@@ -42,8 +42,8 @@ function M.mkdir(path, opts) end
 function M.remove(path, opts) end
 
 ---@param path string
----@param order? "sorted"|"unsorted" by bytes, or as the folder has them, which is the order of Python's
----  os.listdir
+---@param order? "sorted"|"unsorted" by bytes, or as the folder has them, which is the order of
+---  Python's os.listdir
 ---@return string[]? names
 ---@return dgrun.err?
 function M.list(path, order) end

@@ -9,7 +9,7 @@ local schedule_of = require "dgrun.cron.schedule"
 local M = {}
 
 local spec = { name = "string", config = "string", schedule = "string", when_running = "table?",
-    optional = "boolean?", when = "function?" }
+    optional = "boolean?", when = "function?", create = "boolean?", gate = "table?" }
 
 local outcomes = { skip = true, fail = true, interrupt = true }
 

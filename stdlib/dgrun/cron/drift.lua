@@ -69,6 +69,28 @@ local function same_words(a, b)
     return words(a) == words(b)
 end
 
+---What a machine runs, its entrypoint and its command in one: flyctl splits them otherwise.
+local function command_line(of)
+    local line = {}
+    for _, key in ipairs { "entrypoint", "cmd" } do
+        for _, word in ipairs(type(of) == "table" and type(of[key]) == "table" and of[key] or {}) do
+            line[#line + 1] = word
+        end
+    end
+    return table.concat(line, " ")
+end
+
+---The declaration, its command split as the machine's is where both run the same.
+local function split_alike(actual, wanted)
+    local now, new = actual.init, wanted.init
+    if type(now) ~= "table" or type(new) ~= "table" or command_line(now) ~= command_line(new) then
+        return wanted
+    end
+    local copy = config_of.copy(wanted)
+    copy.init.entrypoint, copy.init.cmd = now.entrypoint, now.cmd
+    return copy
+end
+
 local function init(add, actual, wanted)
     local now, new = type(actual.init) == "table" and actual.init or {}, wanted.init or {}
     local named
@@ -123,6 +145,7 @@ function M.between(machine, wanted, region, secrets)
     end
     local actual = machine.config or {}
     local metadata = actual.metadata or {}
+    wanted = split_alike(actual, wanted)
     if unknown.is(wanted.image) then
         add("image", "its image changes")
         wanted = config_of.copy(wanted)

@@ -3,6 +3,7 @@ local clock = require "dgrun.fly.clock"
 local desk_of = require "dgrun.cron.desk"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.fly.image"
 local inspect = require "dgrun.cron.inspect"
 local json = require "dgrun.json"
@@ -30,6 +31,7 @@ local M = {}
 ---@field image_created? string when a release first had it
 ---@field image_age? integer seconds
 ---@field optional? boolean
+---@field gated? boolean missing, which its declaration allows
 ---@field problems {kind: string, field?: string, text: string}[]
 
 ---When a release first had the image of a machine; the newest releases are known.
@@ -74,8 +76,10 @@ local function declared_row(desk, cron)
     local machine = desk.roster.of[cron.name]
     local ok, view = pcall(desk_of.view, desk, cron)
     if not machine then
+        local gated = gate.is_conditional(cron)
         return { name = cron.name, kind = "missing", schedule = cron.schedule,
-            optional = cron.optional, problems = json.array(not cron.optional
+            optional = cron.optional, gated = gated or nil,
+            problems = json.array(not (cron.optional or gated)
                 and { { kind = "missing", text = "it does not exist" } } or {}) }
     elseif not ok then
         view = { machine = machine, differences = { { field = "declaration",

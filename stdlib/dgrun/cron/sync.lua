@@ -11,6 +11,7 @@ local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local fs = require "host.fs"
+local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
 local roster_of = require "dgrun.cron.roster"
@@ -61,19 +62,6 @@ local function refuse_taken_name(desk, cron)
     end
 end
 
----Does the declaration's gate let it be created?
-local function gate_passes(desk, cron, view)
-    if not cron.when then
-        return true
-    end
-    local passes, reason = cron.when(require("dgrun.cron.gate").of(desk, cron, view))
-    if not passes then
-        effect.note(("%s is not created yet: its gate does not let it%s"):format(cron.name,
-            type(reason) == "string" and ", " .. reason or ""))
-    end
-    return passes
-end
-
 ---A machine that was made a moment ago starts by itself.
 local function await_launch(app, id)
     return machines.wait_once(app, id, { state = "started,stopped,failed",
@@ -81,10 +69,10 @@ local function await_launch(app, id)
 end
 
 local function create(desk, cron, view)
-    refuse_taken_name(desk, cron)
-    if not effect.planning() and not gate_passes(desk, cron, view) then
+    if not gate.allows(desk, cron, view) then
         return { skipped = "gate" }
     end
+    refuse_taken_name(desk, cron)
     return effect.write {
         kind = "fly.machine.create", target = desk.app .. "/" .. cron.name, name = "machine",
         summary = ("create the cron machine %s, %s%s"):format(cron.name, cron.schedule,
@@ -100,7 +88,7 @@ local function create(desk, cron, view)
 end
 
 local function needs_start(app, machine)
-    if machine.state == "created" then
+    if machine.state == "created" and not effect.planning() then
         await_launch(app, machine.id)
         machine = machines.get(app, machine.id) or machine
     end
@@ -190,7 +178,7 @@ local function one(desk, cron, how)
         return how.settling and {} or create(desk, cron, view)
     elseif #view.differences > 0 then
         return change(desk, cron, view, patience_with(cron, how))
-    elseif not effect.planning() and needs_start(desk.app, view.machine) then
+    elseif needs_start(desk.app, view.machine) then
         return cron_machine.arm(desk.app, view.machine)
     elseif not how.settling then
         effect.note(("%s is as declared"):format(cron.name))

@@ -9,6 +9,7 @@ local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local fs = require "host.fs"
+local gate = require "dgrun.cron.gate"
 local inspect = require "dgrun.cron.inspect"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.task"
@@ -50,7 +51,9 @@ local function of_one(desk, cron, opts)
     see_tick(desk, cron, opts.wait or api.pace(M.tick_seconds))
     local machine = desk.roster.of[cron.name]
     if not machine then
-        if cron.optional or opts.optional then
+        if gate.is_conditional(cron) then
+            return {}, true
+        elseif cron.optional or opts.optional then
             effect.note(("%s does not exist, which is allowed (optional)"):format(cron.name))
             return {}
         end
@@ -110,8 +113,11 @@ end
 ---@param opts dgrun.cron.verify
 function M.run(opts)
     local desk = desk_of.open(opts, "cron.verify")
+    local gated = 0
     local found = task.map(opts.crons, { limit = AT_ONCE }, function(cron)
-        return of_one(desk, cron, opts)
+        local list, is_gated = of_one(desk, cron, opts)
+        gated = gated + (is_gated and 1 or 0)
+        return list
     end)
     local problems = {}
     for i, list in ipairs(found) do
@@ -128,8 +134,9 @@ function M.run(opts)
     if #problems > 0 then
         refuse(opts.app, problems)
     end
-    effect.note(("%s as declared"):format(format.count(#opts.crons, "cron machine is",
-        "cron machines are")))
+    local matching = #opts.crons - gated
+    effect.note(("%s%s"):format(format.count(matching, "cron machine matches",
+        "cron machines match"), gated > 0 and (", %d not created (gated)"):format(gated) or ""))
 end
 
 return M
