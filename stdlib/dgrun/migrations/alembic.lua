@@ -1,5 +1,6 @@
 -- The application's own Alembic: where it is, and what it is run with.
 local check = require "dgrun.check"
+local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local python = require "dgrun.python"
 local run = require "dgrun.run"
@@ -31,18 +32,28 @@ function M.find(dir)
     }
 end
 
+-- How Alembic is started: as its console script does it, but for two things.
+-- A folder alembic/ in the checkout must not take the place of the library: neither the current
+-- directory nor an entry of PYTHONPATH that leads there is looked at until the library is loaded.
+-- What prepend_sys_path adds comes later and finds the application as ever.
 -- asyncpg reads no PGOPTIONS, and SQLAlchemy hands it no settings from a URL: they are added to
 -- whatever it is called with. What the application sets itself wins.
-local ASYNCPG = [[
-import os, sys, asyncpg
-settings = dict(item.split("=", 1) for item in os.environ.pop("DGRUN_SETTINGS").split("\n"))
-connect = asyncpg.connect
-def with_settings(*args, **options):
-    options["server_settings"] = {**settings, **(options.get("server_settings") or {})}
-    return connect(*args, **options)
-asyncpg.connect = with_settings
-from alembic.config import main
-sys.exit(main(argv=sys.argv[1:], prog="alembic"))
+local PROGRAM = [[
+import os, sys
+path = sys.path[1:]  # without the entry that -c adds
+here = os.path.realpath(os.getcwd())
+sys.path[:] = [entry for entry in path if os.path.realpath(entry or ".") != here]
+import alembic.config, alembic.command, alembic.context, alembic.op
+sys.path[:] = path
+if "DGRUN_SETTINGS" in os.environ:
+    import asyncpg
+    settings = dict(item.split("=", 1) for item in os.environ.pop("DGRUN_SETTINGS").split("\n"))
+    connect = asyncpg.connect
+    def with_settings(*args, **options):
+        options["server_settings"] = {**settings, **(options.get("server_settings") or {})}
+        return connect(*args, **options)
+    asyncpg.connect = with_settings
+sys.exit(alembic.config.main(argv=sys.argv[1:], prog="alembic"))
 ]]
 
 ---What a session of the migration is called in pg_stat_activity.
@@ -98,17 +109,17 @@ function M.command(opts, words)
     local program = M.find(opts.dir)
     local place = check(require("host.dburl").parse(opts.database))
     local env = M.environment(opts)
-    local argv = { unpack(program.alembic) }
+    local argv = { unpack(program.python or program.alembic) }
+    if program.python then
+        argv[#argv + 1], argv[#argv + 2] = "-c", PROGRAM
+    end
     local settings = settings_of(opts)
     if place.dialect == "postgresql" and place.driver == "asyncpg" then
         table.insert(settings, { "application_name", M.application_name() })
         if program.python then
-            argv = { unpack(program.python) }
-            argv[#argv + 1], argv[#argv + 2] = "-c", ASYNCPG
             env.DGRUN_SETTINGS = joined(settings, "%s=%s", "\n")
         else
-            require("dgrun.effect").note(
-                "the Python of alembic was not found: its sessions have no lock_timeout")
+            effect.note("the Python of alembic was not found: its sessions have no lock_timeout")
         end
     end
     for _, word in ipairs(words) do
