@@ -13,6 +13,8 @@ local M = {}
 local function with_release(deploy, config)
     if deploy.release then
         config.metadata.fly_release_id = deploy.release.id
+        -- Whose deploy dgrun_commit is of: flyctl changes fly_release_id and leaves both.
+        config.metadata.dgrun_release = deploy.release.id
         config.metadata.fly_release_version = tostring(deploy.release.version)
     end
     local current = run.current()

@@ -1,4 +1,5 @@
 -- What a deploy would change: each machine of the app against what the configuration wants.
+local commits = require "dgrun.fly.commit"
 local config_of = require "dgrun.fly.config"
 local image_of = require "dgrun.fly.image"
 local machines = require "dgrun.fly.machines"
@@ -7,7 +8,8 @@ local M = {}
 
 ---Metadata that differs from deploy to deploy without meaning a change.
 local passing = { fly_release_id = true, fly_release_version = true, fly_flyctl_version = true,
-    fly_builder_id = true, dgrun_run = true, dgrun_launch = true, dgrun_replaces = true }
+    fly_builder_id = true, dgrun_run = true, dgrun_release = true, dgrun_launch = true,
+    dgrun_replaces = true }
 
 local null = require("dgrun.json").null
 
@@ -166,7 +168,8 @@ local function compare(changes, group, machine, new)
     -- A machine that serves is nobody's standby.
     new.standbys = not new.services and new.standbys or nil
     local goes = moves(machine, new)
-    if M.is_current(machine, new) and not goes then
+    local is_ours = not commits.is_foreign(metadata_of(machine))
+    if M.is_current(machine, new) and not goes and is_ours then
         table.insert(changes.unchanged, machine)
     else
         table.insert(changes.update, { group = group, machine = machine, config = new,

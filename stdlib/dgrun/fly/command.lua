@@ -1,6 +1,7 @@
 -- A command on a machine of its own: with the image, the secrets and the configuration of those
 -- that serve, followed to its end, then destroyed. What a killed dgrun left is found by the next.
 local check = require "dgrun.check"
+local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
@@ -111,7 +112,7 @@ local function config_of(opts, machine)
     local current = run.current()
     -- Without fly_platform_version: deploys leave it alone.
     config.metadata = { [MARK] = current and current.id or "none",
-        dgrun_commit = (machine.config.metadata or {}).dgrun_commit }
+        dgrun_commit = commit_reader(opts.app)(machine) }
     return config
 end
 

@@ -1,5 +1,6 @@
 -- Never backwards: what is to be shipped is compared with what runs.
 local check = require "dgrun.check"
+local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local given = require "dgrun.environment_options"
@@ -17,10 +18,10 @@ end
 
 ---The commits on the managed machines; `false` for one that does not say.
 local function running_commits(app)
-    local commits = {}
+    local commits, commit_of = {}, commit_reader(app)
     for _, machine in ipairs(machines.list(app)) do
         if machines.is_managed(machine) then
-            commits[machine.config.metadata.dgrun_commit or false] = true
+            commits[commit_of(machine) or false] = true
         end
     end
     return commits

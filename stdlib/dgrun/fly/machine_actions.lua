@@ -1,6 +1,7 @@
 -- What `dgrun machines` does to several machines, one after the other: the next one only when the
 -- one before is as it should be.
 local check = require "dgrun.check"
+local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local health = require "dgrun.fly.health"
@@ -121,7 +122,7 @@ function M.each(verb, opts)
             now[i].state = "destroyed"
         end
     end
-    return rows.all(now)
+    return rows.all(now, commit_reader(opts.app))
 end
 
 return M

@@ -52,8 +52,9 @@ local function checks_of(machine)
 end
 
 ---@param machine table as the API shows it
+---@param commit_of fun(machine: table): string? of fly.commit
 ---@return dgrun.fly.machine.row
-function M.of(machine)
+function M.of(machine, commit_of)
     local config = machine.config or {}
     local metadata = config.metadata or {}
     local version_at = M.ulid_time(machine.instance_id)
@@ -65,18 +66,19 @@ function M.of(machine)
         cordoned = machine.cordoned == true,
         host = machine.host_status ~= "ok" and machine.host_status or nil,
         checks = checks_of(machine), image = image_of.of_machine(machine),
-        commit = metadata.dgrun_commit, release = tonumber(metadata.fly_release_version),
+        commit = commit_of(machine), release = tonumber(metadata.fly_release_version),
         created_at = machine.created_at, version_at = version_at and time.iso(version_at) or nil,
     }
 end
 
 ---Rows by group, then region, then name; those of no group behind the others.
 ---@param list table[] machines as the API shows them
+---@param commit_of fun(machine: table): string? of fly.commit
 ---@return dgrun.fly.machine.row[]
-function M.all(list)
+function M.all(list, commit_of)
     local rows = require("dgrun.json").array {}
     for i, machine in ipairs(list) do
-        rows[i] = M.of(machine)
+        rows[i] = M.of(machine, commit_of)
     end
     local function key(row)
         return ("%s\0%s\0%s\0%s"):format(row.group or "\255", row.region, row.name or "", row.id)

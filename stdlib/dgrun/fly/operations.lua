@@ -2,6 +2,7 @@
 -- that no deploy is in the middle of it.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
+local commit_reader = require("dgrun.fly.commit").reader
 local dossier = require "dgrun.fly.dossier"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
@@ -97,7 +98,7 @@ end
 ---@return dgrun.fly.machine.row[]
 function M.overview(opts)
     local list = require("dgrun.json").array {}
-    for _, row in ipairs(rows.all(M.list(opts))) do
+    for _, row in ipairs(rows.all(M.list(opts), commit_reader(opts.app))) do
         -- One that no deploy touches is in no group.
         list[#list + 1] = (not opts.group or row.group == opts.group) and row or nil
     end
@@ -129,7 +130,7 @@ end
 ---@return dgrun.fly.machine.row
 function M.status(opts)
     local machine = M.get(opts)
-    local row = rows.of(machine) ---@type table
+    local row = rows.of(machine, commit_reader(opts.app)) ---@type table
     row.events, row.last_exit = rows.events(machine.events or {}), machines.last_exit(machine)
     return row
 end

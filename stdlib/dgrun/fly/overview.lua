@@ -35,22 +35,15 @@ local function checks_of(machine)
     return list
 end
 
----What dgrun noted; for a deploy of GitHub Actions by flyctl, the label that it gives images.
-local function commit_of(machine)
-    local metadata = machine.config and machine.config.metadata or {}
-    local labels = machine.image_ref and machine.image_ref.labels
-    local commit = metadata.dgrun_commit or type(labels) == "table" and labels.GH_SHA or ""
-    return (#commit == 40 or #commit == 64) and commit:match "^%x+$" or nil
-end
-
 local function kind_of(machine)
     return machines.is_managed(machine) and "web" or machines.is_cron(machine) and "cron"
         or "other"
 end
 
 ---@param machine table as the API shows it
+---@param commit_of? fun(machine: table): string? of fly.commit; without it no commit is told
 ---@return dgrun.fly.overview
-function M.of(machine)
+function M.of(machine, commit_of)
     local image = image_of.of_machine(machine)
     local ok, parsed = pcall(image_of.parse, image)
     local lease = type(machine.lease) == "table" and machine.lease
@@ -58,7 +51,7 @@ function M.of(machine)
         id = machine.id, name = machine.name, group = machines.group(machine),
         kind = kind_of(machine), state = machine.state, region = machine.region,
         image = image, label = ok and parsed.tag or nil, digest = ok and parsed.digest or nil,
-        commit = commit_of(machine), checks = checks_of(machine),
+        commit = commit_of and commit_of(machine), checks = checks_of(machine),
         cordoned = machine.cordoned == true, host = machine.host_status or "ok",
         lease = lease and { owner = lease.owner, description = lease.description,
             expires = lease.expires_at } or nil,
@@ -68,12 +61,13 @@ end
 
 ---All of a list that are there to stay.
 ---@param list table[] as the API shows them
+---@param commit_of? fun(machine: table): string?
 ---@return dgrun.fly.overview[]
-function M.all(list)
+function M.all(list, commit_of)
     local found = {}
     for _, machine in ipairs(list) do
         if not machines.is_gone(machine) and not passing[machines.group(machine)] then
-            found[#found + 1] = M.of(machine)
+            found[#found + 1] = M.of(machine, commit_of)
         end
     end
     return found

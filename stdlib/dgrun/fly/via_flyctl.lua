@@ -66,6 +66,8 @@ local function deploy(opts, config, context)
     for _, machine in ipairs(opts.commit and machines.list(opts.app) or {}) do
         if machines.is_managed(machine) then
             machines.set_metadata(opts.app, machine.id, "dgrun_commit", opts.commit)
+            machines.set_metadata(opts.app, machine.id, "dgrun_release",
+                machine.config.metadata.fly_release_id or tostring(release.id))
         end
     end
     return { id = tostring(release.id), version = release.version }

@@ -1,6 +1,7 @@
 -- The review apps that are there, and those of them that are strays.
 local apps = require "dgrun.fly.apps"
 local check = require "dgrun.check"
+local commit_reader = require("dgrun.fly.commit").reader
 local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local machines = require "dgrun.fly.machines"
@@ -15,10 +16,10 @@ local function refuse(text, ...)
 end
 
 ---The commit that runs, where all managed machines run the same.
-local function commit_of(list)
-    local commit
+local function common_commit(app, list)
+    local commit_of, commit = commit_reader(app), nil
     for _, machine in ipairs(list) do
-        local own = machines.is_managed(machine) and machine.config.metadata.dgrun_commit
+        local own = machines.is_managed(machine) and commit_of(machine)
         if own and commit and own ~= commit then
             return nil
         end
@@ -35,7 +36,8 @@ local function look(name, template, app, pr)
     local deployed = release and release.created_at or since
     local at = deployed and require("host.time").parse(deployed)
     return {
-        app = app.name, pr = pr, machines = #list, commit = commit_of(list), deployed = deployed,
+        app = app.name, pr = pr, machines = #list,
+        commit = common_commit(app.name, list), deployed = deployed,
         age = at and math.max(0, math.floor(require("host.time").wall() - at)) or nil,
         url = template_of.fill(name, template, pr).url,
         state = standing ~= "ours" and standing

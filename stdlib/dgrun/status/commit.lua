@@ -32,11 +32,12 @@ local LISTED = 100
 
 ---The commits of the machines that deploys touch, those of most machines first.
 ---@param list table[] machines as the API shows them
+---@param commit_of fun(machine: table): string? of fly.commit
 ---@return {commit: string, machines: integer}[]
 ---@return integer unsaid machines that do not say
-function M.running(list)
+function M.running(list, commit_of)
     local found, by_commit, unsaid = {}, {}, 0
-    for _, machine in ipairs(overview.all(list)) do
+    for _, machine in ipairs(overview.all(list, commit_of)) do
         local commit = machine.commit
         if machine.kind == "web" and not commit then
             unsaid = unsaid + 1
@@ -151,12 +152,12 @@ end
 ---@return dgrun.status.deployed? # nil when nothing is deployed
 ---@return string[]? problems
 function M.ask(place)
-    local all, unsaid = M.running(place.machines())
+    local all, unsaid = M.running(place.machines(), place.commit_of)
     if #all == 0 and unsaid == 0 then
         return nil, { "nothing is deployed" }
     elseif #all == 0 then
         err.raise { code = "status.commit_unsaid", op = "status",
-            msg = ("its %s not say which commit: dgrun did not deploy them"):format(
+            msg = ("its %s not say which commit: dgrun did not deploy what runs on them"):format(
                 format.count(unsaid, "machine does", "machines do")) }
     end
     task.map(all, {}, function(one) describe(place, one) end)

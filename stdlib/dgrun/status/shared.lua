@@ -1,5 +1,6 @@
 -- What several sources want to know is asked once, at the start: the machines of each app, the
 -- repository, the history of runs. Who needs it waits for the one answer.
+local commit_reader = require("dgrun.fly.commit").reader
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local host_task = require "host.task"
@@ -21,6 +22,7 @@ local M = {}
 ---@field machines fun(): table[] of the app, as the API shows them
 ---@field releases fun(): table[] the newest, the newest first
 ---@field secrets fun(): {name: string}[]
+---@field commit_of fun(machine: table): string? of fly.commit
 ---@field files fun(): string? folder with the files of the commit that is deployed
 ---@field history fun(): dgrun.status.history
 
@@ -98,21 +100,22 @@ local function of_app(app, ask)
 end
 
 ---The commit that most machines of deploys run.
-local function deployed_commit(list)
-    return require("dgrun.status.commit").running(list)[1]
+local function deployed_commit(list, commit_of)
+    return require("dgrun.status.commit").running(list, commit_of)[1]
 end
 
 local function place_of(given, x)
     local place = {
         name = given.name, app = given.app, environment = given.environment,
         database = x.database, now = x.now, left = x.clock.left, repository = x.repository,
-        history = x.history, all = x.places, within = function(f) return within(x.clock, f) end,
+        commit_of = commit_reader(given.app), history = x.history, all = x.places,
+        within = function(f) return within(x.clock, f) end,
     }
     for name, ask in pairs(asked_of_fly) do
         place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
     end
     place.files = started(x.clock, "files", function()
-        local running = deployed_commit(place.machines())
+        local running = deployed_commit(place.machines(), place.commit_of)
         return running and x.repository.files(running.commit)
     end)
     return place
