@@ -81,6 +81,8 @@ local function export(git_dir, commit)
     exports = exports + 1
     local partial = ("%s.%d.partial"):format(dest, exports)
     local index = partial .. ".index"
+    fs.remove(partial, { recursive = true }) -- of an attempt that was killed
+    fs.remove(index)
     check(fs.mkdir(partial))
     check(host.export { git_dir = git_dir, commit = commit, into = partial, index = index })
     fs.remove(index)

@@ -4,7 +4,7 @@
 ---@field command fun(declaration: dgrun.command.declaration): dgrun.command
 ---@field place fun(word?: string|dgrun.place): dgrun.place
 ---@field places fun(words?: (string|dgrun.place)[]): dgrun.place[]
----@field step fun(name: string, fn: fun(): any): any
+---@field step fun(name: string, opts: dgrun.step.options|fun(): any, fn?: fun(): any): any
 ---@field environment fun(name: string): dgrun.environment
 ---@field note fun(text: string)
 ---@field output fun(values: table<string, string|number|boolean>) to who called the run

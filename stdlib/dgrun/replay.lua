@@ -12,6 +12,7 @@ local M = {}
 ---@field step_seq integer the last one that was given out
 ---@field effect_seq integer
 ---@field store dgrun.store
+---@field dir? string folder of the attempt before, which this one continues in
 
 ---@param store dgrun.store
 ---@param row table of the run

@@ -12,7 +12,7 @@ local M = {}
 ---@field name string of the script
 ---@field script? string path of the script
 ---@field root string the project's folder
----@field dir string a private folder of this run, removed at its end
+---@field dir string a private folder of this run, removed at its end, unless it can be resumed
 ---@field plan boolean effects are recorded, not applied
 ---@field sandbox boolean
 ---@field input table
@@ -308,18 +308,29 @@ end
 ---Runs `fn` as a named, journaled part of the run.
 ---@generic T
 ---@param name string unique in the run
----@param fn fun(): T? its result must be JSON data; sealed values are journaled by name
+---@param opts dgrun.step.options|fun(): T? may be left out
+---@param fn? fun(): T? its result must be JSON data; sealed values are journaled by name
 ---@return T
-function M.step(name, fn)
-    return require("dgrun.step").run(name, fn)
+function M.step(name, opts, fn)
+    return require("dgrun.step").run(name, opts, fn)
 end
 
+local may_go_on = { failed = true, cancelled = true }
+
+---Removes the run's folder, unless `dgrun resume` may continue in it; its path is in the journal.
 local function close(r)
     task.shield(function()
-        if rawget(r, "dir") then
+        local store = require "dgrun.store"
+        local journaled = store.opened(r) and not r.plan and r.journal ~= false
+        local kept = journaled and may_go_on[r.status] and #r.steps > 0 and r.script ~= "-e"
+        if rawget(r, "dir") and not kept then
             require("host.fs").remove(r.dir, { recursive = true })
         end
-        require("dgrun.store").release(r)
+        if journaled then
+            -- What cannot be removed now is removed by the next run.
+            pcall(require("dgrun.folders").sweep, store.current(), r, kept)
+        end
+        store.release(r)
     end)
 end
 
@@ -330,7 +341,7 @@ local function new_run(opts)
         id = past and past.run.id or new_id(), name = opts.name, script = opts.script,
         root = opts.root, source = opts.source, arguments = opts.arguments,
         input = opts.input or {}, plan = opts.plan or false, sandbox = opts.sandbox or false,
-        journal = opts.journal, observer = opts.observer, past = past,
+        journal = opts.journal, observer = opts.observer, past = past, dir = past and past.dir,
         attempt = past and past.run.attempt + 1 or 1,
         steps = {}, names = {}, effects = {}, notes = {}, facts = {}, unstoppable = {},
         status = "running", started = time.now(), started_at = time.wall(),

@@ -1,9 +1,16 @@
 -- The named, journaled parts of a run.
+local check = require "dgrun.check"
 local err = require "dgrun.err"
 local run = require "dgrun.run"
 local task = require "dgrun.task"
 
 local M = {}
+
+---@class dgrun.step.options
+---@field always? boolean `dgrun resume` runs the step again even if it is done
+---@field files? boolean the step leaves files in the checkout: it runs again when they are gone
+
+local spec = { always = "boolean?", files = "boolean?" }
 
 local function check_step(r, name, fn)
     local fault
@@ -34,9 +41,13 @@ local function check_step(r, name, fn)
 end
 
 ---What an earlier attempt of this run returned from the step; false where it has to run (again).
-local function replayed(r, name)
+local function replayed(r, name, opts)
     local row = r.past and r.past.steps[name]
-    if not row or row.status ~= "done" then
+    if not row or row.status ~= "done" or opts.always then
+        return false
+    elseif opts.files and not r.past.dir then
+        require("dgrun.effect").note(("step %s runs again: the files it left are gone")
+            :format(name))
         return false
     end
     local replay = require "dgrun.replay"
@@ -91,16 +102,21 @@ end
 ---Runs `fn` as a named, journaled part of the run.
 ---@generic T
 ---@param name string unique in the run
----@param fn fun(): T? its result must be JSON data; sealed values are journaled by name
+---@param opts dgrun.step.options|fun(): T? may be left out
+---@param fn? fun(): T? its result must be JSON data; sealed values are journaled by name
 ---@return T
-function M.run(name, fn)
+function M.run(name, opts, fn)
+    if type(opts) == "function" and fn == nil then
+        opts, fn = {}, opts
+    end
     local r = run.current()
     check_step(r, name, fn)
+    check.options(opts, spec, ("step '%s'"):format(name))
     if not r then
         return (fn())
     end
     task.checkpoint()
-    local done, value = replayed(r, name)
+    local done, value = replayed(r, name, opts)
     if done then
         return value
     end

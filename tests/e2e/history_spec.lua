@@ -77,6 +77,72 @@ local function last_id(root)
     return json.decode(dgrun(root, "history", "--limit", "1", "--json").stdout).id
 end
 
+---A pipeline that installs files into its checkout, and fails while `broken` is in the project.
+local installing = [[
+local dg = require "dgrun"
+local fs = require "host.fs"
+
+return dg.pipeline {
+    description = "Installs, then uses what it installed",
+    run = function()
+        local source = dg.step("Checkout", function() return dg.git.checkout { ref = "HEAD" } end)
+        dg.step("Install", { files = true }, function()
+            fs.append("installed", "x")
+            assert(fs.write(source.dir / "library", "text"))
+        end)
+        dg.step("Look", { always = true }, function() fs.append("looked", "x") end)
+        dg.step("Use", function()
+            assert(fs.read(source.dir / "library") == "text")
+            fs.write("folder", source.dir)
+            assert(not fs.exists "broken", "it is broken")
+        end)
+    end,
+}
+]]
+
+local function broken_installation()
+    local root = repository.new()
+    repository.commit(root, { ["scripts/install.lua"] = installing })
+    assert(fs.write(root / "broken", ""))
+    expect(1, dgrun(root, "install"))
+    return root, fs.read(root / "folder")
+end
+
+describe("the folder of a run that failed", function()
+    it("is where resume continues, and is removed when the run is done", function()
+        local root, folder = broken_installation()
+        assert.equal("text", fs.read(folder / "library"))
+        fs.remove(root / "broken")
+        local all = expect(0, dgrun(root, "resume"))
+        assert.matches("Install  done before", all, 1, true)
+        assert.equal("x", fs.read(root / "installed"))
+        assert.equal("xx", fs.read(root / "looked"))
+        assert.equal(folder, fs.read(root / "folder"))
+        assert.is_false(fs.exists(folder))
+    end)
+
+    it("is made again when it is gone, by the checkout and the steps with files = true", function()
+        local root, folder = broken_installation()
+        fs.remove(folder:match "^(.*)/", { recursive = true })
+        fs.remove(root / "broken")
+        local all = expect(0, dgrun(root, "resume"))
+        assert.matches("Checkout  done before", all, 1, true)
+        assert.matches("step Install runs again: the files it left are gone", all, 1, true)
+        assert.equal("xx", fs.read(root / "installed"))
+    end)
+
+    it("is removed by the next run of the script", function()
+        local root, folder = broken_installation()
+        expect(1, dgrun(root, "install"))
+        local second = fs.read(root / "folder")
+        assert.same({ false, true }, { fs.exists(folder), fs.exists(second) })
+        fs.remove(root / "broken")
+        expect(0, dgrun(root, "install"))
+        assert.is_false(fs.exists(second))
+        assert.is_false(fs.exists(fs.read(root / "folder")))
+    end)
+end)
+
 describe("dgrun resume", function()
     it("goes on where a run failed: finished steps return what they returned", function()
         local root = new_project { broken = "" }

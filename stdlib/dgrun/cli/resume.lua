@@ -126,10 +126,9 @@ function M.run(arguments)
                 msg = ("somebody else has just gone on with %s"):format(row.id) }
         end
         tickets.forget_run(store, row.id)
-        if row.dir and row.machine == require("dgrun.process").own().machine then
-            fs.remove(row.dir, { recursive = true })
-        end
-        return replay.load(store, row), script
+        local loaded = replay.load(store, row)
+        loaded.dir = require("dgrun.folders").taken_over(store, row)
+        return loaded, script
     end)
     if not ok then
         store:close()

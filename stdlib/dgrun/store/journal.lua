@@ -155,6 +155,26 @@ function M.effects(store, id)
     return list
 end
 
+---Runs of a project on this computer that may have left a folder.
+---@param root string
+---@return table[] # rows
+function M.with_folder(store, root)
+    return store:query([[SELECT id, name, dir, status, attempt, started, machine, process, pid
+        FROM @runs WHERE dir IS NOT NULL AND machine = ? AND root = ?
+        ORDER BY started DESC LIMIT 100]],
+        { process.own().machine, root })
+end
+
+---Takes the folder out of a run's row; false when the run was resumed meanwhile.
+---@param id string
+---@param attempt integer
+---@return boolean
+function M.forget_folder(store, id, attempt)
+    return store:query(
+        "UPDATE @runs SET dir = NULL WHERE id = ? AND attempt = ? RETURNING id",
+        { id, attempt })[1] ~= nil
+end
+
 ---Makes this process the one that goes on with a run; false when another one came first.
 ---@param row table the run as it was found
 ---@return boolean
@@ -171,8 +191,7 @@ function M.claim(store, row)
             return false
         end
     end
-    store:query("UPDATE @runs SET finished = NULL, error = NULL, dir = NULL WHERE id = ?",
-        { row.id })
+    store:query("UPDATE @runs SET finished = NULL, error = NULL WHERE id = ?", { row.id })
     store:query([[UPDATE @effects SET status = 'unknown'
         WHERE run = ? AND status IN ('intent', 'interrupted')]], { row.id })
     return true
