@@ -150,7 +150,7 @@ local function judge(opts, files, list)
         planned, reason = attempt(plan.judge, {
             dir = files.dir, database = opts.database, env = opts.env, timeout = opts.timeout,
             lock_timeout = "1s", repository = opts.repository, commit = files.place.commit,
-        }, list, opts.old, #opts.at == 1 and opts.at[1] or nil)
+        }, list, opts.old)
     else
         reason = "no database was named that its SQL could be rendered for"
     end

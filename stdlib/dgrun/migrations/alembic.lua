@@ -129,7 +129,6 @@ function M.command(opts, words)
 end
 
 local KEPT_LINES = 15
-local REASON_LIMIT = 160
 
 ---Runs a program; its output becomes lines of the step.
 ---@param argv string[]
@@ -161,27 +160,6 @@ end
 function M.run(opts, words)
     local argv, env = M.command(opts, words)
     return M.spawn(argv, env, opts)
-end
-
----The SQL that Alembic would run, offline: nothing is asked of the database.
----@param opts dgrun.migrations.options
----@param range string "current:target"
----@return string? sql
----@return string? reason why it cannot be rendered
-function M.sql(opts, range)
-    local argv, env = M.command({ dir = opts.dir, database = opts.database, env = opts.env },
-        { "upgrade", range, "--sql" })
-    local result = check(require("host.proc").run {
-        argv = argv, cwd = opts.dir, env = env, timeout = opts.timeout or 120, read_only = true,
-    })
-    if result.status == 0 then
-        return result.stdout
-    end
-    local last = "it said nothing"
-    for line in require("host.log").clean(result.stderr):gmatch("[^\n]+") do
-        last = line:match("%S") and line or last
-    end
-    return nil, require("dgrun.format").excerpt(last, REASON_LIMIT)
 end
 
 return M

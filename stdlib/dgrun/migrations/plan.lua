@@ -1,11 +1,11 @@
 -- What an upgrade would do: the pending revisions in their order, each with its SQL and what is
--- dangerous about it. Nothing is changed; the SQL comes from Alembic's offline mode.
-local alembic = require "dgrun.migrations.alembic"
+-- dangerous about it. Nothing is changed.
 local carry_out = require "dgrun.migrations.carry_out"
 local check = require "dgrun.check"
 local fs = require "host.fs"
 local hazards = require "dgrun.hazards"
 local migrations = require "dgrun.migrations"
+local render = require "dgrun.migrations.render"
 local revisions = require "dgrun.revisions"
 
 local M = {}
@@ -19,7 +19,7 @@ local FILE_LIMIT = 1024 * 1024
 ---@field file string
 ---@field author? string of the last commit that touched the file
 ---@field commit? string that commit
----@field sql? string nil where it cannot be rendered offline
+---@field sql? string nil where it cannot be known beforehand
 ---@field sql_error? string why not
 ---@field class "additive"|"rewriting"|"destructive"|"unknown"
 ---@field findings table[] of dgrun.hazards
@@ -29,65 +29,6 @@ local FILE_LIMIT = 1024 * 1024
 ---@field heads string[]
 ---@field pending dgrun.migrations.planned[] in the order in which they would be applied
 ---@field class "none"|"additive"|"rewriting"|"destructive"|"unknown" the worst of them
-
----The SQL of each revision, by the comments that Alembic writes between them.
-local function parts_of(sql)
-    local parts, at = {}, nil
-    for line in (sql .. "\n"):gmatch("(.-)\n") do
-        local id = line:match("^%-%- Running upgrade .*%-> (%S+)")
-        if id then
-            at = id
-            parts[at] = {}
-        elseif at then
-            table.insert(parts[at], line)
-        end
-    end
-    for id, lines in pairs(parts) do
-        parts[id] = table.concat(lines, "\n")
-    end
-    return parts
-end
-
-local function range_of(from, to)
-    return from and ("%s:%s"):format(from, to) or to
-end
-
----A revision by itself. A merge is rendered from each of what it merges, until one goes: what lies
----on the other branches is rendered with it.
-local function one(opts, revision)
-    local id, last = revision.revision, nil
-    for i = 1, math.max(1, #revision.down) do
-        local sql, reason = alembic.sql(opts, range_of(revision.down[i], id))
-        local part = sql and parts_of(sql)[id]
-        if part then
-            return part
-        end
-        last = reason or last
-    end
-    return nil, last
-end
-
----Each revision by itself, where all of them at once cannot be rendered.
-local function one_by_one(opts, list)
-    local parts, errors = {}, {}
-    for _, revision in ipairs(list) do
-        parts[revision.revision], errors[revision.revision] = one(opts, revision)
-    end
-    return parts, errors
-end
-
----The SQL of each revision, or why it cannot be rendered.
----@param range? string "from:to" when they are all that lies between two revisions
-local function render(opts, list, range)
-    local sql = range and alembic.sql(opts, range)
-    local parts = sql and parts_of(sql)
-    for _, revision in ipairs(list) do
-        if not parts or not parts[revision.revision] then
-            return one_by_one(opts, list)
-        end
-    end
-    return parts, {}
-end
 
 local rank = { none = 0, additive = 1, unknown = 2, rewriting = 3, destructive = 4 }
 
@@ -102,11 +43,11 @@ end
 
 ---Findings by revision. All are judged together: a table that an earlier one makes is new to the
 ---later ones as well.
-local function findings_of(opts, pending, parts, dialect)
+local function findings_of(opts, pending, rendered, dialect)
     local texts, accepted, found = {}, {}, {}
     for i, revision in ipairs(pending) do
         local id = revision.revision
-        texts[i] = ("-- Running upgrade  -> %s\n%s"):format(id, parts[id] or "")
+        texts[i] = ("-- Running upgrade  -> %s\n%s"):format(id, rendered[id].sql or "")
         accepted[id], found[id] = accepted_for(opts, revision), {}
     end
     local judgement = hazards.judge { sql = table.concat(texts, "\n"), dialect = dialect,
@@ -139,25 +80,24 @@ end
 ---@param opts dgrun.migrations.plan.options
 ---@param list dgrun.revision[]
 ---@param from string[] revisions that they are applied on
----@param to? string the one revision that they lead to
 ---@return dgrun.migrations.planned[]
-function M.judge(opts, list, from, to)
+function M.judge(opts, list, from)
     if #list == 0 then
         return {}
     end
     local place = check(require("host.dburl").parse(opts.database))
-    local parts, errors = render(opts, list, to and #from < 2 and range_of(from[1], to) or nil)
-    local found = findings_of(opts, list, parts, place.dialect)
+    local rendered = render(opts, list, from)
+    local found = findings_of(opts, list, rendered, place.dialect)
     local planned = {}
     for i, revision in ipairs(list) do
         local id = revision.revision
         local written = last_commit(opts, revision.file)
         planned[i] = {
             revision = id, down = revision.down, message = revision.message,
-            file = revision.file, sql = parts[id],
+            file = revision.file, sql = rendered[id].sql,
             author = written and written.author, commit = written and written.commit,
-            sql_error = not parts[id] and (errors[id] or "Alembic did not render it") or nil,
-            class = class_of(found[id], parts[id]), findings = found[id],
+            sql_error = rendered[id].error,
+            class = class_of(found[id], rendered[id].sql), findings = found[id],
         }
     end
     return planned
@@ -188,7 +128,7 @@ function M.plan(opts)
     local graph = revisions.read(opts.dir)
     local current = migrations.current { database = opts.database, dir = opts.dir }
     local plan = { current = current, heads = revisions.heads(graph), class = "none",
-        pending = M.judge(opts, revisions.pending(graph, current, target), current, target) }
+        pending = M.judge(opts, revisions.pending(graph, current, target), current) }
     for _, planned in ipairs(plan.pending) do
         plan.class = rank[planned.class] > rank[plan.class] and planned.class or plan.class
     end
