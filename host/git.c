@@ -27,8 +27,9 @@ static int l_info(lua_State *L)
     return git_wait(L, c);
 }
 
-/* log{to, from, limit, path} → list of commits, newest first; `from` and its ancestors
-   are left out, with `path` those that did not touch it: a name from the top of the tree
+/* log{to, from, limit, path, first_parent} → list of commits, newest first; `from` and
+   its ancestors are left out, with `path` those that did not touch it: a name from the
+   top of the tree
  */
 static int l_log(lua_State *L)
 {
@@ -37,6 +38,7 @@ static int l_log(lua_State *L)
                                          {"from", OPT_STRING, false},
                                          {"limit", OPT_INTEGER, false},
                                          {"path", OPT_STRING, false},
+                                         {"first_parent", OPT_BOOLEAN, false},
                                          {NULL, 0, false}};
     op_check(L);
     opt_check(L, 1, "git.log", options);
@@ -53,6 +55,8 @@ static int l_log(lua_State *L)
     char *limit = mem_format("--max-count=%lld", opt_integer(L, 1, "limit", -1));
     proc_arg(c->setup, limit);
     mem_free(limit);
+    if (opt_boolean(L, 1, "first_parent", false))
+        GIT_ARGS(c, "--first-parent");
     GIT_ARGS(c, "--end-of-options", to);
     if (from) {
         char *without = mem_format("^%s", from);

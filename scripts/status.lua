@@ -14,6 +14,10 @@ return dg.command {
             help = "end with 3 when the deployed commit is older (48h), with 1 when nobody knows" },
         max_behind = { type = "integer",
             help = "the same when it lacks more commits of the branch" },
+        max_behind_for = { type = "seconds",
+            help = "the same when it has lacked a commit of the branch for longer (48h)" },
+        exit_code = { type = "boolean",
+            help = "end with 3 when anything is wrong, probes included, with 1 when unknown" },
         branch = { default = "main", help = "what is compared with: that of origin, if any" },
         timeout = { type = "seconds", default = 10,
             help = "what has not answered by then is shown as unknown" },
@@ -24,6 +28,7 @@ return dg.command {
         }
         return report, dg.status.verdict(report, {
             max_age = input.max_age, max_behind = input.max_behind,
+            max_behind_for = input.max_behind_for, no_problem = input.exit_code or nil,
         })
     end,
     show = function(report, input)

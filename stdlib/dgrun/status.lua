@@ -94,6 +94,8 @@ end
 ---@class dgrun.status.limits
 ---@field max_age? number seconds
 ---@field max_behind? integer commits
+---@field max_behind_for? number seconds that it may lack a commit of the branch
+---@field no_problem? boolean no problem at all, that of a probe included
 
 local function short(commit)
     return commit and commit:sub(1, 12) or "?"
@@ -111,12 +113,18 @@ local function judge_commit(one, limits)
     elseif limits.max_behind and one.behind > limits.max_behind then
         return ("the deployed commit %s is %s behind %s, more than %d"):format(short(one.commit),
             format.count(one.behind, "commit"), one.base, limits.max_behind)
+    elseif limits.max_behind_for and not one.behind_for then
+        return nil, one.behind_unknown
+    elseif limits.max_behind_for and one.behind_for > limits.max_behind_for then
+        return ("the deployed commit %s has been behind %s for %s, more than %s"):format(
+            short(one.commit), one.base, format.age(one.behind_for),
+            format.age(limits.max_behind_for))
     end
 end
 
 ---@return string[] refused
 ---@return string[] unknown
-local function judge(found, limits)
+local function judge_commits(found, limits)
     local refused, unknown = {}, {}
     local facts = found.commit
     if not facts then
@@ -135,34 +143,70 @@ local function judge(found, limits)
     return refused, unknown
 end
 
----Is what runs within the limits? For monitors: `refused.stale` when it is not, `status.unknown`
----when that could not be found out; nil when all is well. What is refused is a problem of the
----report from then on.
+---Errors of a source that lacks what it takes to ask: here that is not wrong.
+local not_given = { ["status.no_database"] = true, ["status.whose_database"] = true }
+
+---@return string[] problems of all sources
+---@return string[] unknown
+local function judge_all(found)
+    local problems, unknown = {}, {}
+    for i, problem in ipairs(found.problems) do
+        problems[i] = ("%s: %s"):format(problem.source, problem.text)
+    end
+    for _, name in ipairs(M.sources) do
+        local e = found.unknown[name]
+        if e and not not_given[e.code] then
+            unknown[#unknown + 1] = ("%s: %s"):format(name, e.msg)
+        end
+    end
+    for _, one in ipairs(found.site or {}) do
+        if one.good == nil then
+            unknown[#unknown + 1] = ("site: %s: %s"):format(one.path, one.why)
+        end
+    end
+    return problems, unknown
+end
+
+---Is what runs within the limits? For monitors: `refused.stale` when it is not, `refused.problems`
+---when something else is wrong and `no_problem` is set, `status.unknown` when that could not be
+---found out; nil when all is well. What is refused is a problem of the report from then on.
 ---@param report dgrun.status.report
 ---@param limits dgrun.status.limits
 ---@return dgrun.err?
 function M.verdict(report, limits)
-    check.options(limits, { max_age = "seconds?", max_behind = "integer?" }, "status.verdict")
-    if not next(limits) then
-        return nil
-    end
-    local lines, stale = {}, false
+    check.options(limits, { max_age = "seconds?", max_behind = "integer?",
+        max_behind_for = "seconds?", no_problem = "boolean?" }, "status.verdict")
+    local limited = limits.max_age or limits.max_behind or limits.max_behind_for
+    local lines, stale, bad = {}, false, false
     for _, found in ipairs(report.environments) do
-        local refused, unknown = judge(found, limits)
-        stale = stale or #refused > 0
+        local problems, sources_unknown = {}, {}
+        if limits.no_problem then
+            problems, sources_unknown = judge_all(found)
+        end
+        local refused, unknown = {}, {}
+        if limited then
+            refused, unknown = judge_commits(found, limits)
+        end
+        stale, bad = stale or #refused > 0, bad or #problems > 0
         for i, text in ipairs(refused) do
             lines[#lines + 1] = ("%s: %s"):format(found.name, text)
             table.insert(found.problems, i, { source = "commit", text = text })
         end
-        for _, text in ipairs(unknown) do
-            lines[#lines + 1] = ("%s: not known: %s"):format(found.name, text)
+        for _, text in ipairs(problems) do
+            lines[#lines + 1] = ("%s: %s"):format(found.name, text)
+        end
+        for _, list in ipairs { unknown, sources_unknown } do
+            for _, text in ipairs(list) do
+                lines[#lines + 1] = ("%s: not known: %s"):format(found.name, text)
+            end
         end
     end
     if #lines == 0 then
         return nil
     end
     return err.new {
-        code = stale and "refused.stale" or "status.unknown", op = "status",
+        op = "status",
+        code = stale and "refused.stale" or bad and "refused.problems" or "status.unknown",
         msg = table.concat(lines, "\n"),
         hint = stale and "Deploy a newer commit, or allow more." or nil,
     }

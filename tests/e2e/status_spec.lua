@@ -76,6 +76,10 @@ describe("dgrun status", function()
         local told = project:run("status", "prod")
         assert.matches("! site        /ready answered 200, but its body lacks", told.text, 1, true)
         assert.matches("/health 200 in", told.text)
+        assert.equal(0, told.status)
+        told = project:run("status", "prod", "--exit-code")
+        assert.equal(3, told.status)
+        assert.matches("prod: site: /ready answered 200, but its body lacks", told.text, 1, true)
     end)
 
     it("gives a monitor a status, and the reason on standard error alone", function()
@@ -87,6 +91,12 @@ describe("dgrun status", function()
         assert.equal(3, monitor.status, monitor.all)
         assert.matches("^dgrun: prod: the deployed commit %x+ is %d+d old, more than 2d",
             monitor.stderr)
+        for words, status in pairs { ["--max-behind-for 900000h"] = 0,
+            ["--max-behind-for 0s"] = 3, ["--exit-code"] = 0 } do
+            local told = project:run { "--sandbox", "status", "prod", words:match "^%S+",
+                words:match " (.+)" }
+            assert.equal(status, told.status, told.all)
+        end
         local environment = json.decode(monitor.stdout).environments[1]
         assert.equal("commit", environment.problems[1].source)
         assert.is_nil(monitor.all:find "traceback")

@@ -174,6 +174,25 @@ describe("status", function()
         end)
     end)
 
+    it("gives a monitor all that is wrong, probes included", function()
+        with(function(fly, project, ask)
+            deployed(fly, project.third)
+            local _, report = ask { "prod" }
+            local e = status.verdict(report, { no_problem = true })
+            assert.equal("refused.problems", e.code)
+            assert.matches("prod: crons: tick: it does not exist", e.msg, 1, true)
+            local environments_of = report.environments
+            environments_of[1].problems = {}
+            assert.is_nil(status.verdict(report, { no_problem = true }))
+            environments_of[1].problems = { { source = "site", text = "/health answers 503" } }
+            assert.equal("refused.problems", status.verdict(report, { no_problem = true }).code)
+            environments_of[1].problems = {}
+            environments_of[1].unknown = { machines = { code = "fly.server", msg = "down" } }
+            assert.equal("status.unknown", status.verdict(report, { no_problem = true }).code)
+            assert.is_nil(status.verdict(report, {}))
+        end)
+    end)
+
     it("says that nothing is deployed, and then asks for no site", function()
         with(function(_, _, ask)
             local found = ask { "stage" }
@@ -267,6 +286,48 @@ describe("the deployed commit", function()
             local e = status.verdict(report, { max_age = 1 })
             assert.equal("status.unknown", e.code)
             assert.matches("not in this repository", e.msg)
+        end)
+    end)
+
+    it("lacks a commit of the branch since the oldest one on the branch itself", function()
+        with(function(fly, project, ask)
+            local hours = 3600
+            local function git(...)
+                return repository.git(project.dir, { ... })
+            end
+            local function judged(limit)
+                local found, report = ask { "prod" }
+                local e = status.verdict(report, { max_behind_for = limit })
+                return found.commit, e and e.code, e and e.msg
+            end
+            local machine = deployed(fly, project.third)
+            local commit, code = judged(0)
+            assert.same({ 0, nil }, { commit.behind_for, code })
+            fly.call("DELETE", ("/v1/apps/web/machines/%s?force=true"):format(machine.id))
+
+            -- Old work that is merged late counts from the merge.
+            machine = deployed(fly, project.second)
+            commit, code = judged(3 * hours)
+            assert.equal(2, math.floor(commit.behind_for / hours + 0.1))
+            assert.is_nil(code)
+            local long_ago = { GIT_COMMITTER_DATE = "@1700000000 +0000" }
+            git("checkout", "-q", "-b", "side", project.second)
+            repository.commit(project.dir, { s1 = "1" }, "Side", long_ago)
+            git("checkout", "-q", "main")
+            git("merge", "-q", "--no-ff", "-m", "Merge the side", "side")
+            local _, late, msg = judged(1 * hours)
+            assert.equal("refused.stale", late)
+            assert.matches("has been behind main for 2h, more than 1h", msg, 1, true)
+            fly.call("DELETE", ("/v1/apps/web/machines/%s?force=true"):format(machine.id))
+
+            -- A commit of another line: since the branch left it.
+            git("checkout", "-q", "-b", "other", project.first)
+            deployed(fly, repository.commit(project.dir, { o = "1" }, "Other"))
+            git("checkout", "-q", "main")
+            assert.equal(40, math.floor(judged(1).behind_for / hours + 0.1))
+            deployed(fly, ("0123456789"):rep(4))
+            deployed(fly, ("0123456789"):rep(4))
+            assert.equal("status.unknown", select(2, judged(99 * hours)))
         end)
     end)
 

@@ -22,6 +22,7 @@ local LISTED = 100
 ---@field base? string what it is compared with: "origin/main"
 ---@field behind? integer commits that the base has and it has not
 ---@field ahead? integer commits that it has and the base has not
+---@field behind_for? number seconds that the branch has had a commit that it lacks; 0 for none
 ---@field behind_unknown? string why that is not known
 ---@field commits? {commit: string, subject: string, author: string, time: integer}[] the newest
 ---  of those that it is behind by
@@ -84,6 +85,22 @@ local function look_up(repository, one)
     one.unknown = why_unknown(repository, e)
 end
 
+---For how long the branch has had a commit that this one lacks: since the oldest of those on the
+---branch itself. What a merge brought counts from the merge.
+local function lag(repository, place, branch, one)
+    if one.behind == 0 then
+        one.behind_for = 0
+    elseif one.behind then
+        local list, e = host.log { dir = repository.dir, from = one.commit, to = branch.commit,
+            first_parent = true }
+        if list and list[1] then
+            one.behind_for = math.max(0, place.now - list[#list].time)
+        else
+            one.behind_unknown = e and e.msg or "git does not list what it lacks"
+        end
+    end
+end
+
 ---Compares by asking git, where the recent commits of the branch do not tell.
 local function count(repository, branch, one)
     task.all {
@@ -100,7 +117,8 @@ local function count(repository, branch, one)
     }
 end
 
-local function compare(repository, one, recent)
+local function compare(place, one, recent)
+    local repository = place.repository
     local branch, e = shared.attempt(repository.branch)
     if not branch then
         one.behind_unknown = e.msg
@@ -116,6 +134,7 @@ local function compare(repository, one, recent)
     else
         count(repository, branch, one)
     end
+    lag(repository, place, branch, one)
 end
 
 ---Fills in what the repository knows of a commit.
@@ -126,7 +145,7 @@ local function describe(place, one)
     if found then
         one.subject, one.author, one.time = found.subject, found.author, found.time
         one.age = math.max(0, place.now - found.time)
-        compare(repository, one, recent)
+        compare(place, one, recent)
     else
         one.behind_unknown = one.unknown
     end
