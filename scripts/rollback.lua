@@ -41,7 +41,7 @@ return dg.pipeline {
         -- Refused where the database has revisions that the old image cannot live with.
         local release = dg.step("Roll back", function()
             return dg.fly.rollback {
-                app = app, to = target.version,
+                app = app, environment = env, to = target.version,
                 database = place_of.secret(input.where, "DATABASE_URL"),
                 despite_database = input.despite_database,
             }

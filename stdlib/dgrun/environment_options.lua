@@ -74,6 +74,24 @@ function M.migrations_dir(env, source)
     return source and (dir == "." and source.dir or source.dir / dir)
 end
 
+---The database that an environment's application has.
+---@return userdata|string?
+function M.database(env)
+    local is_declared = env and environment_of.declared(env.secrets).DATABASE_URL
+    return is_declared and env.secrets.DATABASE_URL or nil
+end
+
+---What a program of the application finds in its environment: the secrets, the literal values and
+---what `migrations` adds.
+---@return table<string, string|host.secret.value>?
+function M.variables(env)
+    local variables = env and environment_of.variables(env) or {}
+    for name, value in pairs(env and M.migrations "env" (env) or {}) do
+        variables[name] = value
+    end
+    return next(variables) and variables or nil
+end
+
 ---What `migrations` of an environment declares.
 ---@param name string
 ---@return fun(env?: dgrun.environment): any

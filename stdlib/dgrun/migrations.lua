@@ -1,7 +1,6 @@
 -- Database migrations. What is there and what is pending is answered without Python; the upgrade
 -- itself is the application's own Alembic.
 local check = require "dgrun.check"
-local environment_of = require "dgrun.environment"
 local err = require "dgrun.err"
 local fs = require "host.fs"
 local given = require "dgrun.environment_options"
@@ -26,22 +25,15 @@ local LOCK_TIMEOUT = "10s"
 ---@field retries? integer how often is tried again when a lock was not free, 4
 ---@field timeout? number seconds for the whole upgrade
 ---@field env? table<string, string|userdata> more of the environment that env.py needs
+---@field before_destructive? {command: string[]} runs before an upgrade that loses data or cannot
+---  be judged: a backup, a branch of the database
 
 ---What an environment and a source give.
 local fill = {
     dir = given.migrations_dir, target = given.migrations "target",
     database = function(env) return env and env.secrets.DATABASE_URL end,
     lock_timeout = function(env) return env and LOCK_TIMEOUT end,
-    env = function(env)
-        local variables = {}
-        for _, values in ipairs(env and { environment_of.complete(env.secrets),
-            given.migrations "env" (env) } or {}) do
-            for name, value in pairs(values) do
-                variables[name] = value
-            end
-        end
-        return next(variables) and variables or nil
-    end,
+    env = given.variables,
 }
 
 ---@param opts {dir: string}
@@ -113,6 +105,8 @@ end
 ---@param opts {dir: string, database: userdata|string, target?: string}
 ---@return dgrun.revision[]
 function M.pending(opts)
+    opts = given.fill(opts, { dir = fill.dir, target = fill.target, database = fill.database },
+        "migrations.pending")
     check.options(opts, { dir = "string", database = "value", target = "string?" },
         "migrations.pending")
     local graph = revisions.read(opts.dir)
@@ -125,6 +119,7 @@ end
 ---@param opts dgrun.migrations.plan.options
 ---@return dgrun.migrations.plan
 function M.plan(opts)
+    opts = given.fill(opts, fill, "migrations.plan")
     return require("dgrun.migrations.plan").plan(opts)
 end
 
@@ -135,7 +130,14 @@ end
 ---@param opts dgrun.migrations.options
 ---@return {from: string[], to: string[], applied: string[]}
 function M.upgrade(opts)
+    local declared = type(opts) == "table" and opts.environment
+        and rawget(opts.environment, "migrations") or {}
     opts = given.fill(opts, fill, "migrations.upgrade")
+    if declared.command and not opts.command then
+        return M.command { argv = declared.command, dir = opts.dir, database = opts.database,
+            env = opts.env, lock_timeout = opts.lock_timeout }
+    end
+    opts.before_destructive = opts.before_destructive or declared.before_destructive
     return require("dgrun.migrations.upgrade").upgrade(opts)
 end
 

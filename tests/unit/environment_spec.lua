@@ -55,6 +55,51 @@ describe("an environment", function()
         } }, env.crons)
     end)
 
+    it("declares how it is migrated, and when its cron machines are created", function()
+        with(prod .. [[
+      - { name: a, config: a.toml, schedule: daily, create: false }
+      - { name: b, config: b.toml, schedule: daily, gate: { input: drafts, command: [sh, ask] } }
+    migrations:
+      dir: backend
+      target: heads
+      command: [python, manage.py, migrate]
+      env: { STRICT: "1" }
+      before_destructive: { command: [sh, backup.sh] }
+]])
+        local env = environment.get "prod"
+        assert.same({ dir = "backend", target = "heads", env = { STRICT = "1" },
+            command = { "python", "manage.py", "migrate" },
+            before_destructive = { command = { "sh", "backup.sh" } } }, env.migrations)
+        assert.is_false(env.crons[2].create)
+        assert.same({ input = "drafts", command = { "sh", "ask" } }, env.crons[3].gate)
+        assert.equal(env, environment.of_cron(env.crons[3]))
+        with(prod)
+        assert.same({ dir = ".", env = {} }, environment.get("prod").migrations)
+    end)
+
+    it("is refused, with the line, when that is not right", function()
+        for text, reason in pairs {
+            ["migrations: { dir: ../x }"] = "migrations.dir must be a folder of the repository",
+            ["migrations: { dir: /x }"] = "migrations.dir must be a folder of the repository",
+            ["migrations: { command: alembic upgrade }"] = "must be a list of words",
+            ["migrations: { env: { A-B: x } }"] = "cannot be the name of a secret",
+            ["migrations: { before_destructive: {} }"] = "needs the key 'command'",
+            ["migrations: { targett: heads }"] = "has no key 'targett'",
+            ["crons: [{ name: a, config: a, schedule: daily, create: 1 }]"]
+                = "must be true or false",
+            ["crons: [{ name: a, config: a, schedule: daily, gate: {} }]"]
+                = "needs a command, an input, or both",
+            ["crons: [{ name: a, config: a, schedule: daily, gate: { command: [] } }]"]
+                = "must name a program",
+        } do
+            with("  p:\n    app: a\n    " .. text .. "\n")
+            local e = caught(environment.get, "p")
+            assert.equal("environment.invalid", e.code)
+            assert.matches(reason, e.msg, 1, true)
+            assert.matches("environments.yaml:4: ", e.msg, 1, true)
+        end
+    end)
+
     it("that is unknown is answered with the nearest", function()
         with(prod)
         local e = caught(environment.get, "prd")

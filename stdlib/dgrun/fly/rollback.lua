@@ -7,13 +7,15 @@ local deploy = require "dgrun.fly.deploy"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
+local given = require "dgrun.environment_options"
 local json = require "dgrun.json"
 local releases = require "dgrun.fly.releases"
 
 local M = {}
 
 ---@class dgrun.fly.rollback.options
----@field app string
+---@field environment? dgrun.environment gives `app`, `database`, `path` and `env`
+---@field app? string
 ---@field to? integer version of a release; the one before the current one, when absent
 ---@field database? string|userdata URL, to see how far it has come; what it is ahead by is judged
 ---  as SQL for it
@@ -31,6 +33,11 @@ local options = {
     app = "string", to = "integer?", database = "value?", dir = "string?", repository = "string?",
     path = "string?", env = "table?", despite_database = "string?", strategy = "any?",
     on_failure = "string?", wait_timeout = "seconds?",
+}
+
+local fill = {
+    app = given.app, database = given.database, env = given.variables,
+    path = given.migrations "dir",
 }
 
 local function refuse(code, msg, hint)
@@ -90,13 +97,14 @@ local function configuration_of(opts, target)
 end
 
 ---Brings an app back to the image and the configuration of an earlier release.
----When the database is ahead by revisions that only add to it, that is noted; by others, or by some
----that cannot be judged, it is refused.
+---What the database is ahead by is noted, each revision with its class. The rollback is refused for
+---revisions that lose data, make the old code fail, or have no file that can be read, by name.
 ---Errors: fly.no_release, fly.no_image, refused.database_ahead with `revisions`,
----refused.database_differs, refused.unknown_heads, refused.unknown_database; those of fly.deploy.
+---refused.database_differs; those of fly.deploy.
 ---@param opts dgrun.fly.rollback.options
 ---@return dgrun.fly.deploy.result
 function M.rollback(opts)
+    opts = given.fill(opts, fill, "fly.rollback")
     check.options(opts, options, "fly.rollback")
     require("dgrun.fly.machines").app(opts.app)
     if opts.despite_database and not opts.despite_database:find("%S") then

@@ -79,7 +79,8 @@ end
 local OR_SAY_WHY = "if the old image can live with it, say why: despite_database = \"REASON\"."
 
 local function line_of(one)
-    local class = one.class == "unknown" and "not known, so it counts as destructive" or one.class
+    local class = one.class == "unknown" and (one.fits and "not known" or "unreadable")
+        or one.class
     return ("%s%s (%s)"):format(one.revision, one.message ~= "" and " " .. one.message or "", class)
 end
 
@@ -114,12 +115,23 @@ local function how_to_go_back(old, found)
     return hint
 end
 
+local function only_adds(list)
+    for _, one in ipairs(list) do
+        if one.class ~= "additive" then
+            return false
+        end
+    end
+    return true
+end
+
 local function judge(opts, target, old, found)
     local all, bad = found.revisions, bad_ones(found.revisions)
     if #bad == 0 then
         if #all > 0 then
-            effect.note(("the database is ahead of %s by what only adds to it: %s"):format(
-                name_of(target), table.concat(lines_of(all), ", ")))
+            effect.note(("the database is ahead of %s by %s: %s"):format(name_of(target),
+                only_adds(all) and "what only adds to it"
+                or "what loses nothing, as far as is known",
+                table.concat(lines_of(all), ", ")))
         end
         return
     end
@@ -146,15 +158,13 @@ function M.check(opts, list, target, current)
     if not old and not at then
         return nil -- an app without migrations
     elseif not old then
-        refuse(opts, ("nobody noted which revisions the image of %s knows, and the database may be "
-            .. "ahead of it"):format(name_of(target)),
-            { code = "refused.unknown_heads", hint = "See where it is (migrations.current); "
-                .. OR_SAY_WHY })
+        effect.note(("not compared with the database, which is at %s: nothing says which "
+            .. "revisions the image of %s knows"):format(
+            #at > 0 and format.list(at) or "no revision", name_of(target)))
         return at
     elseif not at then
-        refuse(opts, ("where the database is was not noted with %s, and none was named"):format(
-            name_of(current)), { code = "refused.unknown_database",
-            hint = "Say database = its URL; or, " .. OR_SAY_WHY })
+        effect.note(("not compared with the database: nothing says where it is. The image of %s "
+            .. "knows the revisions up to %s"):format(name_of(target), format.list(old)))
         return nil
     end
     local found = ahead_of.find { old = old, at = at, places = places_of(opts, list),

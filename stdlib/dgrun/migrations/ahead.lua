@@ -29,8 +29,8 @@ local SHOWN_REASONS = 3
 ---@field revision string
 ---@field message string
 ---@field class "additive"|"rewriting"|"destructive"|"unknown"
----@field fits boolean the older release can live with it
----@field reasons string[] why not
+---@field fits boolean nothing shows that the older release cannot live with it
+---@field reasons string[] what is known about that
 
 ---@class dgrun.migrations.ahead
 ---@field revisions dgrun.migrations.ahead.revision[] in the order in which they were applied
@@ -120,28 +120,32 @@ local function without(ids, others)
     return list
 end
 
----Nobody can tell what they do: that is not taken for harmless.
-local function unknown(id, message, reason)
+---What cannot be read at all is not taken for harmless.
+local function unreadable(id, message, reason)
     return { revision = id, message = message, class = "unknown", fits = false,
         reasons = { reason } }
 end
 
----Why the older release cannot live with a revision.
+---What is known about a revision, and whether the older release can live with that. It cannot with
+---what is lost, or with what makes old code fail.
+---@return string[] reasons
+---@return boolean fits
 local function reasons_of(planned)
     if planned.sql_error then
-        return { "its SQL cannot be rendered offline: " .. planned.sql_error }
+        return { "its SQL is not known: " .. planned.sql_error }, true
     end
-    local reasons = {}
+    local reasons, fits = {}, true
     for _, finding in ipairs(planned.findings) do
         if finding.effect or finding.old_code then
             reasons[#reasons + 1] = ("%s (%s): %s"):format(finding.statement, finding.rule,
                 finding.why)
+            fits = fits and finding.effect ~= "destructive" and not finding.old_code
         end
     end
     if #reasons > SHOWN_REASONS then
         reasons[SHOWN_REASONS] = ("and %d more"):format(#reasons - SHOWN_REASONS + 1)
     end
-    return { unpack(reasons, 1, SHOWN_REASONS) }
+    return { unpack(reasons, 1, SHOWN_REASONS) }, fits
 end
 
 local function judge(opts, files, list)
@@ -157,11 +161,11 @@ local function judge(opts, files, list)
     local found = {}
     for i, revision in ipairs(list) do
         if planned then
-            local reasons = reasons_of(planned[i])
+            local reasons, fits = reasons_of(planned[i])
             found[i] = { revision = revision.revision, message = revision.message,
-                class = planned[i].class, fits = #reasons == 0, reasons = reasons }
+                class = planned[i].class, fits = fits, reasons = reasons }
         else
-            found[i] = unknown(revision.revision, revision.message, reason)
+            found[i] = unreadable(revision.revision, revision.message, reason)
         end
     end
     return found
@@ -182,7 +186,7 @@ function M.find(opts)
     if not files then
         local list = {}
         for i, id in ipairs(extra) do
-            list[i] = unknown(id, "", "its revision file is not at hand")
+            list[i] = unreadable(id, "", "its revision file is not at hand")
         end
         -- Whether the database lacks what the older release needs cannot be told either.
         return { revisions = list, missing = #list == 0 and without(opts.old, opts.at) or {},

@@ -169,6 +169,7 @@ end
 M.options = {
     dir = "string", database = "value", target = "string?", lock_timeout = "string?",
     statement_timeout = "string?", timeout = "seconds?", env = "table?", retries = "integer?",
+    before_destructive = "table?",
 }
 
 ---@param opts table

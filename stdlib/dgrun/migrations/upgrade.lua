@@ -1,10 +1,13 @@
 -- Bringing a database to a revision: forwards, backwards, or by saying so.
+local alembic = require "dgrun.migrations.alembic"
 local carry_out = require "dgrun.migrations.carry_out"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
 local migrations = require "dgrun.migrations"
+local proc = require "dgrun.proc"
 local revisions = require "dgrun.revisions"
+local run = require "dgrun.run"
 
 local M = {}
 
@@ -76,6 +79,21 @@ local function tell_hazards(opts)
     end
 end
 
+local losing = { destructive = true, unknown = true }
+
+---Runs what has to be done before data is lost, such as a backup.
+local function before_destructive(opts)
+    local command = opts.before_destructive.command
+    local ok, plan = pcall(migrations.plan, { dir = opts.dir, database = opts.database,
+        target = opts.target, lock_timeout = opts.lock_timeout, env = opts.env })
+    if ok and not losing[plan.class] then
+        return effect.note("no pending revision loses data: " .. proc.shown(command)
+            .. " is not needed")
+    end
+    proc.run { argv = command, cwd = opts.dir, env = alembic.environment(opts), on_line = run.log,
+        summary = "before data is lost: " .. proc.shown(command) }
+end
+
 ---Those of some revisions that the database does not have yet.
 local function left_of(opts, wanted)
     local _, left = split(opts, wanted)
@@ -106,6 +124,9 @@ function M.upgrade(opts)
     carry_out.warn_of_pooler(opts.database)
     if effect.planning() then
         tell_hazards(opts)
+    end
+    if opts.before_destructive then
+        before_destructive(opts)
     end
     local applied = effect.write {
         kind = "migrations.upgrade", target = "database", name = "applied",

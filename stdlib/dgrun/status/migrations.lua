@@ -74,8 +74,11 @@ local function current_of(place)
     return result
 end
 
-local function is_alembic(dir)
-    return dir and fs.exists(dir / "alembic.ini") and dir or nil
+---The folder with alembic.ini in a checkout; nil where there is none.
+local function alembic_folder(place, dir)
+    local below = (rawget(place.environment, "migrations") or {}).dir or "."
+    local folder = dir and (below == "." and dir or dir / below)
+    return folder and fs.exists(folder / "alembic.ini") and folder or nil
 end
 
 local function ids(list)
@@ -124,8 +127,10 @@ function M.ask(place)
     local current, unreachable, deployed, branch
     task.all {
         function() current, unreachable = shared.attempt(current_of, place) end,
-        function() deployed = is_alembic(shared.attempt(place.files)) end,
-        function() branch = is_alembic(shared.attempt(place.repository.branch_files)) end,
+        function() deployed = alembic_folder(place, shared.attempt(place.files)) end,
+        function()
+            branch = alembic_folder(place, shared.attempt(place.repository.branch_files))
+        end,
     }
     if not deployed and not branch then
         return nil

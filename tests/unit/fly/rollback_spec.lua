@@ -160,19 +160,28 @@ for dialect in pairs(urls) do
 end
 
 describe("fly.rollback", function()
-    it("is refused when a revision rewrites, or cannot be rendered offline", function()
+    it("lists what rewrites and what is not known, and goes on", function()
         with_releases(function(self)
             local index = app.revision("bbbb", "aaaa", 'op.create_index("i", "news", ["title"])')
             local looks = app.revision("cccc", "bbbb",
                 'op.get_bind().execute(sa.text("SELECT 1")).fetchall()')
             is_done(select(2, self:release("b", { ["b.py"] = index, ["c.py"] = looks })))
+            local record = is_done(self:back {})
+            assert.matches("what loses nothing, as far as is known: bbbb change bbbb (rewriting), "
+                .. "cccc change cccc (", notes_of(record), 1, true)
+        end, "postgresql")
+    end)
+
+    it("is refused for what is lost, by name, until a reason is given", function()
+        with_releases(function(self)
+            local index = app.revision("bbbb", "aaaa", 'op.create_index("i", "news", ["title"])')
+            local loses = app.revision("cccc", "bbbb", 'op.drop_column("news", "title")')
+            is_done(select(2, self:release("b", { ["b.py"] = index, ["c.py"] = loses })))
             local e = is_refused("refused.database_ahead", self:back {})
-            assert.matches("may not work with them", e.msg)
+            assert.matches("by 2 revisions, and its image may not work with 1 of them", e.msg)
             assert.matches("bbbb change bbbb (rewriting)\n    CREATE INDEX i ON news (title) "
                 .. "(require-concurrent-index-creation)", e.msg, 1, true)
-            assert.matches("cccc change cccc (not known, so it counts as destructive)\n    its SQL "
-                .. "cannot be rendered offline: ", e.msg, 1, true)
-
+            assert.matches("cccc change cccc (destructive)", e.msg, 1, true)
             is_refused("input.invalid", self:back { despite_database = " " })
             local record = is_done(self:back { despite_database = "tried on staging" })
             assert.matches("cccc change cccc.+that is accepted: tried on staging",
@@ -205,18 +214,18 @@ describe("fly.rollback", function()
         end)
     end)
 
-    it("takes for destructive what it cannot see, and says where it looked", function()
+    it("is refused for what it cannot read, and says where it looked", function()
         with_releases(function(self)
             local commit, record = self:release("b", { ["b.py"] = adds })
             is_done(record)
             -- Without the database, the releases tell where it is, and no SQL is known.
             local e = is_refused("refused.database_ahead", self:back { database = false })
-            assert.matches("bbbb an address (not known, so it counts as destructive)\n    no "
+            assert.matches("bbbb an address (unreadable)\n    no "
                 .. "database was named", e.msg, 1, true)
             -- A clone that does not have the commits.
             local other = repository.new()
             e = is_refused("refused.database_ahead", self:back { repository = other })
-            assert.matches("bbbb (not known, so it counts as destructive)\n    its revision file "
+            assert.matches("bbbb (unreadable)\n    its revision file "
                 .. "is not at hand", e.msg, 1, true)
             assert.matches("Looked in v2 %(" .. commit:sub(1, 12) .. "%): .*there is no commit",
                 e.hint)
@@ -257,7 +266,9 @@ describe("fly.rollback", function()
             is_done(select(2, self:release("b", { ["b.py"] = (drops:gsub("bbbb", "aaaa")) })))
             local e = is_refused("refused.database_ahead", self:back {})
             assert.matches("cccc no title %(destructive%)", e.msg)
-            is_refused("refused.unknown_heads", self:back { repository = repository.new() })
+            local record = is_done(self:back { repository = repository.new() })
+            assert.matches("not compared with the database, which is at .*: nothing says which "
+                .. "revisions the image of v1 knows", notes_of(record))
         end, nil, { apart = true })
     end)
 
