@@ -80,8 +80,18 @@ describe("the port of the team's workflows", function()
         assert.matches("run scripts/load_roster.py data/rosters/comets.csv", plan.stdout, 1, true)
         succeeds(project, argv)
         assert.same({ 4, 4 }, { count "teams", count "players" })
-        assert.matches("Nothing changed", succeeds(project, { "release", "crons", "--environment",
-            "prod", "--ref", "v1.3.0", "--sandbox" }).stdout)
+        local crons = { "release", "crons", "--environment", "prod", "--ref", "v1.3.0",
+            "--sandbox" }
+        assert.matches("Nothing changed", succeeds(project, crons).stdout)
+        -- The machines of the drafts come when a person says so and the application is ready.
+        crons[#crons + 1] = "--draft-crons"
+        local planned = succeeds(project, { "plan", unpack(crons) })
+        assert.matches("Plan: 4 to create", planned.stdout, 1, true)
+        local created = succeeds(project, crons)
+        assert.matches("4 created", created.stdout, 1, true)
+        assert.matches("7 cron machines match, 1 not created (gated)", created.all, 1, true)
+        table.remove(crons)
+        assert.matches("Nothing changed", succeeds(project, crons).stdout)
 
         -- The commit after v1.3.0 is from July.
         local monitor = project:run { "monitor", "--sandbox" }

@@ -44,20 +44,22 @@ local function missing(cron)
         and "; its gate may not have let it be created" or "") } }
 end
 
+---@return dgrun.cron.problem[]
+---@return "matches"|"gated"|"missing"|"left" why there are no problems
 local function of_one(desk, cron, opts)
     if declaration.may_be_missing(cron) and not fs.exists(desk.dir / cron.config) then
-        return {}
+        return {}, desk.roster.of[cron.name] and "left" or "missing"
     end
     see_tick(desk, cron, opts.wait or api.pace(M.tick_seconds))
     local machine = desk.roster.of[cron.name]
     if not machine then
         if gate.is_conditional(cron) then
-            return {}, true
+            return {}, "gated"
         elseif cron.optional or opts.optional then
             effect.note(("%s does not exist, which is allowed (optional)"):format(cron.name))
-            return {}
+            return {}, "missing"
         end
-        return missing(cron)
+        return missing(cron), "missing"
     end
     local problems = inspect.problems(desk_of.view(desk, cron), clock.now())
     for _, duplicate in ipairs(desk.roster.duplicates) do
@@ -69,7 +71,20 @@ local function of_one(desk, cron, opts)
     for _, problem in ipairs(problems) do
         problem.machine = machine.id
     end
-    return problems
+    return problems, "matches"
+end
+
+local endings = { { "gated", "%d not created (gated)" }, { "missing", "%d missing (optional)" },
+    { "left", "%d left as they are" } }
+
+---"3 cron machines match, 5 not created (gated)"
+local function summary(counts)
+    local parts = { format.count(counts.matches, "cron machine matches", "cron machines match") }
+    for _, ending in ipairs(endings) do
+        local count = counts[ending[1]]
+        parts[#parts + 1] = count > 0 and ending[2]:format(count) or nil
+    end
+    return table.concat(parts, ", ")
 end
 
 local hints = {
@@ -113,10 +128,10 @@ end
 ---@param opts dgrun.cron.verify
 function M.run(opts)
     local desk = desk_of.open(opts, "cron.verify")
-    local gated = 0
+    local counts = { matches = 0, gated = 0, missing = 0, left = 0 }
     local found = task.map(opts.crons, { limit = AT_ONCE }, function(cron)
-        local list, is_gated = of_one(desk, cron, opts)
-        gated = gated + (is_gated and 1 or 0)
+        local list, how = of_one(desk, cron, opts)
+        counts[how] = counts[how] + 1
         return list
     end)
     local problems = {}
@@ -134,9 +149,7 @@ function M.run(opts)
     if #problems > 0 then
         refuse(opts.app, problems)
     end
-    local matching = #opts.crons - gated
-    effect.note(("%s%s"):format(format.count(matching, "cron machine matches",
-        "cron machines match"), gated > 0 and (", %d not created (gated)"):format(gated) or ""))
+    effect.note(summary(counts))
 end
 
 return M
