@@ -35,9 +35,13 @@ local function follow_checks(world, machine, behaviour)
     if not clock.sleep(world.pace) then
         return
     end
-    runtime.set_checks(world, machine, function()
-        return false, "the machine hasn't started"
-    end)
+    -- A machine that ran when the local Fly was ended has not been started again: its checks are
+    -- what they were.
+    if not machine.check_status then
+        runtime.set_checks(world, machine, function()
+            return false, "the machine hasn't started"
+        end)
+    end
     -- One that was stopped meanwhile has no say in the checks of its successor.
     if not clock.sleep(math.max(world.pace, slow)) then
         return
