@@ -216,6 +216,32 @@ describe("dgrun resume", function()
         assert.equal("x", fs.read(root / "fourth"))
     end)
 
+    it("compares the modules in scripts/lib/ too", function()
+        local root = new_project {
+            ["scripts/uses.lua"] = [[
+local dg = require "dgrun"
+local words = require "words"
+return dg.pipeline { description = "Says a word", run = function()
+    dg.step("Say", function() dg.note(words.greeting) end)
+    assert(not require("host.fs").exists "broken", "it is broken")
+end }]],
+            ["scripts/lib/words.lua"] = 'return { greeting = "hello" }\n', broken = "",
+        }
+        assert.matches("hello", expect(1, dgrun(root, "uses")), 1, true)
+        assert.is_nil(dgrun(root, "list").stdout:find("words", 1, true))
+        fs.remove(root / "broken")
+        assert(fs.write(root / "scripts/lib/words.lua", 'return { greeting = "goodbye" }\n'))
+        local text = expect(3, dgrun(root, "resume"))
+        assert.matches("scripts/lib/words.lua is different", text, 1, true)
+        assert.is_nil(text:find("scripts/uses.lua:", 1, true))
+        assert(fs.write(root / "scripts/lib/words.lua", 'return { greeting = "hello" }\n'))
+        expect(0, dgrun(root, "resume"))
+        assert(fs.write(root / "scripts/lib/words.lua", "return {"))
+        assert.matches("scripts/lib/words.lua:1", expect(2, dgrun(root, "uses")), 1, true)
+        assert.matches("no file 'scripts/lib/nowhere.lua'",
+            dgrun(root, "-e", 'require "nowhere"').all, 1, true)
+    end)
+
     it("does not keep an argument that holds a secret", function()
         local root = new_project { broken = "" }
         expect(1, dgrun(root, "three", "--word", "correct-horse-battery"))

@@ -14,9 +14,10 @@ local function script_of(arguments)
         if not chunk then
             err.raise { code = "script.syntax", msg = reason }
         end
-        return {
-            name = "-e", path = "-e", folder = ".", root = scripts.root(), chunk = chunk, text = "",
-        }
+        local root = scripts.root()
+        require("dgrun.cli.library").use(root)
+        return { name = "-e", path = "-e", folder = ".", root = root, chunk = chunk, text = "",
+            source = "" }
     end
     local script = scripts.find(arguments.word)
     scripts.load(script)
@@ -139,7 +140,7 @@ local function carry_out(x, input, body)
     local script = x.script
     return require("dgrun.run").execute({
         name = script.name, script = script.path, root = script.root, input = input,
-        plan = x.plan, sandbox = x.arguments.sandbox, source = script.text,
+        plan = x.plan, sandbox = x.arguments.sandbox, source = script.source,
         arguments = x.arguments.rest, past = x.past,
         journal = not x.read_only, observer = (x.plan or x.read_only) and ui.quiet()
             or ui.observer(),

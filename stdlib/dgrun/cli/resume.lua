@@ -4,6 +4,7 @@ local fs = require "host.fs"
 local history = require "dgrun.history"
 local journal = require "dgrun.store.journal"
 local lease = require "dgrun.lease"
+local library = require "dgrun.cli.library"
 local log = require "host.log"
 local replay = require "dgrun.replay"
 local tickets = require "dgrun.store.tickets"
@@ -50,6 +51,21 @@ local function check_children(row)
     end
 end
 
+---How the modules in scripts/lib/ differ, as lines for people.
+local function module_changes(before, after)
+    local lines = {}
+    for path, text in pairs(after) do
+        if before[path] ~= text then
+            lines[#lines + 1] = ("%s is %s"):format(path, before[path] and "different" or "new")
+        end
+    end
+    for path in pairs(before) do
+        lines[#lines + 1] = not after[path] and path .. " is gone" or nil
+    end
+    table.sort(lines)
+    return lines
+end
+
 ---What is different now from when the run began; nil when nothing is.
 local function changes(row, script, root)
     local head, lines = journal.head_of(root), {}
@@ -58,9 +74,18 @@ local function changes(row, script, root)
             head and head:sub(1, 12) or "nothing", row.commit_id and row.commit_id:sub(1, 12)
                 or "nothing")
     end
-    if row.source ~= require("dgrun.store.rows").redacted(script.text) then
-        for _, line in ipairs(replay.differences(row.source, script.text)) do
+    local source = require("dgrun.store.rows").redacted(script.source)
+    if row.source ~= source then
+        local before, modules_before = nil, {}
+        if row.source then
+            before, modules_before = library.split(row.source)
+        end
+        local after, modules_after = library.split(source)
+        for _, line in ipairs(before ~= after and replay.differences(before, after) or {}) do
             lines[#lines + 1] = ("%s: %s"):format(script.path, line)
+        end
+        for _, line in ipairs(row.source and module_changes(modules_before, modules_after) or {}) do
+            lines[#lines + 1] = line
         end
     end
     return lines[1] and lines

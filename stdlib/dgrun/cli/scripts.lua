@@ -1,6 +1,7 @@
 -- Where scripts are: a path is a file, a name is a file of the nearest scripts/ upwards.
 local err = require "dgrun.err"
 local fs = require "host.fs"
+local library = require "dgrun.cli.library"
 local path = require "dgrun.path"
 local shipped = require "dgrun.cli.shipped"
 
@@ -15,6 +16,7 @@ M.NAME = "^[a-z0-9_-]+$"
 ---@field folder string that holds it
 ---@field root string the project: the folder that holds scripts/
 ---@field text? string
+---@field source? string its text and that of the modules in scripts/lib/
 ---@field shipped? boolean it comes with dgrun: the project has none of this name
 ---@field chunk? function
 
@@ -154,7 +156,8 @@ function M.load(script)
     if not chunk then
         syntax_error(reason)
     end
-    script.chunk, script.text = chunk, text
+    library.use(script.root)
+    script.chunk, script.text, script.source = chunk, text, library.with_modules(text)
 end
 
 ---Does this script declare a pipeline or a command? If so, running the file does nothing but that.
