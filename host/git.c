@@ -134,6 +134,19 @@ static int l_refs(lua_State *L)
     return git_wait(L, c);
 }
 
+/* tracking{path} → "tracked" | "untracked" | nil for a file that git ignores */
+static int l_tracking(lua_State *L)
+{
+    static const struct opt options[] = {
+        GIT_COMMON, {"path", OPT_STRING, true}, {NULL, 0, false}};
+    op_check(L);
+    opt_check(L, 1, "git.tracking", options);
+    struct git_call *c = git_call_common(L, "git.tracking", true, git_parse_tracking);
+    GIT_ARGS(c, "ls-files", "-t", "-z", "--cached", "--others", "--exclude-standard",
+             "--", opt_string(L, 1, "path", NULL));
+    return git_wait(L, c);
+}
+
 /* config{name} → value | nil for none */
 static int l_config(lua_State *L)
 {
@@ -236,6 +249,7 @@ int luaopen_host_git(lua_State *L)
         {"status", l_status},
         {"refs", l_refs},
         {"remote_refs", l_git_remote_refs},
+        {"tracking", l_tracking},
         {"config", l_config},
         {"export", l_export},
         {"fetch", l_git_fetch},

@@ -249,6 +249,16 @@ int git_parse_refs(lua_State *L, const struct proc_result *r, const struct git_c
 }
 
 /* The value that `git config --null --get` prints, or nil */
+int git_parse_tracking(lua_State *L, const struct proc_result *r,
+                       const struct git_call *c)
+{
+    (void)c;
+    if (r->out.len == 0)
+        return 0;
+    lua_pushstring(L, *buf_text(&r->out) == '?' ? "untracked" : "tracked");
+    return 1;
+}
+
 int git_parse_config(lua_State *L, const struct proc_result *r, const struct git_call *c)
 {
     (void)c;

@@ -52,6 +52,23 @@ local function note_difference(dir, ref, found, remote)
         ref, format.count(count.ahead, "commit"), remote, ref, count.behind))
 end
 
+---Changes that a checkout of the current branch leaves out.
+local function note_uncommitted(dir, info, found)
+    local status = not info.bare and host.status { dir = dir }
+    if not status or not status.branch or status.commit ~= found.commit then
+        return
+    end
+    local names = {}
+    for _, file in ipairs(status.files) do
+        names[#names + 1] = not file.untracked and file.path or nil
+    end
+    if #names > 0 then
+        effect.note(("%s uncommitted changes, which are not part of the checkout: %s"):format(
+            format.count(#names, "file has", "files have"),
+            format.list { unpack(names, 1, 3) } .. (#names > 3 and ", …" or "")))
+    end
+end
+
 ---What an export cannot hold.
 local function note_missing(into, git_dir)
     local fs = require "host.fs"
@@ -126,6 +143,7 @@ function M.checkout(opts)
     local info = check(host.info { dir = dir })
     local commit = check(host.log { dir = dir, to = found.commit, limit = 1 })[1]
     note_difference(dir, opts.ref, found, remote)
+    note_uncommitted(dir, info, found)
     local folder = export(info.git_dir, found.commit)
     note_missing(folder, info.git_dir)
     require("dgrun.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,

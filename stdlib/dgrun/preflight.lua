@@ -8,6 +8,7 @@ local cron_declaration = require "dgrun.cron.declaration"
 local effect = require "dgrun.effect"
 local environment_of = require "dgrun.environment"
 local err = require "dgrun.err"
+local exposure = require "dgrun.secrets.exposure"
 local format = require "dgrun.format"
 local fs = require "host.fs"
 local given = require "dgrun.environment_options"
@@ -191,6 +192,9 @@ function M.preflight(opts)
     end
     found.attempt(environment_of.complete, env.secrets)
     check_revisions(found, opts, env, source)
+    for _, text in ipairs(exposure.untold(environment_of.entry(env))) do
+        found.warn(text)
+    end
     for _, warning in ipairs(found.warnings) do
         effect.note("warning: " .. warning)
     end

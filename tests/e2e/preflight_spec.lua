@@ -48,10 +48,16 @@ describe("Preflight", function()
         local commit = project:commit { ["deploy/fly/fly.toml"] = fly
             :gsub('"league%-app"', '"other-app"', 1)
             :gsub("%[build%]", '[build]\ndockerfile = "Dockerfile.web"') }
+        local file = project.dir / ".env.stage"
+        local values = assert(project:read ".env.stage")
+        require("host.fs").remove(file)
+        assert(require("host.fs").write(file, values, { mode = "0644" }))
         local run = project:run { "stage_deploy", "--sandbox" }
         assert.equal(3, run.status, run.all)
         local short = commit:sub(1, 7)
         for _, expected in ipairs {
+            "warning: other users of this computer can read .env.stage (mode 644): "
+                .. "chmod 600 .env.stage",
             "warning: deploy/fly/fly.toml at " .. short
                 .. ": app is 'other-app', but stage deploys to 'league-app'",
             "deploy/fly/Dockerfile.web at " .. short .. " does not exist",

@@ -24,7 +24,10 @@ local TIMEOUT = 60
 local function none() end
 
 ---A file of the project, or of the person: ~/keys/prod.txt.
-local function place(root, file)
+---@param root string of the project
+---@param file string as environments.yaml has it
+---@return string
+function M.place(root, file)
     local home = os.getenv "HOME"
     if file:sub(1, 2) == "~/" and home then
         return home / file:sub(3)
@@ -105,7 +108,7 @@ end
 ---The key is in the variable itself, or it names a file. Only a name may be read.
 local function identity_of(source, root)
     if source.identity then
-        return place(root, source.identity)
+        return M.place(root, source.identity)
     end
     local key = M.age_key()
     if key then
@@ -113,7 +116,7 @@ local function identity_of(source, root)
     end
     local file = os.getenv "AGE_IDENTITY"
     if file and file ~= "" then
-        return place(root, file)
+        return M.place(root, file)
     end
 end
 
@@ -126,7 +129,7 @@ function open.env(_, _, source)
 end
 
 function open.dotenv(entry, declared, source)
-    local file = place(declared.root, entry.file)
+    local file = M.place(declared.root, entry.file)
     local entries, e = require("host.dotenv").read(file)
     if not entries then
         source.state = is_missing(e) and "absent" or "failed"
@@ -140,7 +143,7 @@ end
 
 function open.age(entry, declared, source)
     local fs = require "host.fs"
-    local file = place(declared.root, entry.file)
+    local file = M.place(declared.root, entry.file)
     if not fs.exists(file) then
         source.state = "absent"
         return

@@ -2,6 +2,7 @@
 -- is told.
 local environment = require "dgrun.environment"
 local err = require "dgrun.err"
+local exposure = require "dgrun.secrets.exposure"
 local format = require "dgrun.format"
 local json = require "dgrun.json"
 local rules = require "dgrun.secrets.rules"
@@ -15,6 +16,7 @@ local M = {}
 ---@field app string
 ---@field ok boolean nothing is missing, broken or unreadable
 ---@field sources dgrun.secrets.where.source[] in the order in which they are asked
+---@field warnings string[] files that others can read, or that git does not ignore, with the fix
 ---@field secrets dgrun.secrets.where.secret[] all that are declared, by name
 
 ---@class dgrun.secrets.where.source
@@ -149,7 +151,7 @@ function M.of(where)
     local need = needs(declared)
     local opened = {}
     local data = { environment = entry.name, app = entry.app, sources = json.array {},
-        secrets = json.array {} }
+        warnings = json.array(exposure.of(entry)), secrets = json.array {} }
     for source in sources.each(entry) do
         opened[#opened + 1] = source
         data.sources[#opened] = source_of(source, need)

@@ -23,6 +23,9 @@ local function source_lines(data, lines)
             lines[#lines + 1] = "  " .. source.hint
         end
     end
+    for _, text in ipairs(data.warnings) do
+        lines[#lines + 1] = "  warning: " .. text
+    end
 end
 
 local function from_of(one)
