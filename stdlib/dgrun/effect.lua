@@ -18,6 +18,8 @@ local M = {}
 ---@field name? string what the result is called in messages of a plan
 ---@field once? string for a change that cannot be seen afterwards: when this run has made it for
 ---  this key already, in an earlier attempt, it is not made again
+---@field changed? fun(result: any): boolean told what `apply` returned: did it change anything? The
+---  end of a run does not count what did not
 ---@field apply fun(): any makes the change
 
 ---@class dgrun.effect.record
@@ -30,11 +32,12 @@ local M = {}
 ---@field step? dgrun.step
 ---@field action "create"|"update"|"destroy"|"run"
 ---@field status "planned"|"intent"|"done"|"failed"|"interrupted"
+---@field unchanged? boolean it was carried out, and changed nothing
 ---@field error? dgrun.err
 
 local spec = {
     kind = "string", target = "string", summary = "string", before = "any?", after = "any?",
-    name = "string?", once = "string?", apply = "function",
+    name = "string?", once = "string?", changed = "function?", apply = "function",
 }
 
 local destroying = { destroy = true, delete = true, remove = true, unset = true }
@@ -90,7 +93,7 @@ local function new_record(e)
     return record
 end
 
-local function apply(record, fn)
+local function apply(record, e)
     task.checkpoint()
     record.status = "intent"
     record.started = require("host.time").now()
@@ -100,7 +103,9 @@ local function apply(record, fn)
     local ok, result = pcall(function()
         task.checkpoint()
         record.began = true
-        return fn()
+        local value = e.apply()
+        record.unchanged = e.changed ~= nil and e.changed(value) ~= true
+        return value
     end)
     record.finished = require("host.time").now()
     record.status = ok and "done"
@@ -139,7 +144,7 @@ function M.write(e)
     elseif not current then
         return e.apply()
     end
-    return apply(record, e.apply)
+    return apply(record, e)
 end
 
 return M

@@ -12,7 +12,8 @@ local M = {}
 ---@class dgrun.proc.options
 ---@field argv string[] the program, found in PATH, and its arguments
 ---@field cwd? string
----@field env? table<string, string|host.secret.value|false> changes; false removes
+---@field env? table<string, string|host.secret.value|false> changes; false removes. `env.secrets`
+---  of an environment passes all of its secrets
 ---@field clean_env? boolean the environment is `env` alone
 ---@field stdin? string|host.secret.value nothing: /dev/null
 ---@field timeout? number seconds
@@ -20,6 +21,8 @@ local M = {}
 ---@field limit? integer bytes of each output stream, default 16 MiB
 ---@field read_only? boolean it changes nothing outside, so a plan runs it too
 ---@field expect? integer|integer[]|"any" the exit statuses that are no error, default 0
+---@field creates? string path, relative to `cwd`: when it exists, nothing is run
+---@field changed? fun(result: table): boolean did it change anything? Without it, it did
 ---@field summary? string one line for people: what it does
 ---@field on_line? fun(line: string, stream: "stdout"|"stderr") gets the output while it comes
 
@@ -27,9 +30,10 @@ local spec = {
     argv = "table", cwd = "string?", env = "table?", clean_env = "boolean?", stdin = "value?",
     timeout = "seconds?", grace = "seconds?", limit = "integer?", read_only = "boolean?",
     expect = "any?", summary = "string?", on_line = "function?",
+    creates = "string?", changed = "function?",
 }
 
-local own = { expect = true, summary = true, on_line = true }
+local own = { expect = true, summary = true, on_line = true, creates = true, changed = true }
 
 local function host_options(opts)
     local result = {}
@@ -38,6 +42,7 @@ local function host_options(opts)
             result[name] = value
         end
     end
+    result.env = opts.env and require("dgrun.environment").complete(opts.env)
     return result
 end
 
@@ -138,6 +143,11 @@ local function check_argv(opts)
     end
 end
 
+local function is_created(opts)
+    local path = opts.creates
+    return require("host.fs").exists(opts.cwd and path:sub(1, 1) ~= "/" and opts.cwd / path or path)
+end
+
 ---Runs a program to its end. Where it may change something it is an effect: a plan records it
 ---and gives an unknown value.
 ---@param opts dgrun.proc.options
@@ -145,6 +155,11 @@ end
 function M.run(opts)
     check.options(opts, spec, "proc.run")
     check_argv(opts)
+    local summary = opts.summary or "run " .. M.shown(opts.argv)
+    if opts.creates and is_created(opts) then
+        effect.note(("%s: %s exists, nothing to run"):format(summary, opts.creates))
+        return { status = 0, stdout = "", stderr = "", seconds = 0 }
+    end
     if opts.read_only then
         return run(opts)
     end
@@ -152,12 +167,13 @@ function M.run(opts)
     local recorded = effect.write {
         kind = "proc.run",
         target = tostring(opts.argv[1]),
-        summary = opts.summary or "run " .. M.shown(opts.argv),
+        summary = summary,
         name = "result of " .. tostring(opts.argv[1]),
         apply = function()
             result = run(opts)
             return { status = result.status, seconds = result.seconds }
         end,
+        changed = opts.changed and function() return opts.changed(result) end,
     }
     return result or recorded
 end

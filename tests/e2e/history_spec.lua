@@ -365,3 +365,20 @@ describe("dgrun lock", function()
         assert.matches("Did you mean 'release'", expect(2, dgrun(root, "lock", "relese", "web")))
     end)
 end)
+
+describe("a program that a run starts", function()
+    it("gets the secrets of an environment, and is no change when it says so", function()
+        local root = new_project { ["scripts/quiet.lua"] = [[
+local dg = require "dgrun"
+local env = dg.environment "prod"
+return dg.pipeline { description = "Changes nothing", run = function()
+    dg.step("Ask", function()
+        dg.proc.run { argv = { "sh", "-c", 'test "$TOKEN" = correct-horse-battery && echo same' },
+            env = env.secrets, changed = function(result) return result.stdout ~= "same\n" end }
+    end)
+end }]] }
+        local text = expect(0, dgrun(root, "quiet"))
+        assert.matches("Nothing changed", text, 1, true)
+        assert.is_nil(text:find("correct-horse", 1, true))
+    end)
+end)

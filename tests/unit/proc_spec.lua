@@ -68,6 +68,38 @@ describe("dgrun.proc", function()
         fs.remove(dir, { recursive = true })
     end)
 
+    it("runs nothing when what it creates is there, which a plan tells too", function()
+        local dir = assert(fs.temp_dir("proc-"))
+        local function script()
+            return proc.run { argv = { "touch", "made" }, cwd = dir, creates = "made",
+                summary = "make the file" }
+        end
+        assert.equal(1, #in_run(script, true).effects)
+        assert.equal(1, #in_run(script).effects)
+        for _, plan in ipairs { false, true } do
+            local r = in_run(script, plan)
+            assert.same({ 0, 0 }, { #r.effects, r.result.status })
+            assert.equal("make the file: made exists, nothing to run", r.notes[1].text)
+        end
+        fs.remove(dir, { recursive = true })
+    end)
+
+    it("asks the script whether the program changed anything", function()
+        local function unchanged(word)
+            local r = in_run(function()
+                proc.run { argv = { "echo", word },
+                    changed = function(result) return result.stdout == "changed\n" end }
+            end)
+            return { r.status, r.effects[1].status, r.effects[1].unchanged }
+        end
+        assert.same({ "done", "done", false }, unchanged "changed")
+        assert.same({ "done", "done", true }, unchanged "same")
+        local r = in_run(function()
+            proc.run { argv = { "true" }, changed = function() error "no" end }
+        end)
+        assert.same({ "failed", "failed" }, { r.status, r.effects[1].status })
+    end)
+
     it("ends a spawned child with its task", function()
         local pid
         require("dgrun.task").scope(function()

@@ -122,7 +122,7 @@ end
 local function with_status(r, status)
     local list = {}
     for _, e in ipairs(r.effects) do
-        if e.status == status then
+        if e.status == status and not e.unchanged then
             list[#list + 1] = e
         end
     end
