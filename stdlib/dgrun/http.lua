@@ -1,5 +1,6 @@
 -- HTTP requests of scripts: host.http, with failures raised.
 local check = require "dgrun.check"
+local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 
 local M = {}
@@ -65,12 +66,53 @@ function M.get(url, opts)
     return M.request(opts)
 end
 
+---A URL as it may be shown and journaled: without user and query.
+local function shown(url)
+    return (tostring(url):gsub("[?#].*$", ""):gsub("^(%a[%w+.-]*://)[^/]*@", "%1"))
+end
+
+local function write(method, url, opts)
+    local copy = {}
+    for name, value in pairs(opts or {}) do
+        copy[name] = value
+    end
+    copy.url, copy.method = url, method
+    local answer
+    local recorded = effect.write {
+        kind = "http." .. method:lower(), target = shown(url),
+        summary = method .. " " .. shown(url), name = "answer to " .. method,
+        apply = function()
+            answer = M.request(copy)
+            return { status = answer.status, seconds = answer.seconds }
+        end,
+    }
+    return answer or recorded
+end
+
+---An effect, as put, patch and delete are: a plan records the request, sends nothing, and gives an
+---unknown value. Inside of `apply` of another effect, use request.
 ---@param url string
 ---@param opts? table as for request
 function M.post(url, opts)
-    opts = routed(opts or {})
-    opts.url, opts.method = url, "POST"
-    return M.request(opts)
+    return write("POST", url, opts)
+end
+
+---@param url string
+---@param opts? table as for request
+function M.put(url, opts)
+    return write("PUT", url, opts)
+end
+
+---@param url string
+---@param opts? table as for request
+function M.patch(url, opts)
+    return write("PATCH", url, opts)
+end
+
+---@param url string
+---@param opts? table as for request
+function M.delete(url, opts)
+    return write("DELETE", url, opts)
 end
 
 ---A body in pieces: for chunk in http.stream{url = …}:chunks() do … end

@@ -193,7 +193,8 @@ local function step_block(r, step, lines)
         lines[#lines + 1] = line
     end
     if #block == 0 then
-        lines[#lines + 1] = "  no changes"
+        lines[#lines + 1] = step and step.status ~= "done" and "  nothing before it failed"
+            or "  no changes"
     end
     lines[#lines + 1] = ""
 end
@@ -202,7 +203,7 @@ local planned = {
     create = "to create", update = "to update", destroy = "to destroy", run = "to run",
 }
 
----The plan of a run that recorded its effects.
+---The plan of a run that recorded its effects; for one that failed, what it found before.
 ---@param r dgrun.run
 ---@return string
 function M.render(r)
@@ -212,6 +213,11 @@ function M.render(r)
         step_block(r, step, lines)
     end
     local counts = M.counts(r.effects, planned)
+    if r.status ~= "done" then
+        lines[#lines + 1] = ("The plan is incomplete. So far: %s.")
+            :format(counts == "" and "no changes" or counts)
+        return table.concat(lines, "\n") .. "\n\n"
+    end
     lines[#lines + 1] = counts == "" and "No changes." or ("Plan: %s."):format(counts)
     return table.concat(lines, "\n") .. "\n"
 end

@@ -1,10 +1,12 @@
 -- Runs that are looked at, resumed and held, as people do it on the command line.
 local fs = require "host.fs"
+local host_task = require "host.task"
 local json = require "dgrun.json"
 local proc = require "host.proc"
 local project = require "support.project"
 local repository = require "support.repository"
 local scripts = require "support.scripts"
+local task = require "dgrun.task"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 
@@ -380,5 +382,70 @@ end }]] }
         local text = expect(0, dgrun(root, "quiet"))
         assert.matches("Nothing changed", text, 1, true)
         assert.is_nil(text:find("correct-horse", 1, true))
+    end)
+end)
+
+---Answers each request with 201; what it was asked, and its address.
+local function listener()
+    local server = assert(require("host.server").listen {})
+    local seen = {}
+    local serving = host_task.spawn(function()
+        for request in function() return server:accept() end do
+            seen[#seen + 1] = request.method .. " " .. request.path
+            request:reply { status = 201, body = "made" }
+        end
+    end, { name = "listener", daemon = true })
+    task.defer(function()
+        server:close()
+        serving:cancel()
+    end)
+    return seen, ("http://127.0.0.1:%d"):format(server:port())
+end
+
+describe("a request that writes", function()
+    local text = [[
+local dg = require "dgrun"
+return dg.pipeline { description = "Posts", inputs = { fail = { type = "boolean" } },
+    run = function(input)
+        dg.step("Send", function()
+            local url = os.getenv "LISTENER"
+            local answer = dg.http.post(url .. "/things?key=" .. os.getenv "QUERY_KEY",
+                { json = { a = 1 } })
+            assert(dg.effect.is_unknown(answer) or answer.body == "made")
+            dg.http.put(url .. "/things/1")
+            dg.http.patch(url .. "/things/1")
+            dg.http.delete(url .. "/things/1")
+            dg.http.get(url .. "/read")
+        end)
+        assert(not input.fail, "it is broken")
+    end }]]
+
+    it("is recorded in a plan, and sent, counted and journaled in a run", function()
+        local seen, url = listener()
+        local root = new_project { ["scripts/posts.lua"] = text }
+        local function posts(...)
+            local result = assert(proc.run { argv = { binary, ... }, cwd = root,
+                env = { NO_COLOR = "1", LISTENER = url, QUERY_KEY = "in-the-query" } })
+            result.all = result.stdout .. result.stderr
+            return result
+        end
+        local plan = posts("plan", "posts")
+        assert.matches("POST " .. url .. "/things\n", expect(0, plan), 1, true)
+        assert.matches("Plan: 1 to destroy, 3 to run.", plan.all, 1, true)
+        assert.same({ "GET /read" }, seen)
+        plan = posts("plan", "posts", "--fail")
+        expect(1, plan)
+        assert.matches("POST " .. url .. "/things\n", plan.stdout, 1, true)
+        assert.matches("The plan is incomplete. So far: 1 to destroy, 3 to run.", plan.stdout, 1,
+            true)
+        assert.matches("it is broken", plan.stderr, 1, true)
+        assert.matches("1 destroyed, 3 run", expect(0, posts "posts"), 1, true)
+        assert.equal(7, #seen)
+        assert.same({ "POST", "PUT", "PATCH", "DELETE", "GET" }, {
+            seen[3]:match "^%u+", seen[4]:match "^%u+", seen[5]:match "^%u+",
+            seen[6]:match "^%u+", seen[7]:match "^%u+" })
+        local bytes = assert(fs.read(root / ".dgrun/state.db"))
+        assert.matches(url .. "/things", bytes, 1, true)
+        assert.is_nil(bytes:find("in-the-query", 1, true))
     end)
 end)

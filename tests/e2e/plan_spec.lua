@@ -36,7 +36,7 @@ describe("dgrun plan", function()
     local doors = {
         ["http POST"] = [[
             local dg = require "dgrun"
-            dg.http.post("http://127.0.0.1:1/", { body = "x" })]],
+            dg.http.request { url = "http://127.0.0.1:1/", method = "POST", body = "x" }]],
         ["the host's http"] = [[
             local r, e = require("host.http").request { url = "http://127.0.0.1:1/",
                 method = "PUT" }

@@ -62,6 +62,13 @@ local function again(arguments, plan)
     return table.concat(parts, " ")
 end
 
+---What a plan found before it failed.
+local function tell_found(r)
+    if r.plan and (#r.effects > 0 or #r.notes > 0) then
+        log.out(log.clean(require("dgrun.plan").render(r)))
+    end
+end
+
 ---The end of a pipeline or a plain script.
 ---@param r dgrun.run
 ---@param arguments dgrun.cli.arguments
@@ -77,6 +84,7 @@ function M.of_run(r, arguments, quiet)
         return 0
     end
     facts(r)
+    tell_found(r)
     ui.failure(r, {
         signal = require("host.task").signal(), trace = arguments.trace,
         again = r.status == "cancelled" and require("dgrun.store").known(r)
@@ -114,6 +122,7 @@ local function tell_failure(r, arguments)
     if e.code ~= "lua.error" and not arguments.trace then
         e.where = nil
     end
+    tell_found(r)
     if r.status ~= "cancelled" then
         ui.complain(e, arguments.trace)
     end
