@@ -21,6 +21,8 @@ local FILE_LIMIT = 1024 * 1024
 ---@field commit? string that commit
 ---@field sql? string nil where it cannot be known beforehand
 ---@field sql_error? string why not
+---@field sql_from? "offline"|"copy"|"read-only" from Alembic's offline mode, from a run on a
+---  copy of the schema, or from a run whose writes were not sent: its statements may differ
 ---@field class "additive"|"rewriting"|"destructive"|"unknown"
 ---@field findings table[] of dgrun.hazards
 
@@ -80,13 +82,14 @@ end
 ---@param opts dgrun.migrations.plan.options
 ---@param list dgrun.revision[]
 ---@param from string[] revisions that they are applied on
+---@param live? boolean the database is there now
 ---@return dgrun.migrations.planned[]
-function M.judge(opts, list, from)
+function M.judge(opts, list, from, live)
     if #list == 0 then
         return {}
     end
     local place = check(require("host.dburl").parse(opts.database))
-    local rendered = render(opts, list, from)
+    local rendered = render(opts, list, from, live or false)
     local found = findings_of(opts, list, rendered, place.dialect)
     local planned = {}
     for i, revision in ipairs(list) do
@@ -96,7 +99,7 @@ function M.judge(opts, list, from)
             revision = id, down = revision.down, message = revision.message,
             file = revision.file, sql = rendered[id].sql,
             author = written and written.author, commit = written and written.commit,
-            sql_error = rendered[id].error,
+            sql_error = rendered[id].error, sql_from = rendered[id].how,
             class = class_of(found[id], rendered[id].sql), findings = found[id],
         }
     end
@@ -128,7 +131,7 @@ function M.plan(opts)
     local graph = revisions.read(opts.dir)
     local current = migrations.current { database = opts.database, dir = opts.dir }
     local plan = { current = current, heads = revisions.heads(graph), class = "none",
-        pending = M.judge(opts, revisions.pending(graph, current, target), current) }
+        pending = M.judge(opts, revisions.pending(graph, current, target), current, true) }
     for _, planned in ipairs(plan.pending) do
         plan.class = rank[planned.class] > rank[plan.class] and planned.class or plan.class
     end

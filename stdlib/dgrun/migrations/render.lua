@@ -12,6 +12,8 @@ local TIMEOUT = 120
 
 ---@class dgrun.migrations.rendered
 ---@field sql? string
+---@field how? "offline"|"copy"|"read-only" from Alembic's offline mode, from a run on a copy of
+---  the database, or from statements that were recorded and not sent
 ---@field error? string why it is not known
 
 local function last_line(text)
@@ -38,8 +40,9 @@ end
 ---@param opts {dir: string, database: userdata|string, env?: table, timeout?: number}
 ---@param list dgrun.revision[] in the order in which they would be applied
 ---@param from string[] revisions that they would be applied on
+---@param live boolean the database is where they begin: they may run on a copy of it
 ---@return table<string, dgrun.migrations.rendered> # by revision
-return function(opts, list, from)
+return function(opts, list, from, live)
     local python = alembic.find(opts.dir).python
     if not python then
         return none(list, "the Python that has Alembic was not found")
@@ -50,7 +53,8 @@ return function(opts, list, from)
     end
     local argv = { unpack(python) }
     for _, word in ipairs { "-c", program, json.encode {
-        revisions = json.array(ids), from = json.array { unpack(from) } } } do
+        revisions = json.array(ids), from = json.array { unpack(from) }, live = live,
+        dialect = check(require("host.dburl").parse(opts.database)).dialect } } do
         argv[#argv + 1] = word
     end
     local result = check(proc.run {

@@ -2,8 +2,8 @@
 -- revisions as JSON. It changes nothing: on PostgreSQL its sessions are read-only by the server's
 -- own setting, SQLite's files are replaced by copies.
 return [==[
-import atexit, fcntl, io, json, os, re, shutil, sys, tempfile, time
-import urllib.parse
+import atexit, ctypes, fcntl, glob, io, json, os, pwd, re, shutil, signal, subprocess, sys
+import tempfile, time, urllib.parse
 
 # What env.py prints is not part of the report.
 report_to = os.fdopen(os.dup(1), "w")
@@ -19,8 +19,9 @@ from alembic.ddl.impl import DefaultImpl
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import HeadMaintainer, MigrationContext, MigrationStep
 from alembic.script import ScriptDirectory
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from alembic.util import CommandError
+from sqlalchemy import event, literal
+from sqlalchemy.engine import Engine, make_url
 sys.path[:] = found_in
 
 
@@ -70,7 +71,7 @@ scratch = Scratch()
 class Copies:
     def __init__(self):
         import sqlite3
-        self.sqlite3, self.connect, self.made = sqlite3, sqlite3.connect, {}
+        self.sqlite3, self.connect, self.made, self.count = sqlite3, sqlite3.connect, {}, 0
         sqlite3.connect = sqlite3.dbapi2.connect = self.redirected
 
     def redirected(self, database, *args, **options):
@@ -86,7 +87,9 @@ class Copies:
 
     def of(self, path):
         if path not in self.made:
-            copy = os.path.join(scratch.folder(), "%d.db" % len(self.made))
+            self.count += 1
+            copy = os.path.join(scratch.folder(), "%d.db" % self.count)
+            os.close(os.open(copy, os.O_CREAT | os.O_EXCL, 0o600))
             if os.path.exists(path):
                 self.copy(path, copy)
             self.made[path] = copy
@@ -106,24 +109,26 @@ class Copies:
             for suffix in ("", "-journal", "-wal"):
                 if os.path.exists(path + suffix):
                     shutil.copyfile(path + suffix, copy + suffix)
+                    os.chmod(copy + suffix, 0o600)
 
 
 # PostgreSQL: its sessions are read-only by the server's own setting; what would write is not sent.
 class ReadOnly:
     SETTING = "default_transaction_read_only"
     OPTION = "-c default_transaction_read_only=on"
-    READS = {"SELECT", "WITH", "VALUES", "TABLE", "SHOW", "SET", "RESET", "BEGIN", "START",
-             "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "EXPLAIN", "DECLARE", "FETCH",
-             "CLOSE", "DISCARD", "PRAGMA"}
+    READS = set("SELECT WITH VALUES TABLE SHOW SET RESET BEGIN START COMMIT END ROLLBACK ABORT "
+                "SAVEPOINT RELEASE EXPLAIN DECLARE FETCH CLOSE DISCARD PRAGMA".split())
     WRITES = re.compile(
         r"read[_ ]only|read\s+write|\binto\b|\b(insert|update|delete|merge)\s|"
         r"nextval|setval|advisory|set_config|explain\s.*analy", re.I | re.S)
 
-    def __init__(self, recorder):
-        self.recorder = recorder
+    def __init__(self):
+        self.recorder = self.shadow = None
         os.environ["PGOPTIONS"] = (os.environ.get("PGOPTIONS", "") + " " + self.OPTION).strip()
         event.listen(Engine, "do_connect", self.connecting)
         event.listen(Engine, "before_cursor_execute", self.executing, retval=True)
+        event.listen(Engine, "begin", lambda connection: self.transaction(connection, "BEGIN;"))
+        event.listen(Engine, "commit", lambda connection: self.transaction(connection, "COMMIT;"))
         try:
             import asyncpg
         except ImportError:
@@ -131,7 +136,8 @@ class ReadOnly:
         connect = asyncpg.connect
 
         def read_only(*args, **options):
-            options["server_settings"] = self.settings(options.get("server_settings"))
+            if not self.shadow or options.get("database") != self.shadow.name:
+                options["server_settings"] = self.settings(options.get("server_settings"))
             return connect(*args, **options)
         asyncpg.connect = read_only
 
@@ -145,7 +151,9 @@ class ReadOnly:
                 "psycopg2", "psycopg", "psycopg_async", "asyncpg"):
             raise RuntimeError("a plan cannot make a session of %s+%s read-only, so it does not "
                                "connect" % (dialect.name, dialect.driver))
-        if dialect.driver == "asyncpg":
+        if self.shadow:
+            self.shadow.redirect(dialect, cargs, cparams)
+        elif dialect.driver == "asyncpg":
             cparams["server_settings"] = self.settings(cparams.get("server_settings"))
         else:
             given = cparams.get("options")
@@ -157,13 +165,54 @@ class ReadOnly:
         return word not in self.READS or bool(self.WRITES.search(text))
 
     def executing(self, connection, cursor, statement, parameters, context, executemany):
-        if connection.dialect.name != "postgresql" or not self.writes(statement):
+        name = connection.dialect.name
+        writes = self.writes(statement)
+        if self.recorder and (writes or re.match(r"\s*SET\b", statement, re.I)):
+            for each in (parameters if executemany else [parameters])[:MANY]:
+                self.recorder.write(filled_in(connection.dialect, cursor, statement, each) + ";")
+        if name != "postgresql" or self.shadow or not writes:
             return statement, parameters
         if context is not None:
             context.executemany = False
             if hasattr(context, "execute_style"):
                 context.execute_style = type(context.execute_style).EXECUTE
         return "SELECT 1", type(parameters)() if isinstance(parameters, (tuple, dict)) else ()
+
+    def transaction(self, connection, text):
+        level = connection.get_execution_options().get("isolation_level")
+        if self.recorder and level != "AUTOCOMMIT":
+            self.recorder.write(text)
+
+
+MANY = 100
+PLACEHOLDERS = re.compile(r"'(?:[^']|'')*'|%\((\w+)\)s|%s|\?|(?<!:):(\w+)|\$(\d+)")
+
+
+# A statement with its values in it.
+def filled_in(dialect, cursor, statement, parameters):
+    doubled = dialect.paramstyle in ("format", "pyformat")
+    statement = statement.strip().rstrip(";")
+    if not parameters:
+        return statement.replace("%%", "%") if doubled else statement
+    if dialect.driver == "psycopg2":
+        return cursor.mogrify(statement, parameters).decode()
+    values = iter(parameters.values() if isinstance(parameters, dict) else parameters)
+
+    def value_of(match):
+        text, name, number = match.group(), match.group(1) or match.group(2), match.group(3)
+        if text.startswith("'"):
+            return text
+        if name and not isinstance(parameters, dict):
+            return text
+        value = (parameters[name] if name else parameters[int(number) - 1] if number
+                 else next(values))
+        try:
+            return str(literal(value).compile(dialect=dialect,
+                                              compile_kwargs={"literal_binds": True}))
+        except Exception:
+            return "'%s'" % str(value).replace("'", "''")
+    text = PLACEHOLDERS.sub(value_of, statement)
+    return text.replace("%%", "%") if doubled else text
 
 
 def reason(error):
@@ -181,7 +230,9 @@ class Recorder:
             return
         if text.strip() == "BEGIN;":
             # It belongs to the revision that follows.
-            self.held.append(text)
+            self.held = [text]
+        elif text.strip() == "COMMIT;" and self.held:
+            self.held = []
         elif self.at:
             self.parts[self.at] += self.take() + [text]
 
@@ -200,35 +251,160 @@ class Recorder:
             return "\n\n".join(self.parts[id]) + "\n"
 
 
-class Pass(alembic.config.CommandLine):
-    def __init__(self, recorder):
-        super().__init__(prog="alembic")
-        self.recorder = recorder
+# PostgreSQL: the schema in a database of its own, where revisions can really run.
+class Shadow:
+    def __init__(self):
+        self.name = "dgrun_plan_%d_%s" % (time.time(), os.urandom(4).hex())
+        self.folder = self.server = None
 
-    def steps(self, script):
-        for id in ids:
+    def run(self, argv, env, **options):
+        done = subprocess.run(argv, env={**os.environ, **env}, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60, **options)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode(errors="replace").strip().split("\n")[0])
+        return done.stdout
+
+    def real(self):
+        url = make_url(os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1))
+        mode = url.query.get("sslmode") or url.query.get("ssl")
+        env = {"PGHOST": url.host or url.query.get("host"), "PGPORT": url.port and str(url.port),
+               "PGUSER": url.username, "PGPASSWORD": url.password and str(url.password),
+               "PGDATABASE": url.database,
+               "PGSSLMODE": mode if mode in ("disable", "allow", "prefer", "require", "verify-ca",
+                                             "verify-full") else None}
+        return {name: value for name, value in env.items() if value}
+
+    def unprivileged(self):
+        if os.geteuid() != 0:
+            return {}
+        nobody = pwd.getpwnam("nobody")
+        os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+    # It ends with this process, even if that is killed.
+    def start(self, bin):
+        self.folder = os.path.join(scratch.folder(), "postgres")
+        os.chmod(scratch.folder(), 0o711)
+        os.mkdir(self.folder, 0o700)
+        user = self.unprivileged()
+        data = os.path.join(self.folder, "data")
+        clean = {"PGOPTIONS": "", "HOME": self.folder}
+        self.run([os.path.join(bin, "initdb"), "-D", data, "-U", "dgrun", "-A", "trust",
+                  "--no-sync", "-E", "UTF8", "--locale=C"], clean, cwd=self.folder, **user)
+        libc = ctypes.CDLL(None)
+        self.server = subprocess.Popen(
+            [os.path.join(bin, "postgres"), "-D", data, "-k", self.folder,
+             "-c", "listen_addresses=", "-c", "fsync=off"],
+            env={"PATH": os.environ.get("PATH", "")}, cwd=self.folder, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: libc.prctl(1, signal.SIGQUIT), **user)
+        atexit.register(self.stop)
+        self.place = {"PGHOST": self.folder, "PGPORT": "5432", "PGUSER": "dgrun",
+                      "PGDATABASE": "postgres", "PGSSLMODE": "disable", "PGPASSWORD": ""}
+        self.env = {**self.place, "PGDATABASE": self.name, "PGOPTIONS": ""}
+        self.psql(b"SELECT 1", self.place, attempts=100)
+
+    def stop(self):
+        if self.server:
+            self.server.send_signal(signal.SIGINT)
+            self.server.wait()
+            self.server = None
+
+    def psql(self, text, env, attempts=1):
+        while True:
+            try:
+                return self.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"],
+                                {**env, "PGOPTIONS": ""}, input=text)
+            except RuntimeError:
+                attempts -= 1
+                if attempts == 0 or self.server and self.server.poll() is not None:
+                    raise
+                time.sleep(0.05)
+
+    def fill(self):
+        dump = ["pg_dump", "--no-owner", "--no-privileges"]
+        text = self.run(dump + ["-s"], self.real())
+        if request["from"]:
+            text += self.run(dump + ["-a", "-t", "*.alembic_version"], self.real())
+        text = re.sub(rb"(?m)^(SET transaction_timeout|CREATE SCHEMA public;).*$", b"", text)
+        self.psql(b"CREATE DATABASE %s;" % self.name.encode(), self.place)
+        self.psql(text, self.env)
+
+    def redirect(self, dialect, cargs, cparams):
+        for name in ("dsn", "hostaddr", "password", "passfile", "service", "database", "dbname",
+                     "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "ssl"):
+            cparams.pop(name, None)
+        cargs[:] = []
+        cparams.update(host=self.folder, port=5432, user="dgrun")
+        if dialect.driver == "asyncpg":
+            cparams["database"] = self.name
+        else:
+            cparams.update(dbname=self.name, options="-c default_transaction_read_only=off")
+
+
+def shadow_of_postgres():
+    bins = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(
+        re.sub(r"\D", "", path.split("/")[4]) or 0))
+    for bin in reversed(bins):
+        if os.path.exists(os.path.join(bin, "initdb")):
+            shadow = Shadow()
+            try:
+                shadow.start(bin)
+                shadow.fill()
+                return shadow
+            except (OSError, RuntimeError, KeyError, subprocess.SubprocessError) as error:
+                print("no copy of the schema could be made: %s" % reason(error), file=sys.stderr)
+                shadow.stop()
+                return None
+
+
+class Failed(Exception):
+    pass
+
+
+class Pass(alembic.config.CommandLine):
+    def __init__(self, recorder, last, offline, stops=False):
+        super().__init__(prog="alembic")
+        self.recorder, self.last, self.offline, self.stops = recorder, last, offline, stops
+
+    def steps(self, script, context):
+        for id in ids[:ids.index(self.last) + 1]:
             step = MigrationStep.upgrade_from_script(script.revision_map, script.get_revision(id))
-            step.migration_fn = self.recorded(id, step.migration_fn)
+            step.migration_fn = self.recorded(id, step.migration_fn, context)
             yield step
 
-    def recorded(self, id, function):
+    def recorded(self, id, function, context):
         def run(**options):
             self.recorder.begin(id)
             try:
                 function(**options)
             except (Exception, SystemExit) as error:
                 self.recorder.fail(id, error)
+                if self.stops:
+                    raise Failed("not tried: %s fails before it on a copy of the database" % id)
+                if not self.offline:
+                    context.connection.connection.rollback()
         return run
 
     def run_cmd(self, config, options):
         config.output_buffer = io.StringIO()
         script = ScriptDirectory.from_config(config)
-        with EnvironmentContext(config, script, fn=lambda heads, context: self.steps(script),
-                                as_sql=True, starting_rev=None, destination_rev=ids[-1]):
+        with EnvironmentContext(config, script, as_sql=self.offline, starting_rev=None,
+                                fn=lambda heads, context: self.steps(script, context),
+                                destination_rev=self.last):
             script.run_env()
 
+    # Why it ended early, nil when it did not.
+    def go(self):
+        try:
+            self.main(["upgrade", self.last] + (["--sql"] if self.offline else []))
+        except Failed as error:
+            return str(error)
+        except (Exception, SystemExit) as error:
+            return reason(error)
 
-def offline(recorder):
+
+def prepare(recorder):
     MigrationContext.get_current_heads = lambda self: tuple(request["from"])
     DefaultImpl.static_output = lambda self, text: recorder.write(text)
     update = HeadMaintainer.update_to_step
@@ -236,26 +412,36 @@ def offline(recorder):
     def update_to_step(self, step):
         try:
             update(self, step)
-        except (AssertionError, KeyError):
-            # The database is not where the revisions begin.
+        except (AssertionError, KeyError, CommandError):
+            # The database is not where the revisions begin, or its statements are not sent.
             pass
     HeadMaintainer.update_to_step = update_to_step
-    Pass(recorder).main(["upgrade", ids[-1], "--sql"])
+
+
+def add(result, recorder, whole, how):
+    for id in ids:
+        if not result.get(id, {}).get("sql"):
+            sql = recorder.sql(id)
+            error = recorder.errors.get(id) or whole
+            if sql is not None:
+                result[id] = {"sql": sql, "how": how}
+            elif error or id not in result:
+                result[id] = {"error": error or "env.py ran no migrations"}
 
 
 def main():
-    recorder, whole = Recorder(), None
-    ReadOnly(recorder)
-    Copies()
-    try:
-        offline(recorder)
-    except (Exception, SystemExit) as error:
-        whole = reason(error)
-    result = {}
-    for id in ids:
-        sql = recorder.sql(id)
-        result[id] = {"sql": sql} if sql is not None else {
-            "error": recorder.errors.get(id) or whole or "env.py ran no migrations"}
+    result, recorder, fence, copies = {}, Recorder(), ReadOnly(), Copies()
+    prepare(recorder)
+    add(result, recorder, Pass(recorder, ids[-1], True).go(), "offline")
+    missing = [id for id in ids if "sql" not in result[id]]
+    if missing and request["live"]:
+        copies.made = {}
+        if request["dialect"] == "postgresql":
+            fence.shadow = shadow_of_postgres()
+        copied = request["dialect"] == "sqlite" or fence.shadow is not None
+        fence.recorder = recorder = Recorder()
+        add(result, recorder, Pass(recorder, missing[-1], False, copied).go(),
+            "copy" if copied else "read-only")
     json.dump(result, report_to)
     report_to.flush()
 

@@ -69,6 +69,9 @@ local function tell_hazards(opts)
         if revision.sql_error then
             effect.note(("%s: its SQL cannot be known beforehand: %s"):format(revision.revision,
                 revision.sql_error))
+        elseif revision.sql_from == "read-only" then
+            effect.note(("%s: its statements were recorded without being sent, so they may differ")
+                :format(revision.revision))
         end
         for _, finding in ipairs(revision.findings) do
             if not finding.accepted and finding.severity ~= "note" then

@@ -148,6 +148,89 @@ describe("the SQL of pending revisions", function()
         assert.matches("SET version_num='r109'", plan.pending[109].sql, 1, true)
     end)
 
+    local INSPECTS = [[
+names = [c["name"] for c in sa.inspect(op.get_bind()).get_columns("site")]
+if "title" not in names:
+    op.add_column("site", sa.Column("title", sa.Text))
+op.get_bind().execute(sa.text("INSERT INTO site (id, title) VALUES (:id, :t)"),
+    {"id": 7, "t": "it's 100%"})
+]]
+
+    local function inspecting()
+        return {
+            ["a.py"] = two["a.py"],
+            ["b.py"] = app.revision("bbbb", "aaaa", INSPECTS),
+            ["c.py"] = app.revision("cccc", "bbbb", INSPECTS),
+        }
+    end
+
+    local function is_known(plan, how)
+        local b, c = plan.pending[#plan.pending - 1], plan.pending[#plan.pending]
+        assert.is_nil(b.sql_error)
+        assert.is_nil(c.sql_error)
+        assert.equal(how, b.sql_from)
+        assert.matches("ALTER TABLE site ADD COLUMN title TEXT;", b.sql, 1, true)
+        assert.matches("VALUES (7, 'it''s 100%')", b.sql, 1, true)
+        assert.matches("SET version_num='bbbb'", b.sql, 1, true)
+        return c.sql
+    end
+
+    for _, driver in ipairs { "psycopg2", "asyncpg" } do
+        it("comes from a copy of the schema where a revision inspects: " .. driver, function()
+            local server = postgres.start()
+            local url = driver == "asyncpg" and server.async_url or server.url
+            local dir = application(inspecting(), online_only[driver])
+            local plan = migrations.plan { dir = dir, database = url }
+            assert.equal("offline", plan.pending[1].sql_from)
+            -- It saw the column that the one before had added.
+            assert.not_matches("ADD COLUMN", is_known(plan, "copy"))
+            assert.equal("", tables_of(server.url))
+        end)
+
+        it("is recorded without being sent where there can be no copy: " .. driver, function()
+            local server = postgres.start()
+            local url = driver == "asyncpg" and server.async_url or server.url
+            local connection = assert(require("host.postgres").connect { url = server.url })
+            for _, text in ipairs { "CREATE TABLE site (id integer)",
+                "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+                "INSERT INTO alembic_version VALUES ('aaaa')" } do
+                assert(connection:query(text))
+            end
+            connection:close()
+            local before = tables_of(server.url)
+            local dir = application(inspecting(), online_only[driver])
+            -- Neither pg_dump nor psql.
+            local env = { PATH = dir }
+            -- It looked at a table that has no such column yet.
+            assert.matches("ADD COLUMN", is_known(migrations.plan { dir = dir, database = url,
+                env = env }, "read-only"), 1, true)
+            assert.equal(before, tables_of(server.url))
+            local record = run.execute({ name = "test", root = dir, plan = true }, function()
+                migrations.upgrade { dir = dir, database = url, env = env }
+            end)
+            assert.matches("so they may differ", record.notes[1].text, 1, true)
+            assert.equal(before, tables_of(server.url))
+        end)
+    end
+
+    it("comes from a copy of an SQLite file", function()
+        local dir = application(inspecting())
+        local scratch = dir / "scratch"
+        assert(fs.mkdir(scratch))
+        local function database()
+            return { dir = dir, database = "sqlite:///app.db", env = { TMPDIR = scratch } }
+        end
+        assert.is_nil(run.execute({ name = "test", root = dir }, function()
+            local opts = database()
+            opts.target = "aaaa"
+            migrations.upgrade(opts)
+        end).error)
+        local before = fs.read(dir / "app.db")
+        assert.not_matches("ADD COLUMN", is_known(migrations.plan(database()), "copy"))
+        assert.equal(before, fs.read(dir / "app.db"))
+        assert.same({}, fs.list(scratch))
+    end)
+
     it("is rendered beside a local folder alembic/, whatever env.py prints", function()
         local files = app.files(two)
         files["alembic/__init__.py"] = "raise SystemExit('the wrong alembic')"
