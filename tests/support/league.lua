@@ -13,4 +13,23 @@ function M.new(opts)
     }
 end
 
+local FILE = "scripts/environments.yaml"
+
+---Declares that every cron machine is created; `daily`: what stands before the schedule of daily
+---ones, such as "optional: true, ".
+---@param project support.project
+---@param daily? string
+function M.without_conditions(project, daily)
+    local text = assert(project:read(FILE))
+    text = text:gsub(", gate: &when_ready %b{}", ""):gsub(", gate: %*when_ready", "")
+        :gsub(", create: false", ""):gsub("schedule: daily", (daily or "") .. "%0")
+    project:write(FILE, text)
+end
+
+---Migrates to `head`, of which there must be one.
+---@param project support.project
+function M.without_target(project)
+    project:write(FILE, (assert(project:read(FILE)):gsub(" +migrations: %b{}\n", "")))
+end
+
 return M
