@@ -110,7 +110,7 @@ void clock_set(struct clock *c, struct alarm *alarm, double seconds)
 {
     if (c->count == c->room) {
         c->room = c->room ? 2 * c->room : 16;
-        c->heap = mem_resize(c->heap, c->room * sizeof *c->heap);
+        c->heap = mem_resize(c->heap, c->room * sizeof(struct alarm *));
     }
     alarm->due = clock_now(c) + (uint64_t)ceil(seconds * NANOSECONDS);
     alarm->seq = c->seq++;
