@@ -253,9 +253,11 @@ class Recorder:
 
 # PostgreSQL: the schema in a database of its own, where revisions can really run.
 class Shadow:
+    FORGET = ("dsn", "database", "dbname")
+
     def __init__(self):
         self.name = "dgrun_plan_%d_%s" % (time.time(), os.urandom(4).hex())
-        self.folder = self.server = None
+        self.created = False
 
     def run(self, argv, env, **options):
         done = subprocess.run(argv, env={**os.environ, **env}, stdout=subprocess.PIPE,
@@ -274,6 +276,39 @@ class Shadow:
                                              "verify-full") else None}
         return {name: value for name, value in env.items() if value}
 
+    def psql(self, text, env):
+        return self.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"],
+                        {**env, "PGOPTIONS": ""}, input=text)
+
+    def fill(self):
+        dump = ["pg_dump", "--no-owner", "--no-privileges"]
+        text = self.run(dump + ["-s"], self.real())
+        if request["from"]:
+            text += self.run(dump + ["-a", "-t", "*.alembic_version"], self.real())
+        text = re.sub(rb"(?m)^(SET transaction_timeout|CREATE SCHEMA public;).*$", b"", text)
+        self.psql(b"CREATE DATABASE %s;" % self.name.encode(), self.server)
+        self.created = True
+        self.psql(text, {**self.server, "PGDATABASE": self.name})
+
+    def redirect(self, dialect, cargs, cparams):
+        for name in self.FORGET:
+            cparams.pop(name, None)
+        cargs[:] = []
+        if dialect.driver == "asyncpg":
+            cparams["database"] = self.name
+        else:
+            cparams.update(dbname=self.name, options="-c default_transaction_read_only=off")
+
+
+# On a throw-away server of this computer.
+class OwnServer(Shadow):
+    FORGET = Shadow.FORGET + ("hostaddr", "password", "passfile", "service", "sslmode",
+                              "sslrootcert", "sslcert", "sslkey", "channel_binding", "ssl")
+
+    def __init__(self):
+        super().__init__()
+        self.process = None
+
     def unprivileged(self):
         if os.geteuid() != 0:
             return {}
@@ -281,8 +316,20 @@ class Shadow:
         os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
+    # The folder of the server's programs: on PATH, or where Debian has them.
+    def programs(self):
+        found = shutil.which("initdb")
+        folders = [os.path.dirname(found)] if found else sorted(
+            glob.glob("/usr/lib/postgresql/*/bin"),
+            key=lambda path: -int(re.sub(r"\D", "", path.split("/")[4]) or 0))
+        for folder in folders:
+            if os.path.exists(os.path.join(folder, "initdb")):
+                return folder
+        raise FileNotFoundError("PostgreSQL's server programs are not installed")
+
     # It ends with this process, even if that is killed.
-    def start(self, bin):
+    def start(self):
+        bin = self.programs()
         self.folder = os.path.join(scratch.folder(), "postgres")
         os.chmod(scratch.folder(), 0o711)
         os.mkdir(self.folder, 0o700)
@@ -292,70 +339,87 @@ class Shadow:
         self.run([os.path.join(bin, "initdb"), "-D", data, "-U", "dgrun", "-A", "trust",
                   "--no-sync", "-E", "UTF8", "--locale=C"], clean, cwd=self.folder, **user)
         libc = ctypes.CDLL(None)
-        self.server = subprocess.Popen(
+        self.process = subprocess.Popen(
             [os.path.join(bin, "postgres"), "-D", data, "-k", self.folder,
              "-c", "listen_addresses=", "-c", "fsync=off"],
             env={"PATH": os.environ.get("PATH", "")}, cwd=self.folder, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
             preexec_fn=lambda: libc.prctl(1, signal.SIGQUIT), **user)
         atexit.register(self.stop)
-        self.place = {"PGHOST": self.folder, "PGPORT": "5432", "PGUSER": "dgrun",
-                      "PGDATABASE": "postgres", "PGSSLMODE": "disable", "PGPASSWORD": ""}
-        self.env = {**self.place, "PGDATABASE": self.name, "PGOPTIONS": ""}
-        self.psql(b"SELECT 1", self.place, attempts=100)
+        self.server = {"PGHOST": self.folder, "PGPORT": "5432", "PGUSER": "dgrun",
+                       "PGDATABASE": "postgres", "PGSSLMODE": "disable", "PGPASSWORD": ""}
+        self.wait()
 
-    def stop(self):
-        if self.server:
-            self.server.send_signal(signal.SIGINT)
-            self.server.wait()
-            self.server = None
-
-    def psql(self, text, env, attempts=1):
-        while True:
+    def wait(self):
+        for attempt in range(100):
             try:
-                return self.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"],
-                                {**env, "PGOPTIONS": ""}, input=text)
+                return self.psql(b"SELECT 1", self.server)
             except RuntimeError:
-                attempts -= 1
-                if attempts == 0 or self.server and self.server.poll() is not None:
+                if attempt == 99 or self.process.poll() is not None:
                     raise
                 time.sleep(0.05)
 
-    def fill(self):
-        dump = ["pg_dump", "--no-owner", "--no-privileges"]
-        text = self.run(dump + ["-s"], self.real())
-        if request["from"]:
-            text += self.run(dump + ["-a", "-t", "*.alembic_version"], self.real())
-        text = re.sub(rb"(?m)^(SET transaction_timeout|CREATE SCHEMA public;).*$", b"", text)
-        self.psql(b"CREATE DATABASE %s;" % self.name.encode(), self.place)
-        self.psql(text, self.env)
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
+            self.process = None
 
     def redirect(self, dialect, cargs, cparams):
-        for name in ("dsn", "hostaddr", "password", "passfile", "service", "database", "dbname",
-                     "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding", "ssl"):
-            cparams.pop(name, None)
-        cargs[:] = []
+        super().redirect(dialect, cargs, cparams)
         cparams.update(host=self.folder, port=5432, user="dgrun")
-        if dialect.driver == "asyncpg":
-            cparams["database"] = self.name
-        else:
-            cparams.update(dbname=self.name, options="-c default_transaction_read_only=off")
+
+
+# On the server of the database, where its role may create one: extensions that this computer does
+# not have are there.
+class SameServer(Shadow):
+    OLD = 3600
+
+    def start(self):
+        self.server = self.real()
+        if self.psql(b"SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
+                     self.server).strip() != b"t":
+            raise RuntimeError("the role of the database may not create one")
+        self.clean()
+        atexit.register(self.stop)
+        signal.signal(signal.SIGTERM, self.end)
+
+    # What killed plans left.
+    def clean(self):
+        names = self.psql(b"SELECT datname FROM pg_database WHERE datname ~ "
+                          b"'^dgrun_plan_[0-9]+_[0-9a-f]{8}$' AND NOT EXISTS (SELECT FROM "
+                          b"pg_stat_activity a WHERE a.datname = pg_database.datname)", self.server)
+        for name in names.decode().split():
+            if time.time() - int(name.split("_")[2]) > self.OLD:
+                self.drop(name)
+
+    def drop(self, name, how=""):
+        try:
+            self.psql(b"DROP DATABASE IF EXISTS %s%s;" % (name.encode(), how.encode()), self.server)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            print("the database %s stays: %s" % (name, reason(error)), file=sys.stderr)
+
+    # The project's engines may still have sessions in it.
+    def stop(self):
+        if self.created:
+            self.drop(self.name, " WITH (FORCE)")
+            self.created = False
+
+    def end(self, *_):
+        self.stop()
+        os._exit(128 + signal.SIGTERM)
 
 
 def shadow_of_postgres():
-    bins = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(
-        re.sub(r"\D", "", path.split("/")[4]) or 0))
-    for bin in reversed(bins):
-        if os.path.exists(os.path.join(bin, "initdb")):
-            shadow = Shadow()
-            try:
-                shadow.start(bin)
-                shadow.fill()
-                return shadow
-            except (OSError, RuntimeError, KeyError, subprocess.SubprocessError) as error:
-                print("no copy of the schema could be made: %s" % reason(error), file=sys.stderr)
-                shadow.stop()
-                return None
+    for kind in (OwnServer, SameServer):
+        shadow = kind()
+        try:
+            shadow.start()
+            shadow.fill()
+            return shadow
+        except (OSError, RuntimeError, KeyError, subprocess.SubprocessError) as error:
+            print("no copy of the schema could be made: %s" % reason(error), file=sys.stderr)
+            shadow.stop()
 
 
 class Failed(Exception):
