@@ -101,6 +101,8 @@ void log_flush(void)
         drain(&streams[i]);
 }
 
+bool log_broken(enum log_stream stream) { return stream_of(stream)->broken; }
+
 static bool debugging(void)
 {
     static int answer = -1;

@@ -123,11 +123,15 @@ int proc_run_wait(lua_State *L, struct proc_setup *setup, proc_push push, void *
                   void (*free_data)(void *data));
 
 /* Reads the options of host.proc into a setup: raises on wrong ones. */
-struct proc_setup *proc_options(lua_State *L, int index, const char *op, bool lines);
+enum proc_kind { PROC_RUN, PROC_LINES, PROC_FOREGROUND };
+struct proc_setup *proc_options(lua_State *L, int index, const char *op,
+                                enum proc_kind kind);
 /* The number of a signal's name ("TERM", "SIGTERM"), 0 if there is none. */
 int proc_signal_number(const char *name);
 
 int l_proc_spawn(lua_State *L); /* proc_child.c: a child read by lines */
 void proc_child_open(lua_State *L);
+
+int l_proc_foreground(lua_State *L); /* proc_front.c: a child in this process's place */
 
 int luaopen_host_proc(lua_State *L);

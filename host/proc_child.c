@@ -325,7 +325,7 @@ int l_proc_spawn(lua_State *L)
 {
     static const struct proc_events events = {
         .data = on_data, .ended = on_ended, .exited = on_exited, .closed = on_closed};
-    struct proc_setup *setup = proc_options(L, 1, "proc.spawn", true);
+    struct proc_setup *setup = proc_options(L, 1, "proc.spawn", PROC_LINES);
     struct child **box = lua_newuserdata(L, sizeof(void *));
     *box = NULL;
     luaL_setmetatable(L, TYPE);

@@ -112,7 +112,8 @@ static void read_stdin(lua_State *L, int index, struct proc_setup *s)
     lua_pop(L, 1);
 }
 
-struct proc_setup *proc_options(lua_State *L, int index, const char *op, bool lines)
+struct proc_setup *proc_options(lua_State *L, int index, const char *op,
+                                enum proc_kind kind)
 {
     static const struct opt run_options[] = {
         {"argv", OPT_TABLE, true},
@@ -138,10 +139,19 @@ struct proc_setup *proc_options(lua_State *L, int index, const char *op, bool li
         {"read_only", OPT_BOOLEAN, false},
         {NULL, 0, false},
     };
-    opt_check(L, index, op, lines ? spawn_options : run_options);
+    static const struct opt foreground_options[] = {
+        {"argv", OPT_TABLE, true},
+        {"cwd", OPT_STRING, false},
+        {"env", OPT_TABLE, false},
+        {NULL, 0, false},
+    };
+    static const struct opt *const options[] = {[PROC_RUN] = run_options,
+                                                [PROC_LINES] = spawn_options,
+                                                [PROC_FOREGROUND] = foreground_options};
+    opt_check(L, index, op, options[kind]);
     check_argv(L, index, op);
     check_env(L, index, op);
-    check_stdin(L, index, op, lines);
+    check_stdin(L, index, op, kind == PROC_LINES);
 
     struct proc_setup *s = proc_setup_new(op);
     opt_push(L, index, "argv");
@@ -206,7 +216,7 @@ static int push_result(lua_State *L, const struct proc_result *r, void *seal)
 static int l_run(lua_State *L)
 {
     op_check(L);
-    struct proc_setup *setup = proc_options(L, 1, "proc.run", false);
+    struct proc_setup *setup = proc_options(L, 1, "proc.run", PROC_RUN);
     char *seal = mem_string(opt_string(L, 1, "seal", NULL));
     return proc_run_wait(L, setup, push_result, seal, mem_free);
 }
@@ -214,8 +224,11 @@ static int l_run(lua_State *L)
 int luaopen_host_proc(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"run", l_run},        {"spawn", l_proc_spawn},
-        {"self", proc_l_self}, {"export", proc_l_export},
+        {"run", l_run},
+        {"spawn", l_proc_spawn},
+        {"foreground", l_proc_foreground},
+        {"self", proc_l_self},
+        {"export", proc_l_export},
         {NULL, NULL},
     };
     proc_child_open(L);

@@ -56,7 +56,7 @@ static struct family *family_of(lua_State *L)
     return f;
 }
 
-static struct err *start_error(const struct proc_setup *s, char **environment, int status)
+struct err *proc_start_error(const struct proc_setup *s, char **environment, int status)
 {
     const char *program = s->argv[0];
     struct err *e;
@@ -79,7 +79,7 @@ static struct err *start_error(const struct proc_setup *s, char **environment, i
     return e;
 }
 
-static struct err *refusal(const struct proc_setup *s)
+struct err *proc_refusal(const struct proc_setup *s)
 {
     struct stat st;
     if (!s->read_only && gate_closed())
@@ -176,7 +176,7 @@ static void signals_hold(sigset_t *before)
 struct err *proc_start(lua_State *L, struct proc_setup *setup,
                        const struct proc_events *events, void *owner, struct proc **out)
 {
-    struct err *e = refusal(setup);
+    struct err *e = proc_refusal(setup);
     if (e) {
         proc_setup_free(setup);
         return e;
@@ -192,7 +192,7 @@ struct err *proc_start(lua_State *L, struct proc_setup *setup,
     p->pid = rc < 0 ? 0 : p->process.pid;
     pthread_sigmask(SIG_SETMASK, &mask, NULL);
     if (rc < 0)
-        e = start_error(setup, environment, rc);
+        e = proc_start_error(setup, environment, rc);
     proc_environment_free(environment);
     if (rc < 0) {
         if (p->process.data)

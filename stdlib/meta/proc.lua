@@ -39,6 +39,16 @@ function proc.run(opts) end
 ---@return dgrun.err?
 function proc.spawn(opts) end
 
+---Runs a child to its end in the place of this process: it reads this process's standard input, and
+---gets the signals that are sent to it. What it writes comes out of this process's own streams,
+---masked; where standard input and output are both a terminal, the child gets the terminal, and
+---nothing is masked. Waits.
+---Errors: proc.not_found, proc.failed, cancelled, plan.write_refused.
+---@param opts {argv: string[], cwd?: string, env?: table<string, string|host.secret.value|false>}
+---@return {status: integer, signal: integer?, seconds: number}?
+---@return dgrun.err?
+function proc.foreground(opts) end
+
 ---@class host.proc.child
 local child = {}
 
