@@ -21,10 +21,15 @@ local function environment(place)
             :format(place.app) }
 end
 
+---The words that are dgrun's own: `run` passes those after -- to a program, as they are.
+local function own_words(words, dashes)
+    return words[1] == "run" and { unpack(words, 1, dashes) } or words
+end
+
 return dg.command {
     description = "Secrets of an app, by name; values cannot be read",
     default = "list",
-    guard = function(words) dg.secrets.refuse_assignments(words) end,
+    guard = function(words, dashes) dg.secrets.refuse_assignments(own_words(words, dashes)) end,
     actions = {
         list = {
             description = "what is on the app, and whether it is declared",
@@ -91,6 +96,16 @@ return dg.command {
                 return dg.secrets.where(environment(dg.place(input.where)))
             end,
             show = function(data) return require("dgrun.ui.secrets_where").text(data) end,
+        },
+        run = {
+            description = "a command of this machine with an environment's secrets as variables",
+            read_only = true,
+            arguments = { the_one },
+            rest = "command",
+            run = function(input)
+                return dg.secrets.run { environment = environment(input.where),
+                    command = input.command or {} }
+            end,
         },
         compare = {
             description = "two environments: names on one side only, and equal values",

@@ -18,7 +18,8 @@ local M = {}
 ---@field inputs? table<string, dgrun.input>
 ---@field rest? string the name under which `run` gets the words behind `--`, a list
 ---@field run fun(input: table): any, dgrun.err? what it found; and what is wrong with that, which
----  is told behind it and gives the exit status (`exit_status` of the error, when it has one)
+---  is reported after it, unless it is `silent`, and gives the exit status (`exit_status` of the
+---  error, when it has one)
 ---@field read_only? boolean it only looks: it is no run of the history, and `show` alone speaks
 ---@field show? fun(data: any, input: table): string what it found, for people; with it comes
 ---  --json, which shows the data themselves. Without it `run` prints what there is to say.
@@ -28,8 +29,8 @@ local M = {}
 ---@field actions? table<string, dgrun.command.action|dgrun.pipeline> instead of `run`: dgrun
 ---  machines stop
 ---@field default? string the action that is meant when none is named
----@field guard? fun(words: string[]) sees the words before anything is made of them, and raises
----  what must get no further
+---@field guard? fun(words: string[], dashes?: integer) sees the words before anything is made of
+---  them, and how many stood before a --; raises what must get no further
 
 ---@class dgrun.command
 ---@field description string
@@ -37,7 +38,7 @@ local M = {}
 ---  `pipeline`; one called "" when it has no actions
 ---@field names string[] of the actions, the default first
 ---@field default? string
----@field guard? fun(words: string[])
+---@field guard? fun(words: string[], dashes?: integer)
 local Command = { __name = "dgrun.command" }
 Command.__index = Command
 

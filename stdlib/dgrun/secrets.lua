@@ -243,6 +243,15 @@ function M.required_by(opts)
     return require("dgrun.secrets.required_by").compare(opts)
 end
 
+---Runs a command of this machine with the secrets of an environment in its process environment. It
+---has dgrun's standard input; its output is masked unless it has a terminal. `dgrun secrets run`.
+---@param opts dgrun.secrets.run.options
+---@return dgrun.secrets.run.result? result nil in a plan, and when it could not be started
+---@return dgrun.err? problem what is wrong with how it ended; `exit_status` is that of dgrun
+function M.run(opts)
+    return require("dgrun.secrets.run").run(opts)
+end
+
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
 ---@param opts {app: string, text: string|userdata, apply?: boolean}
 ---@return dgrun.secrets.result

@@ -29,6 +29,7 @@ local pages = {
     { "dg.secrets.compare", "stdlib/dgrun/secrets/compare.lua", only = {} },
     { "dg.secrets.values", "stdlib/dgrun/secrets/values.lua", only = {} },
     { "dg.secrets.where", "stdlib/dgrun/secrets/where.lua", only = {} },
+    { "dg.secrets.run", "stdlib/dgrun/secrets/run.lua", only = {} },
     { "dg.secrets.required_by", "stdlib/dgrun/secrets/required_by.lua", only = {} },
     { "environments.secrets", "stdlib/dgrun/secrets/declaration.lua", only = {}, tables = false },
     { "dg.cron", "stdlib/dgrun/cron.lua" },

@@ -37,6 +37,13 @@ local special = {
         return { { "--sandbox", "secrets", "compare", "stage", "prod" },
             { "--sandbox", "secrets", "compare", "stage", "prod", "--json" } }
     end,
+    ["secrets run"] = function(w)
+        w.trusted = "given by secrets run"
+        local argv = { "secrets", "run", "stage", "--", "sh", "-c",
+            "export GIVEN='given by secrets run'; printenv; printenv >&2" }
+        return { { "--sandbox", "plan", unpack(argv) }, { "--sandbox", "--trace", unpack(argv) },
+            { "secrets", "run", "stage", "--", "nosuch", status = 127 } }
+    end,
     ["secrets set"] = function(w)
         local value = canaries.values.SECRET_KEY
         w.project:write(".env.more", ("SECRET_KEY='%s'\n"):format(value))

@@ -81,9 +81,12 @@ local function of_face(face, words, begun)
     return argument and candidates.of(argument, values) or {}
 end
 
-local function of_command(command, words, begun)
+---@param behind boolean is it a word after a --?
+local function of_command(command, words, begun, behind)
     local action = command.actions[""] or words[1] and command.actions[words[1]]
-    if action then
+    if action and action.rest and behind then
+        return {} -- a command of its own, which the shell completes
+    elseif action then
         return of_face(action, action.name == "" and words or { unpack(words, 2) }, begun)
     end
     local list = {}
@@ -99,7 +102,7 @@ local function of_command(command, words, begun)
     return list
 end
 
-local function of_script(word, words, begun)
+local function of_script(word, words, begun, behind)
     local script = scripts.find(word)
     scripts.load(script)
     if not scripts.declares(script) then
@@ -108,23 +111,23 @@ local function of_script(word, words, begun)
     local value = scripts.declaration(script, { names_only = true })
     -- What is declared was read; from here on questions may wait.
     if require("dgrun.command").is(value) then
-        return of_command(value, words, begun)
+        return of_command(value, words, begun, behind)
     end
     return require("dgrun.pipeline").is(value) and of_face(value, words, begun) or {}
 end
 
 local function of_line(line, begun)
-    local word = line.word
+    local word, behind = line.word, line.dashes ~= nil
     if not word then
         return starts(begun, "-") and candidates.options() or candidates.words()
     elseif word == "plan" or word == "help" then
         local script = line.rest[1]
-        return script and of_script(script, { unpack(line.rest, 2) }, begun)
+        return script and of_script(script, { unpack(line.rest, 2) }, begun, behind)
             or candidates.scripts()
     elseif require("dgrun.cli").commands[word] then
         return candidates.of_word(word, line.rest)
     end
-    return of_script(word, line.rest, begun)
+    return of_script(word, line.rest, begun, behind)
 end
 
 ---The line up to the word that is begun. Errors of it are nobody's business here.

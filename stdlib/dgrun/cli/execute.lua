@@ -169,7 +169,7 @@ end
 local function run_command(x, command)
     local arguments, script = x.arguments, x.script
     if command.guard then
-        local ok, e = pcall(command.guard, arguments.rest)
+        local ok, e = pcall(command.guard, arguments.rest, arguments.dashes)
         if not ok then
             return outcome.of_refusal(err.object(e), arguments)
         end

@@ -172,7 +172,8 @@ function Reading:assign(plain)
     end
     for i = at, #plain do
         self:problem("unknown", ("unexpected argument '%s'"):format(plain[i]),
-            #arguments == 0 and "Inputs are written --name value." or nil)
+            self.face.rest and ("Write the %s after --."):format(self.face.rest)
+                or #arguments == 0 and "Inputs are written --name value." or nil)
     end
 end
 

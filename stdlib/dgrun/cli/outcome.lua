@@ -145,7 +145,9 @@ function M.of_command(r, arguments, action, found)
     if not found.problem then
         return 0
     end
-    ui.complain(found.problem, arguments.trace)
+    if not found.problem.silent then
+        ui.complain(found.problem, arguments.trace)
+    end
     return found.problem.exit_status or require("dgrun.cli").status(found.problem)
 end
 

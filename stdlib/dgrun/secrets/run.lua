@@ -1,0 +1,70 @@
+-- A command of this machine with the secrets of an environment: in its process environment, never
+-- on its command line. Nothing of it is journaled; a plan records it and does not run it.
+local check = require "dgrun.check"
+local effect = require "dgrun.effect"
+local environment = require "dgrun.environment"
+local err = require "dgrun.err"
+local host = require "host.proc"
+local proc = require "dgrun.proc"
+
+local M = {}
+
+---What a shell answers for a program that is not there.
+local NOT_FOUND = 127
+
+---@class dgrun.secrets.run.options
+---@field environment dgrun.environment
+---@field command string[] a program and its arguments
+
+---@class dgrun.secrets.run.result
+---@field status integer of the command; 128 + signal where a signal ended it
+---@field signal? integer
+---@field seconds number
+
+local options = { environment = "table", command = "table" }
+
+---How it ended, as a problem that gives dgrun's exit status. The command has said why itself.
+local function problem(result)
+    return result.status ~= 0 and err.new { code = "command.failed", silent = true,
+        exit_status = result.status,
+        msg = ("the command exited with status %d"):format(result.status) } or nil
+end
+
+local function not_started(e)
+    if not err.is(e, "proc.not_found") then
+        err.raise(e)
+    end
+    e.msg = e.msg:gsub("^proc%.foreground: ", "")
+    e.exit_status = NOT_FOUND
+    return nil, e
+end
+
+---Runs a command with the secrets of an environment and its literal values, without the private
+---ones, in its environment. Looks all of them up before.
+---@param opts dgrun.secrets.run.options
+---@return dgrun.secrets.run.result? result nil in a plan, and when it could not be started
+---@return dgrun.err? problem what is wrong with how it ended; `exit_status` is that of dgrun
+function M.run(opts)
+    check.options(opts, options, "secrets.run")
+    local command = opts.command
+    if #command == 0 then
+        err.raise { code = "input.missing", op = "secrets.run", msg = "there is no command to run",
+            hint = "Write it after --: dgrun secrets run prod -- COMMAND" }
+    end
+    local variables = environment.variables(opts.environment)
+    local result, e
+    effect.write {
+        kind = "secrets.run", target = tostring(command[1]), name = "result of the command",
+        summary = ("run %s with the secrets of %s"):format(proc.shown(command),
+            opts.environment.name),
+        apply = function()
+            result, e = host.foreground { argv = command, env = variables }
+        end,
+    }
+    if e then
+        return not_started(e)
+    end
+    return result, result and problem(result)
+end
+
+return M
