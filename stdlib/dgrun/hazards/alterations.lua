@@ -86,8 +86,9 @@ end
 
 function readers.AT_DetachPartition(add, name, cmd, schema)
     local part = cmd.def.PartitionCmd
-    add("detach_partition", { table = name, object = tree.relation(part.name, schema),
-        concurrently = part.concurrent })
+    local partition = tree.relation(part.name, schema)
+    add("detach_partition", { table = name, object = partition, concurrently = part.concurrent })
+    add("detached", { table = partition })
 end
 
 function readers.AT_AttachPartition(add, name, cmd, schema)

@@ -41,8 +41,8 @@ local mode_of = {
 }
 for kind in ("add_column drop_column set_not_null drop_not_null set_default drop_default "
     .. "alter_type drop_constraint rename_column rename_table set_schema set_logged move_table "
-    .. "alteration attach_partition add_partition create_owned drop_owned drop_table truncate "
-    .. "vacuum_full")
+    .. "alteration attach_partition detached add_partition create_owned drop_owned drop_table "
+    .. "truncate vacuum_full")
     :gmatch("%S+") do
     mode_of[kind] = ACCESS_EXCLUSIVE
 end
