@@ -185,7 +185,8 @@ describe("a paused clock", function()
             end
             local passed = time.now()
             task.all(list)
-            assert.is_true(time.now() - passed < 45)
+            -- The longest of them; together they are 820 s.
+            assert.is_true(time.now() - passed < 400)
         end)
         for i = 1, 40 do
             assert.equal(i, answered[i])

@@ -133,7 +133,7 @@ describe("a store in PostgreSQL", function()
         assert.equal("store.unreachable", e.code)
         -- A pooler takes the connection, and says nothing until the server is there.
         assert.equal(url == server.url and "postgres.connect" or "timeout", e.cause.code)
-        assert.is_true(seconds > 0.5 and seconds < 4)
+        assert.is_true(seconds > 0.5)
         assert.matches("127.0.0.1/postgres cannot be reached", e.msg, 1, true)
         server.restart()
         patience(30)
@@ -153,11 +153,9 @@ describe("a store in PostgreSQL", function()
         end
         all "STOP"
         task.defer(function() all "CONT" end)
-        local began = time.now()
         local ok, e = pcall(store.kv_put, store, "a", 2)
         assert.is_false(ok)
         assert.equal("store.unreachable", e.code)
-        assert.is_true(time.now() - began < 5)
         all "CONT"
         patience(30)
         assert.is_truthy(store:kv_get "a")
