@@ -58,6 +58,7 @@ return dg.command {
             },
             -- The exit status is that of the job.
             run = function(input)
+                dg.secrets.mask(input.where)
                 local result = dg.cron.run_now {
                     app = input.where.app, name = input.name, timeout = input.timeout,
                     beside = input.beside, on_line = not input.json and print_line or nil,

@@ -35,6 +35,7 @@ return dg.command {
     rest = "command",
     -- The exit status is that of the command, as with ssh.
     run = function(input)
+        dg.secrets.mask(input.where)
         local run = input.machine and inside_machine or on_new_machine
         local result = run(input.where.app, input)
         return result, dg.fly.exit_problem(result)

@@ -26,7 +26,9 @@ return dg.command {
         json = { type = "boolean", help = "one JSON object a line" },
     },
     run = function(input)
-        local view = require("dgrun.ui.logs").new(dg.places(input.where), input.json)
+        local places = dg.places(input.where)
+        dg.secrets.mask(places)
+        local view = require("dgrun.ui.logs").new(places, input.json)
         dg.fly.logs.stream {
             apps = view.apps, follow = input.follow, count = input.last,
             instance = input.instance, region = input.region, since = input.since,

@@ -122,6 +122,7 @@ return dg.command {
             inputs = { timeout = { type = "seconds", help = "how long it may take: 30s" } },
             rest = "command",
             run = function(input)
+                dg.secrets.mask(input.where)
                 local result = dg.fly.machines.exec(machine(input, {
                     command = input.command or {}, timeout = input.timeout,
                 }))

@@ -335,9 +335,22 @@ function M.of_template(name, pr, opts)
     return new(entry, opts)
 end
 
+---The environment of a review app, by the template whose pattern its name fits; nil if none does.
+---@param app string
+---@return dgrun.environment?
+function M.of_review_app(app)
+    local file = M.find(state.folder or ".")
+    for name, template in pairs(file and read(file).templates or {}) do
+        local pr = require("dgrun.environment_template").number(template.app, app)
+        if pr then
+            return M.of_template(name, pr, { lazy = true })
+        end
+    end
+end
+
 ---Masks what an environment's machines may say of its secrets, for those who never ask for one of
 ---them: what is in the process's environment is sealed already, what is in a file is read. Programs
----are not asked.
+---are not asked; dgrun.secrets.mask asks them.
 ---@param env dgrun.environment
 function M.mask(env)
     local entry = M.entry(env)

@@ -252,6 +252,13 @@ function M.run(opts)
     return require("dgrun.secrets.run").run(opts)
 end
 
+---Masks the values of all sources of these places' environments in what is printed from here on,
+---and notes each source that cannot be opened. For what machines print: they know the values too.
+---@param where dgrun.place|dgrun.place[]
+function M.mask(where)
+    require("dgrun.secrets.mask").mask(where)
+end
+
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.
 ---@param opts {app: string, text: string|userdata, apply?: boolean}
 ---@return dgrun.secrets.result

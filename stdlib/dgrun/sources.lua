@@ -60,6 +60,13 @@ end
 
 local states = { absent = " (no such file)", failed = " (cannot be read)" }
 
+---A source as text, with what became of it: ".env.prod (no such file)".
+---@param source dgrun.secrets.source
+---@return string
+function M.shown(source)
+    return source.label .. (states[source.state] or "")
+end
+
 ---The names wanted of sources, in the order in which they are told when missing.
 local function wanted(declared)
     local list = {}
@@ -139,7 +146,7 @@ function M.look_up(entry)
             break
         end
         opened[#opened + 1] = source
-        trouble.looked[#opened] = source.label .. (states[source.state] or "")
+        trouble.looked[#opened] = M.shown(source)
         trouble.failed[#trouble.failed + 1] = source.state == "failed" and source or nil
         local still = {}
         for _, name in ipairs(left) do
@@ -180,7 +187,7 @@ function M.private(entry, name)
         if source.has(name) then
             return source.get(name)
         end
-        trouble.looked[#trouble.looked + 1] = source.label .. (states[source.state] or "")
+        trouble.looked[#trouble.looked + 1] = M.shown(source)
         trouble.failed[#trouble.failed + 1] = source.state == "failed" and source or nil
     end
     err.raise(M.error { trouble })

@@ -1,0 +1,63 @@
+-- Masks the values of an environment's secrets in all that dgrun prints, for commands that show
+-- what machines print. Every source is opened, also one whose values another source hides: the app
+-- may have been given any of them.
+local effect = require "dgrun.effect"
+local environment = require "dgrun.environment"
+local format = require "dgrun.format"
+local place_of = require "dgrun.place"
+local sources = require "dgrun.sources"
+local task = require "dgrun.task"
+
+local M = {}
+
+---The required names that no source has.
+local function unknown_names(declared, opened)
+    local names = {}
+    for _, list in ipairs { declared.required, declared.private } do
+        for _, name in ipairs(list) do
+            local known = declared.literal[name] ~= nil
+            for _, source in ipairs(opened) do
+                known = known or source.has(name)
+            end
+            names[#names + 1] = not known and name or nil
+        end
+    end
+    return names
+end
+
+---Says what is not masked: by source where one failed, otherwise by name.
+local function report(entry, opened)
+    local failed, looked = false, {}
+    for i, source in ipairs(opened) do
+        looked[i] = sources.shown(source)
+        if source.state == "failed" then
+            failed = true
+            effect.note(("%s: not masked with the values of %s: %s"):format(entry.name,
+                source.label, source.error.msg))
+        end
+    end
+    local names = failed and {} or unknown_names(entry.secrets, opened)
+    if #names > 0 then
+        effect.note(("%s: not masked with %s: no value was found (looked in %s)"):format(entry.name,
+            format.list(names), #looked > 0 and format.list(looked, "and then") or "no source"))
+    end
+end
+
+local function mask(env)
+    local entry, opened = environment.entry(env), {}
+    for source in sources.each(entry) do
+        opened[#opened + 1] = source
+    end
+    report(entry, opened)
+end
+
+---@param where dgrun.place|dgrun.place[]
+function M.mask(where)
+    local list = {}
+    for _, place in ipairs(place_of.is(where) and { where } or where) do
+        list[#list + 1] = place.environment or environment.of_review_app(place.app)
+    end
+    task.map(list, {}, mask)
+end
+
+return M
