@@ -1,5 +1,5 @@
 -- The port of a team's workflows to Lua, tests/fixtures/league/scripts/: releases with data scripts
--- and gates, a monitor, review apps with branches of a hosted database.
+-- and gates, a daily look at production, review apps with branches of a hosted database.
 local fs = require "host.fs"
 local host_task = require "host.task"
 local interrupt = require "support.interrupted"
@@ -67,7 +67,7 @@ describe("the port of the team's workflows", function()
         assert.is_true(lines > 0 and lines < 150, lines .. " lines")
     end)
 
-    it("releases, with its data scripts; the monitor watches production", function()
+    it("releases, with its data scripts; status watches production", function()
         local project = league.new()
         local argv = { "release", "prod", "--ref", "v1.3.0", "--image",
             project:image("one", nil, "league-app-prod"), "--sandbox" }
@@ -78,8 +78,10 @@ describe("the port of the team's workflows", function()
         assert.same({ 4, 4 }, { count "teams", count "players" })
         local plan = succeeds(project, { "plan", unpack(argv) })
         assert.matches("run scripts/load_roster.py data/rosters/comets.csv", plan.stdout, 1, true)
-        succeeds(project, argv)
+        local again = succeeds(project, argv)
         assert.same({ 4, 4 }, { count "teams", count "players" })
+        -- The installation of this run's checkout; the data scripts found nothing to do.
+        assert.matches("Done in %S+: 1 run%.", again.all)
         local crons = { "release", "crons", "--environment", "prod", "--ref", "v1.3.0",
             "--sandbox" }
         assert.matches("Nothing changed", succeeds(project, crons).stdout)
@@ -94,12 +96,13 @@ describe("the port of the team's workflows", function()
         assert.matches("Nothing changed", succeeds(project, crons).stdout)
 
         -- The commit after v1.3.0 is from July.
-        local monitor = project:run { "monitor", "--sandbox" }
-        assert.equal(3, monitor.status, monitor.all)
-        assert.matches("production: lacks A note about the season", monitor.stderr, 1, true)
+        local monitor = { "status", "prod", "--max-behind-for", "48h", "--exit-code", "--sandbox" }
+        local late = project:run(monitor)
+        assert.equal(3, late.status, late.all)
+        assert.matches("has been behind origin/main for", late.stdout, 1, true)
         argv[4] = "main"
         succeeds(project, argv)
-        succeeds(project, { "monitor", "--sandbox" })
+        succeeds(project, monitor)
     end)
 
     it("goes on after a kill with the files that its installation left", function()
