@@ -16,7 +16,8 @@ local M = {}
 ---@field effect? "destructive"|"rewriting" what it makes of the class
 ---@field old_code? boolean code from before it fails
 ---@field statement string on one line, cut when long
----@field line integer of the SQL
+---@field line integer of the SQL, or of the file
+---@field file? string
 ---@field object? string "users.name": what it is about
 ---@field lock? string PostgreSQL: the mode of the lock that it takes, "ACCESS EXCLUSIVE"
 ---@field locked? string the table that it is taken on
@@ -52,7 +53,7 @@ local function judge_fact(job, kind, fact, unit)
             table.insert(job.findings, {
                 rule = rule.id, severity = rule.severity, effect = rule.effect,
                 old_code = rule.old_code,
-                statement = unit.text, line = unit.line, object = fact.object,
+                statement = unit.text, line = unit.line, file = unit.file, object = fact.object,
                 revision = unit.revision, why = rule.why, instead = rule.instead,
                 lock = mode and locks.modes[mode] or nil, locked = mode and fact.table or nil,
                 detail = fact.reason,
@@ -101,16 +102,30 @@ local function class_of(findings)
 end
 
 local judge_options = {
-    sql = "string", dialect = "string", accepted = "table?", lock_timeout = "boolean?",
-    columns = "table?",
+    sql = "string?", parts = "table?", dialect = "string", accepted = "table?",
+    lock_timeout = "boolean?", columns = "table?",
 }
 
 ---@class dgrun.hazards.options
----@field sql string
+---@field sql? string
+---@field parts? dgrun.hazards.part[] instead of `sql`: pieces of revisions, in order
 ---@field dialect "postgresql"|"sqlite"
 ---@field accepted? table {RULE = reason} or {REVISION = {RULE = reason}}
 ---@field lock_timeout? boolean is it set where the SQL will run?
 ---@field columns? table<string, string> types that are known: {["users.name"] = "varchar(30)"}
+
+local function units_of(opts)
+    if not opts.parts then
+        return statements.split(opts.sql, opts.dialect)
+    end
+    local units = {}
+    for _, part in ipairs(opts.parts) do
+        for _, unit in ipairs(statements.of_part(part, opts.dialect)) do
+            units[#units + 1] = unit
+        end
+    end
+    return units
+end
 
 ---@param opts dgrun.hazards.options
 ---@return {findings: dgrun.hazards.finding[], class: "additive"|"rewriting"|"destructive"}
@@ -123,7 +138,7 @@ function M.judge(opts)
             hint = "postgresql and sqlite can.",
         }
     end
-    local list = statements.split(opts.sql, opts.dialect)
+    local list = units_of(opts)
     local job = {
         dialect = opts.dialect, findings = {}, state = states.new(opts),
         reason = accepted.reader(opts.accepted), renames = renames_of(list, opts.dialect),

@@ -488,6 +488,11 @@ function M.of(statement, dialect, schema)
         fields.object = fields.object or fields.table
         facts[#facts + 1] = fields
     end
+    if not statement.sql then
+        add("unread", { loses = unread.may_lose(statement.words or ""),
+            reason = statement.reason })
+        return facts
+    end
     local found, reason = parser.parse(statement.sql)
     if found then
         read_node(add, found, schema, statement.sql)

@@ -444,4 +444,19 @@ return {
         why = "the code may drop, rename, truncate or delete; more cannot be seen in the SQL",
         instead = "write the statements into the revision, as plain SQL",
     },
+    {
+        id = "unread", on = "unread", severity = "warning", sqlite = true,
+        when = function(fact)
+            return not fact.loses
+        end,
+        why = "what it does to the database cannot be read from the file",
+        instead = "write the statements into the revision, with literal arguments",
+    },
+    {
+        id = "unread-that-drops", on = "unread", severity = "warning", effect = "destructive",
+        sqlite = true, when = of_kind "loses",
+        why = "what it does to the database cannot be read from the file; by its words it may "
+            .. "drop, rename, truncate or delete",
+        instead = "write the statements into the revision, with literal arguments",
+    },
 }

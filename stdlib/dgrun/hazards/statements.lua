@@ -15,10 +15,24 @@ local SHOWN = 240
 local MAX_REFUSALS = 50
 
 ---@class dgrun.hazards.statement
----@field sql string
+---@field sql? string nil for source that could not be read
 ---@field text string on one line, cut when long
 ---@field line integer
 ---@field revision? string
+---@field file? string where the line is
+---@field reason? string why it could not be read
+---@field words? string those words of it that are known
+
+---A piece of a revision: SQL, or what could not be read as SQL.
+---@class dgrun.hazards.part
+---@field sql? string
+---@field unread? string source text of what could not be read
+---@field reason? string why
+---@field words? string those words of it that are known
+---@field revision? string
+---@field file? string where it stands
+---@field line? integer where it begins there, 1
+---@field lined? boolean each line of the SQL is a line of the file
 
 ---A function that gives the line of a place; places must rise.
 local function lines_of(text)
@@ -103,6 +117,35 @@ function M.split(text, dialect)
         else
             found[#found + 1] = { sql = part, line = line_of(item.from), revision = revision,
                 text = format.excerpt(part, SHOWN) }
+        end
+    end
+    return found
+end
+
+local function not_read(part, text, reason, words)
+    return { text = format.excerpt(text, SHOWN), line = part.line, file = part.file,
+        revision = part.revision, reason = reason, words = words }
+end
+
+---The statements of a piece, each with its place.
+---@param part dgrun.hazards.part
+---@param dialect string
+---@return dgrun.hazards.statement[]
+function M.of_part(part, dialect)
+    if part.unread then
+        return { not_read(part, part.unread, part.reason, part.words) }
+    end
+    local ok, found = pcall(M.split, part.sql, dialect)
+    if not ok and err.is(found, "hazards.unterminated") then
+        return { not_read(part, part.sql, found.msg, part.sql) }
+    elseif not ok then
+        error(found, 0)
+    end
+    for _, statement in ipairs(found) do
+        statement.revision = part.revision or statement.revision
+        statement.file = part.file
+        if part.line then
+            statement.line = part.line + (part.lined and statement.line - 1 or 0)
         end
     end
     return found
