@@ -131,10 +131,10 @@ end
 ---@return string[] reasons
 ---@return boolean fits
 local function reasons_of(planned)
-    if planned.sql_error then
-        return { "its SQL is not known: " .. planned.sql_error }, true
-    end
     local reasons, fits = {}, true
+    if not planned.sql then
+        reasons[1] = "its SQL is not known: " .. planned.sql_error
+    end
     for _, finding in ipairs(planned.findings) do
         if finding.effect or finding.old_code then
             reasons[#reasons + 1] = ("%s (%s): %s"):format(finding.statement, finding.rule,

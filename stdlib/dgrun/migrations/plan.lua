@@ -7,6 +7,7 @@ local hazards = require "dgrun.hazards"
 local migrations = require "dgrun.migrations"
 local render = require "dgrun.migrations.render"
 local revisions = require "dgrun.revisions"
+local source = require "dgrun.migrations.source"
 
 local M = {}
 
@@ -20,9 +21,10 @@ local FILE_LIMIT = 1024 * 1024
 ---@field author? string of the last commit that touched the file
 ---@field commit? string that commit
 ---@field sql? string nil where it cannot be known beforehand
----@field sql_error? string why not
----@field sql_from? "offline"|"copy"|"read-only" from Alembic's offline mode, from a run on a
----  copy of the schema, or from a run whose writes were not sent: its statements may differ
+---@field sql_error? string why neither Alembic nor a run could tell it
+---@field sql_from "offline"|"copy"|"read-only"|"source" from Alembic's offline mode, from a run on
+---  a copy of the schema, or from a run whose writes were not sent: its statements may differ; or
+---  from the Python source of the file, which is then judged, as far as it can be read
 ---@field class "additive"|"rewriting"|"destructive"|"unknown"
 ---@field findings table[] of dgrun.hazards
 
@@ -32,7 +34,7 @@ local FILE_LIMIT = 1024 * 1024
 ---@field pending dgrun.migrations.planned[] in the order in which they would be applied
 ---@field class "none"|"additive"|"rewriting"|"destructive"|"unknown" the worst of them
 
-local rank = { none = 0, additive = 1, unknown = 2, rewriting = 3, destructive = 4 }
+local rank = { none = 0, additive = 1, rewriting = 2, unknown = 3, destructive = 4 }
 
 ---What is accepted for a revision: in its file, or in the call.
 local function accepted_for(opts, revision)
@@ -43,16 +45,43 @@ local function accepted_for(opts, revision)
     return accepted
 end
 
----Findings by revision. All are judged together: a table that an earlier one makes is new to the
----later ones as well.
-local function findings_of(opts, pending, rendered, dialect)
-    local texts, accepted, found = {}, {}, {}
-    for i, revision in ipairs(pending) do
+---What could not be rendered is read from its source. SQLite is judged by the source where that can
+---be: the SQL of Alembic's batch mode does not show what it does to a table.
+---@param rendered table<string, dgrun.migrations.rendered>
+---@param sources table<string, dgrun.migrations.source>
+---@param dialect string
+---@return boolean
+local function from_source(id, rendered, sources, dialect)
+    return not rendered[id].sql or dialect == "sqlite" and sources[id].is_complete
+end
+
+---The sources of those whose source is looked at.
+local function read_sources(opts, list, rendered, dialect)
+    local wanted = {}
+    for _, revision in ipairs(list) do
+        if dialect == "sqlite" or not rendered[revision.revision].sql then
+            wanted[#wanted + 1] = revision
+        end
+    end
+    return #wanted > 0 and source.read({ dir = opts.dir, dialect = dialect }, wanted) or {}
+end
+
+---@param opts dgrun.migrations.plan.options
+---@param pending dgrun.revision[]
+---@param dialect string
+---@param parts_of fun(id: string): dgrun.hazards.part[]
+---@return table<string, dgrun.hazards.finding[]> # by revision. All are judged together: a table
+---that an earlier one makes is new to the later ones as well.
+function M.findings(opts, pending, dialect, parts_of)
+    local parts, accepted, found = {}, {}, {}
+    for _, revision in ipairs(pending) do
         local id = revision.revision
-        texts[i] = ("-- Running upgrade  -> %s\n%s"):format(id, rendered[id].sql or "")
+        for _, part in ipairs(parts_of(id)) do
+            parts[#parts + 1] = part
+        end
         accepted[id], found[id] = accepted_for(opts, revision), {}
     end
-    local judgement = hazards.judge { sql = table.concat(texts, "\n"), dialect = dialect,
+    local judgement = hazards.judge { parts = parts, dialect = dialect,
         accepted = accepted, lock_timeout = opts.lock_timeout ~= nil }
     for _, finding in ipairs(judgement.findings) do
         table.insert(found[finding.revision] or found[pending[1].revision], finding)
@@ -60,12 +89,14 @@ local function findings_of(opts, pending, rendered, dialect)
     return found
 end
 
-local function class_of(findings, sql)
-    local class = sql and "additive" or "unknown"
+---@param findings dgrun.hazards.finding[]
+---@param is_known boolean all that it does is known
+---@return "additive"|"rewriting"|"destructive"|"unknown"
+function M.class_of(findings, is_known)
+    local class = is_known and "additive" or "unknown"
     for _, finding in ipairs(findings) do
-        if finding.effect and rank[finding.effect] > rank[class] then
-            class = finding.effect
-        end
+        local own = finding.effect or finding.rule == "unread" and "unknown" or "none"
+        class = rank[own] > rank[class] and own or class
     end
     return class
 end
@@ -78,6 +109,26 @@ local function last_commit(opts, file)
     return found and found[1]
 end
 
+---The SQL of a revision, and where it comes from.
+---@return dgrun.migrations.rendered
+local function known_sql(rendered, read)
+    if rendered.sql then
+        return rendered
+    end
+    return { sql = read.is_complete and read.sql or nil, how = "source", error = rendered.error }
+end
+
+---@return dgrun.migrations.planned
+local function planned_of(opts, revision, known, findings)
+    local written = last_commit(opts, revision.file)
+    return {
+        revision = revision.revision, down = revision.down, message = revision.message,
+        file = revision.file, sql = known.sql, sql_error = known.error, sql_from = known.how,
+        author = written and written.author, commit = written and written.commit,
+        class = M.class_of(findings, known.sql ~= nil), findings = findings,
+    }
+end
+
 ---What these revisions do, in their order.
 ---@param opts dgrun.migrations.plan.options
 ---@param list dgrun.revision[]
@@ -88,20 +139,17 @@ function M.judge(opts, list, from, live)
     if #list == 0 then
         return {}
     end
-    local place = check(require("host.dburl").parse(opts.database))
+    local dialect = check(require("host.dburl").parse(opts.database)).dialect
     local rendered = render(opts, list, from, live or false)
-    local found = findings_of(opts, list, rendered, place.dialect)
+    local sources = read_sources(opts, list, rendered, dialect)
+    local found = M.findings(opts, list, dialect, function(id)
+        return from_source(id, rendered, sources, dialect) and sources[id].parts
+            or { { sql = rendered[id].sql, revision = id } }
+    end)
     local planned = {}
     for i, revision in ipairs(list) do
         local id = revision.revision
-        local written = last_commit(opts, revision.file)
-        planned[i] = {
-            revision = id, down = revision.down, message = revision.message,
-            file = revision.file, sql = rendered[id].sql,
-            author = written and written.author, commit = written and written.commit,
-            sql_error = rendered[id].error, sql_from = rendered[id].how,
-            class = class_of(found[id], rendered[id].sql), findings = found[id],
-        }
+        planned[i] = planned_of(opts, revision, known_sql(rendered[id], sources[id]), found[id])
     end
     return planned
 end

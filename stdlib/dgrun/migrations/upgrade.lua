@@ -67,8 +67,8 @@ local function tell_hazards(opts)
     end
     for _, revision in ipairs(plan.pending) do
         if revision.sql_error then
-            effect.note(("%s: its SQL cannot be known beforehand: %s"):format(revision.revision,
-                revision.sql_error))
+            effect.note(("%s: its SQL cannot be known beforehand: %s. Its source is judged "
+                .. "instead"):format(revision.revision, revision.sql_error))
         elseif revision.sql_from == "read-only" then
             effect.note(("%s: its statements were recorded without being sent, so they may differ")
                 :format(revision.revision))

@@ -32,8 +32,8 @@ end
 
 ---@param url string
 ---@param bodies string[] Python, left-aligned; the first is revision r001
----@return string sql
-function M.sql(url, bodies)
+---@return string # the folder of an application
+function M.application(url, bodies)
     local dir = assert(fs.temp_dir("hazards"))
     assert(fs.mkdir(dir / "migrations/versions", { parents = true }))
     assert(fs.write(dir / "alembic.ini",
@@ -44,6 +44,14 @@ function M.sql(url, bodies)
         assert(fs.write(dir / ("migrations/versions/r%03d.py"):format(i),
             revision:format(("r%03d"):format(i), down, indented(body))))
     end
+    return dir
+end
+
+---@param url string
+---@param bodies string[]
+---@return string sql
+function M.sql(url, bodies)
+    local dir = M.application(url, bodies)
     local result = assert(proc.run {
         argv = { "alembic", "upgrade", "head", "--sql" }, cwd = dir, timeout = 60,
         env = { PATH = os.getenv "PATH" },

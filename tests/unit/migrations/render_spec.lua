@@ -307,6 +307,21 @@ op.get_bind().execute(sa.text("INSERT INTO site (id, title) VALUES (:id, :t)"),
         local dir = application(two, "raise RuntimeError('no such setting')\n")
         local plan = migrations.plan { dir = dir, database = "sqlite:///app.db" }
         assert.equal("RuntimeError: no such setting", plan.pending[1].sql_error)
-        assert.equal("unknown", plan.class)
+        -- The files can be judged all the same.
+        assert.same({ "source", "additive" }, { plan.pending[1].sql_from, plan.class })
+    end)
+
+    it("is judged by the source where nothing else gives it", function()
+        local dir = application({
+            ["a.py"] = app.revision("aaaa", nil, 'op.create_table("site", sa.Column("id"))'),
+            ["b.py"] = app.revision("bbbb", "aaaa", 'op.drop_table("old")'),
+            ["c.py"] = app.revision("cccc", "bbbb", "op.execute(open('x.sql').read())"),
+        }, "raise RuntimeError('no such setting')\n")
+        local plan = migrations.plan { dir = dir, database = "sqlite:///app.db" }
+        local a, b, c = unpack(plan.pending)
+        assert.same({ "additive", "destructive", "unknown" }, { a.class, b.class, c.class })
+        assert.matches("DROP TABLE old", b.sql, 1, true)
+        assert.same({ "ban-drop-table", b.file }, { b.findings[1].rule, b.findings[1].file })
+        assert.same({ nil, "unread" }, { c.sql, c.findings[1].rule })
     end)
 end)
