@@ -515,6 +515,10 @@ struct err *http_error(const struct transfer *t)
                                 t->target, t->refused);
         err_field(e, "sent", "maybe");
         err_field(e, "location", t->refused);
+        err_hint(e,
+                 "If %s is the right place, request it directly. Without 'follow', the "
+                 "redirect itself is the answer.",
+                 t->refused);
         return e;
     }
     struct err *e = err_new(code_of(t), t->op, "%s: %s", t->target, reason);
