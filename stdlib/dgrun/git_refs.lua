@@ -10,6 +10,24 @@ local function short_name(name, remote)
         or name:match("^refs/remotes/" .. remote:gsub("%p", "%%%0") .. "/(.+)$")
 end
 
+---Is there a remote of this name, to fetch from?
+---@param dir string
+---@param remote string
+---@return boolean
+function M.has_remote(dir, remote)
+    return host.config { dir = dir, name = ("remote.%s.url"):format(remote) } ~= nil
+end
+
+---How to get what a clone lacks.
+local function how_to_fetch(dir, remote, shallow)
+    if not M.has_remote(dir, remote) then
+        return ("This repository has no remote '%s' to fetch from."):format(remote)
+    elseif shallow then
+        return ("This clone is shallow: 'git fetch --unshallow %s' gets the rest."):format(remote)
+    end
+    return ("'git fetch --tags %s' gets what is new there."):format(remote)
+end
+
 ---The hint of an unknown ref: the nearest name, and how to get what the clone has not.
 local function hint(dir, ref, remote)
     local names, seen = {}, {}
@@ -26,12 +44,7 @@ local function hint(dir, ref, remote)
         parts[1] = ("Did you mean '%s'?"):format(nearest)
     end
     local info = host.info { dir = dir }
-    if info and info.shallow then
-        parts[#parts + 1] = ("This clone is shallow: 'git fetch --unshallow %s' gets the rest.")
-            :format(remote)
-    else
-        parts[#parts + 1] = ("'git fetch --tags %s' gets what is new there."):format(remote)
-    end
+    parts[#parts + 1] = how_to_fetch(dir, remote, info and info.shallow)
     return table.concat(parts, " ")
 end
 
@@ -60,8 +73,8 @@ function M.require_history(dir, remote, op)
         err.raise {
             code = "git.shallow", op = op,
             msg = op .. ": the clone is shallow, its history is cut off",
-            hint = ("'git fetch --unshallow %s' gets the rest; in GitHub Actions, "
-                .. "actions/checkout with fetch-depth: 0."):format(remote),
+            hint = how_to_fetch(dir, remote, true)
+                .. " In GitHub Actions: actions/checkout with fetch-depth: 0.",
         }
     end
 end

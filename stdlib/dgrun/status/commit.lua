@@ -61,6 +61,9 @@ local function why_unknown(repository, e)
         return e.msg
     end
     local info = shared.attempt(repository.info)
+    if not repository.has_remote() then
+        return "it is not in this repository, which has no remote"
+    end
     return info and info.shallow
         and "it is not in this clone, which is shallow: git fetch --unshallow gets the rest"
         or "it is not in this repository: git fetch gets what is new"
@@ -130,7 +133,9 @@ local function compare(place, one, recent)
     if newer then
         one.behind, one.ahead, one.commits = #newer, 0, listed(newer)
     elseif info and info.shallow then
-        one.behind_unknown = "the clone is shallow: git fetch --unshallow gets the rest"
+        one.behind_unknown = repository.has_remote()
+            and "the clone is shallow: git fetch --unshallow gets the rest"
+            or "the clone is shallow, and has no remote"
     else
         count(repository, branch, one)
     end

@@ -2,6 +2,7 @@
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local git = require "dgrun.git"
+local refs = require "dgrun.git_refs"
 local host = require "host.git"
 local host_task = require "host.task"
 
@@ -10,6 +11,7 @@ local M = {}
 ---@class dgrun.status.repository
 ---@field dir string
 ---@field info fun(): {git_dir: string, shallow: boolean}
+---@field has_remote fun(): boolean there is something to fetch from
 ---@field branch fun(): {commit: string, name: string} what is compared with: the remote's, if any
 ---@field recent fun(): dgrun.status.recent
 ---@field branch_files fun(): string folder with the files of that
@@ -97,6 +99,9 @@ end
 function M.open(dir, branch, start)
     local self = { dir = dir }
     self.info = start("repository", function() return check(host.info { dir = dir }) end)
+    function self.has_remote()
+        return refs.has_remote(dir, REMOTE)
+    end
     self.branch = start("branch", function()
         check(host.check_ref(branch, "status"))
         return find_branch(dir, branch)
