@@ -1,4 +1,5 @@
 -- What a person does with a cron machine: one run of its job, another image.
+local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.changes"
 local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
@@ -41,7 +42,8 @@ local function refuse_unknown(app, word, known, op)
         msg = ("%s has no cron machine '%s'"):format(app, word),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
             or (#known > 0 and "There are: " .. table.concat(known, ", ") .. "."
-                or "It has none at all; dgrun cron_setup creates those that are declared.") }
+                or ("It has none at all; %s creates those that are declared."):format(
+                    api.command "cron_setup")) }
 end
 
 local function roster_for(app, crons)
@@ -56,8 +58,8 @@ function M.run_now(opts)
     elseif #(machine.config.mounts or {}) > 0 then
         err.raise { code = "cron.has_volume", op = "cron.run_now",
             msg = ("%s has a volume, which a copy of it cannot have"):format(name),
-            hint = ("Start the machine itself: dgrun machines start --app %s %s"):format(opts.app,
-                machine.id) }
+            hint = "Start the machine itself: " .. api.command(("machines start --app %s %s")
+                :format(opts.app, machine.id)) }
     elseif ticks_of.runs(machine) and not opts.beside then
         err.raise { code = "refused.cron_running", op = "cron.run_now",
             msg = ("%s is running a tick at this moment"):format(name),
@@ -126,7 +128,7 @@ local function what_else(opts, image, results)
     end
     return #lines > 0 and err.new { code = "refused.cron_drift", op = "cron.update_image",
         msg = "besides the image, not all is as declared:\n" .. table.concat(lines, "\n"),
-        hint = "dgrun cron_setup brings the whole declaration to the machines." } or nil
+        hint = api.command "cron_setup" .. " brings the whole declaration to the machines." } or nil
 end
 
 local function when_running_of(crons, name)
@@ -155,7 +157,7 @@ function M.update_image(opts)
     if #chosen == 0 then
         err.raise { code = "cron.no_machine", op = "cron.update_image",
             msg = ("%s has none of the cron machines that are declared"):format(opts.app),
-            hint = "dgrun cron_setup creates them." }
+            hint = api.command "cron_setup" .. " creates them." }
     end
     local image = desk_of.resolved(opts.image or require("dgrun.cron").image { app = opts.app })
     local secrets = secrets_state.read(opts.app)

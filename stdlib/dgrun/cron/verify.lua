@@ -87,11 +87,16 @@ local function summary(counts)
     return table.concat(parts, ", ")
 end
 
+---What to do about each kind; those about a machine get its app and its id.
 local hints = {
-    exit = "Its log: dgrun logs --app %s --instance %s",
-    duplicate = "sync with prune = true removes machines that are too many.",
-    drift = "Run it again when no tick is running: cron.sync updates what differs.",
-    missing = "cron.sync creates what is missing, or say optional = true.",
+    exit = function(app, machine)
+        return "Its log: " .. api.command(("logs --app %s --instance %s"):format(app, machine))
+    end,
+    duplicate = "cron.sync { prune = true } removes machines that are too many.",
+    drift = "cron.sync updates what differs, as soon as no job runs: "
+        .. "cron_setup does that alone.",
+    missing = "cron.sync creates what is missing, where its condition allows it; cron_setup does "
+        .. "that alone. One that need not exist is marked optional: true.",
     stopped = "cron.sync starts a machine that was left stopped.",
     overdue = "Fly did not start it in time. Look at its events, or start it by hand.",
 }
@@ -102,7 +107,9 @@ local function advice(app, problems)
     for _, kind in ipairs(order) do
         for _, problem in ipairs(problems) do
             if problem.kind == kind then
-                lines[#lines + 1] = hints[kind]:format(app, problem.machine or "")
+                local hint = hints[kind]
+                lines[#lines + 1] = type(hint) == "function" and hint(app, problem.machine or "")
+                    or hint
                 break
             end
         end

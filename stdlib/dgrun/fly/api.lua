@@ -101,6 +101,13 @@ function M.is_sandbox()
     return settings ~= nil and settings.sandbox == true
 end
 
+---A command line of dgrun that goes to the Fly in use, for hints.
+---@param words string "logs --app my-app"
+---@return string
+function M.command(words)
+    return (M.is_sandbox() and "dgrun --sandbox " or "dgrun ") .. words
+end
+
 ---@return table session of host.fly
 function M.session()
     if session then
@@ -174,6 +181,7 @@ local function call(api, method, path, opts)
     local current = M.session()
     local answer = retry.send {
         method = method, what = what, ok = opts.ok, once = opts.once, repeatable = opts.repeatable,
+        sandbox = M.is_sandbox(),
         send = function()
             if api == "machines" and not M.is_sandbox() then
                 require("dgrun.fly.pace").wait(method, path)
@@ -184,7 +192,7 @@ local function call(api, method, path, opts)
     clock.hear(answer.headers.date)
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
-        local e = errors.of_answer(answer, what, opts.nonce)
+        local e = errors.of_answer(answer, what, opts.nonce, M.is_sandbox())
         e.machine = path:match("/machines/([^/?]+)")
         err.raise(e)
     end
@@ -222,12 +230,13 @@ function M.graphql(document, variables)
     local current = M.session()
     local answer = retry.send {
         method = document:match("^%s*mutation") and "POST" or "GET", what = what,
+        sandbox = M.is_sandbox(),
         send = function()
             return readable(what, current:graphql { document = document, body = body })
         end,
     }
     if answer.status ~= 200 then
-        err.raise(errors.of_answer(answer, what))
+        err.raise(errors.of_answer(answer, what, nil, M.is_sandbox()))
     end
     local result = answer.body
     local first = type(result.errors) == "table" and result.errors[1]

@@ -48,7 +48,8 @@ function M.list(opts)
     if status == 404 then
         err.raise { code = "fly.no_organization", op = "fly.apps.list",
             msg = ("Fly has no organisation '%s', or the token is not for it"):format(org),
-            hint = "fly orgs list tells their slugs." }
+            hint = api.is_sandbox() and "The local Fly has one organisation: personal."
+                or "fly orgs list tells their slugs." }
     end
     local apps = body.apps
     table.sort(apps, function(a, b) return a.name < b.name end)
@@ -64,7 +65,8 @@ function M.find(app)
         err.raise { code = "fly.name_taken", op = "fly.apps", app = app,
             msg = ("an app '%s' exists, which this token may not see"):format(app),
             hint = "Names of apps are unique on all of Fly. Take another, or another token: to "
-                .. "create apps it must be one of the organisation (fly tokens create org)." }
+                .. "create apps it must be one of the organisation"
+                .. (api.is_sandbox() and "." or " (fly tokens create org).") }
     end
     return status ~= 404 and body or nil
 end

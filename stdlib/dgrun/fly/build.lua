@@ -40,7 +40,7 @@ function M.resolve(reference)
     if not image.digest then
         err.raise { code = "fly.no_image", op = "fly.image", image = reference,
             msg = ("the registry has no image %s"):format(reference),
-            hint = "Build and push it first: fly deploy --build-only --push --image-label LABEL." }
+            hint = "Build it first (dg.fly.build), or name an image that the registry has." }
     end
     return image_of.format(image)
 end
@@ -107,7 +107,8 @@ local function builder_of(opts, label)
         if not builder.program() then
             err.raise { code = "fly.no_builder", op = "fly.build",
                 msg = ("the builder %s is not installed"):format(opts.builder),
-                hint = "Install it, or give an image that exists: --image REF." }
+                hint = ("Install %s, or give an image that exists: --image REF."):format(
+                    opts.builder) }
         end
         return { name = opts.builder, build = builder.build }
     elseif api.is_sandbox() then

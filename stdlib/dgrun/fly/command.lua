@@ -1,5 +1,6 @@
 -- A command on a machine of its own: with the image, the secrets and the configuration of those
 -- that serve, followed to its end, then destroyed. What a killed dgrun left is found by the next.
+local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.effect"
@@ -58,7 +59,7 @@ local function remove_leftovers(app, all)
             }
         elseif there and not busy[machine.state] then
             effect.note(("machine %s was made for a command by run %s and never started; "
-                .. "dgrun machines destroy removes it"):format(machine.id, owner))
+                .. "%s removes it"):format(machine.id, owner, api.command "machines destroy"))
         end
     end
 end

@@ -14,11 +14,17 @@ local hints = {
     ["fly.unauthorized"] = "The token was not accepted. Set FLY_API_TOKEN to one for this app "
         .. "(fly tokens create deploy -a APP).",
     ["fly.forbidden"] = "The token is not for this app or organisation.",
-    ["fly.lease_held"] = "Another deploy or a fly command holds this machine; it lets go soon.",
-    ["fly.lease_lost"] = "Another deploy or a fly command took over. Run again when it has ended.",
+    ["fly.lease_held"] = "Another deploy or command holds this machine; it lets go soon.",
+    ["fly.lease_lost"] = "Another deploy or command took over. Run again when it has ended.",
     ["fly.capacity"] = "The machine's host is full. Try again, or another region.",
     ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
     ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
+}
+
+---What holds for the real Fly does not help with the local one.
+local local_hints = {
+    ["fly.unauthorized"] = "The local Fly that answers has another token: that of its own folder.",
+    ["fly.server"] = "This is the local Fly: a fault that was set there, or an error of its own.",
 }
 
 ---The text of an error answer: machines-api.md 3, row "Error body".
@@ -66,8 +72,9 @@ end
 ---@param answer {status: integer, text: string, request_id?: string}
 ---@param what string the call, for the message
 ---@param nonce? string of a lease that the call was made with
+---@param sandbox? boolean the local Fly answered
 ---@return dgrun.err
-function M.of_answer(answer, what, nonce)
+function M.of_answer(answer, what, nonce, sandbox)
     local text, status = message_of(answer)
     text = require("host.log").clean(text)
     local code = code_of(answer, text, status, nonce)
@@ -77,14 +84,15 @@ function M.of_answer(answer, what, nonce)
         msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
             M.request_note(answer.request_id)),
         reason = text, holder = holder, held_until = until_time,
-        hint = hints[code],
+        hint = sandbox and local_hints[code] or hints[code],
     }
 end
 
 ---The error of a call that nobody answered. A cancel and a refused write stay what they are.
 ---@param e dgrun.err of host.http
+---@param sandbox? boolean it was for the local Fly
 ---@return dgrun.err
-function M.unreachable(e, what)
+function M.unreachable(e, what, sandbox)
     if err.is(e, "cancelled") or err.is(e, "plan") then
         return e
     end
@@ -92,8 +100,8 @@ function M.unreachable(e, what)
     return err.new {
         code = code, op = "fly", cause = e, sent = e.sent,
         msg = ("%s: %s"):format(what, e.reason or e.msg),
-        hint = "Nobody answered. Is the network up? What was asked for may have happened; "
-            .. "running again looks first.",
+        hint = (sandbox and "Does the local Fly still run?" or "Is the network up?")
+            .. " The request may have taken effect; a new run checks before it changes anything.",
     }
 end
 

@@ -9,6 +9,10 @@ local M = {}
 ---Seconds that a machine must stay up after its start.
 M.smoke_seconds = 10
 
+local function log_command(app, machine)
+    return api.command(("logs --app %s --instance %s"):format(app, machine.id))
+end
+
 local function crashed(app, machine)
     local exit = machines.last_exit(machine) or { exit_code = "?" }
     err.raise {
@@ -17,7 +21,7 @@ local function crashed(app, machine)
         msg = ("machine %s of %s crashes: exit code %s%s"):format(machine.id, app,
             tostring(exit.exit_code), exit.oom_killed and ", out of memory" or ""),
         hint = exit.oom_killed and "Give it more memory in [[vm]] of the configuration."
-            or ("Its log tells why: fly logs -a %s -i %s"):format(app, machine.id),
+            or "Its log tells why: " .. log_command(app, machine),
     }
 end
 
@@ -28,7 +32,7 @@ local function refuse_hopeless(app, since)
         if machine.state == "failed" then
             err.raise { code = "fly.boot_failed", op = "fly.deploy", machine = machine.id,
                 msg = ("machine %s of %s failed to boot"):format(machine.id, app),
-                hint = ("Its log tells why: fly logs -a %s -i %s"):format(app, machine.id) }
+                hint = "Its log tells why: " .. log_command(app, machine) }
         elseif machines.is_crashing(machine) and exit.timestamp > since then
             crashed(app, machine) -- what the version before did does not count
         elseif machine.state == "stopped" and exit and exit.timestamp > since
@@ -87,8 +91,7 @@ function M.wait(app, machine, seconds)
                 code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
                 msg = ("machine %s of %s is not healthy after %g s: %s"):format(machine.id, app,
                     seconds, wrong or "it is " .. now.state),
-                hint = ("It keeps the new version. Its log: fly logs -a %s -i %s"):format(app,
-                    machine.id),
+                hint = "It keeps the new version. Its log: " .. log_command(app, machine),
             }
         end
         task.sleep(api.pace(1))

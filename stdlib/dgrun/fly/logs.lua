@@ -24,7 +24,8 @@ local function explained(app, e)
         require("dgrun.fly.machines").app(app)
     elseif err.is(e, "fly.forbidden") then
         e.hint = "The token may not read the log. One that deploys a single app is not always "
-            .. "allowed to; fly auth token prints one that is."
+            .. "allowed to" .. (api.is_sandbox() and "."
+                or "; fly auth token prints one that is.")
     end
     return e
 end

@@ -1,5 +1,6 @@
 -- What `dgrun machines` does to several machines, one after the other: the next one only when the
 -- one before is as it should be.
+local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.effect"
@@ -43,8 +44,8 @@ local function chosen(opts)
     elseif #words > 0 then
         return names.find(opts.app, words)
     elseif not opts.all then
-        refuse("input.missing", "which machines?", "Name some, or say --all. dgrun machines list "
-            .. "shows those there are.")
+        refuse("input.missing", "which machines?", "Name some, or say --all. "
+            .. api.command "machines list" .. " shows those there are.")
     end
     local list = {}
     for _, machine in ipairs(serving(opts.app)) do

@@ -20,7 +20,7 @@ function M.run(opts, machine)
             "It stands behind --: dgrun machines exec prod ID -- ls -l")
     elseif machine.state ~= "started" then
         refuse("fly.not_started", ("machine %s of %s is %s"):format(opts.id, opts.app,
-            machine.state), "Start it first: dgrun machines start.")
+            machine.state), "Start it first: " .. api.command "machines start" .. ".")
     end
     local timeout, answer = opts.timeout or DEFAULT_SECONDS, nil
     local result = effect.write {

@@ -23,8 +23,9 @@ function M.app(app)
         err.raise {
             code = "fly.no_app", op = "fly", app = app,
             msg = ("Fly has no app called '%s'"):format(app),
-            hint = ("Create it (fly apps create %s), or correct `app` in environments.yaml.")
-                :format(app),
+            hint = api.is_sandbox() and "The local Fly has the apps of environments.yaml."
+                or ("Create it (fly apps create %s), or correct `app` in environments.yaml.")
+                    :format(app),
         }
     end
     return body

@@ -63,7 +63,7 @@ local function send(call)
             local delay = M.delays[tries]
             if not delay or not may_repeat(call, answer, e) then
                 if not answer then
-                    err.raise(errors.unreachable(e, call.what))
+                    err.raise(errors.unreachable(e, call.what, call.sandbox))
                 end
                 return answer
             end

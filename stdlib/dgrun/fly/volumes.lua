@@ -53,6 +53,10 @@ local function refuse(code, text, hint)
     err.raise { code = code, op = "fly.deploy", msg = text, hint = hint }
 end
 
+local function destroy_command(machine)
+    return api.command(("machines destroy ENV %s --force"):format(machine.id))
+end
+
 ---The mounts of an update: a volume stays where it is; another one, or none, is not for a deploy
 ---to decide.
 ---@param wanted table[]? of the new configuration
@@ -67,12 +71,12 @@ function M.kept(wanted, machine)
         refuse("fly.volume_removed", ("machine %s has the volume %s, and the configuration has no "
             .. "mount any more"):format(machine.id, tostring(now.volume)),
             ("Its data would be lost to the app. If that is meant, destroy the machine first: "
-                .. "fly machine destroy %s --force"):format(machine.id))
+                .. "%s"):format(destroy_command(machine)))
     elseif not now then
         refuse("fly.volume_added", ("machine %s has no volume, and the configuration now mounts "
             .. "'%s'"):format(machine.id, tostring(new.name)),
             ("A machine cannot get one later. Destroy it, and the deploy creates another: "
-                .. "fly machine destroy %s --force"):format(machine.id))
+                .. "%s"):format(destroy_command(machine)))
     elseif now.name and new.name and now.name ~= new.name then
         refuse("fly.volume_renamed", ("machine %s has the volume '%s', and the configuration "
             .. "mounts '%s'"):format(machine.id, now.name, new.name),
@@ -133,8 +137,10 @@ function M.attach(config, pool, region)
     if not volume then
         refuse("fly.no_volume", ("there is no free volume '%s'%s"):format(mount.name,
             region and " in " .. region or ""),
-            ("Create it: fly volumes create %s%s"):format(mount.name,
-                region and " -r " .. region or ""))
+            api.is_sandbox() and "Give the group fewer machines, or create it with a POST to the "
+                .. "volumes of the app (dg.fly.api.machines)."
+                or ("Create it: fly volumes create %s%s"):format(mount.name,
+                    region and " -r " .. region or ""))
     end
     mount.volume = volume.id
 end

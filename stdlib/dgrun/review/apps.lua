@@ -48,8 +48,9 @@ local function refuse_others(app, op)
         err.raise { code = "refused.not_ours", op = op, app = app.name,
             msg = ("app %s is in use, and was not made by dgrun for a pull request: it is left "
                 .. "alone"):format(app.name),
-            hint = ("If it is one, mark it: fly secrets set %s=1 -a %s. If not, change the "
-                .. "pattern in environments.yaml."):format(M.MARK, app.name) }
+            hint = ("If it is one, mark it: %s (any value). If not, change the pattern in "
+                .. "environments.yaml."):format(api.command(("secrets set --app %s %s"):format(
+                    app.name, M.MARK))) }
     end
     return standing
 end

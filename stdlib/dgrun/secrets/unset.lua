@@ -1,4 +1,5 @@
 -- Removes secrets by name.
+local api = require "dgrun.fly.api"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"
 local format = require "dgrun.format"
@@ -17,8 +18,8 @@ local function refuse_required(opts, names)
         err.raise { code = "secrets.refused", op = "secrets.unset",
             msg = ("%s: the environment of %s declares that it needs %s"):format(format.list(list),
                 opts.app, #list == 1 and "it" or "them"),
-            hint = "Take it out of environments.yaml first. dgrun secrets unset --force removes it "
-                .. "all the same." }
+            hint = ("Take it out of environments.yaml first. %s removes it all the same."):format(
+                api.command "secrets unset --force") }
     end
 end
 

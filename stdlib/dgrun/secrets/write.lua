@@ -85,7 +85,8 @@ local function verify(write)
     err.raise { code = "secrets.not_set", op = "secrets",
         msg = ("Fly took the secrets of %s, but on the app %s"):format(write.app,
             require("dgrun.format").list(faults)),
-        hint = "dgrun secrets list shows what is there; running this again sets them again." }
+        hint = api.command "secrets list"
+            .. " shows what is there; running this again sets them again." }
 end
 
 ---@param write dgrun.secrets.write

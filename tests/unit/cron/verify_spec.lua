@@ -43,7 +43,7 @@ describe("cron.verify", function()
             local e = verify().error
             assert.equal("cron.drift", e.code)
             assert.matches("job: its last tick, %d+s ago, ended with exit code 1", e.msg)
-            assert.matches("dgrun logs", e.hint)
+            assert.matches("dgrun --sandbox logs --app web --instance ", e.hint, nil, true)
             local log
             for _, detail in ipairs(e.details) do
                 log = log or (detail.title == "log" and table.concat(detail.lines, "\n"))
