@@ -67,6 +67,7 @@ struct err *proc_start_error(const struct proc_setup *s, char **environment, int
         e = err_new("proc.not_found", s->op, "%s: cannot start '%s': %s", s->op, program,
                     status == UV_EACCES ? "it is not an executable file"
                                         : "there is no such file");
+        err_hint(e, "Correct the path of %s, or make it executable.", program);
     } else {
         const char *path = NULL;
         for (char **entry = environment; *entry; entry++)
@@ -74,6 +75,7 @@ struct err *proc_start_error(const struct proc_setup *s, char **environment, int
                 path = *entry + 5;
         e = err_new("proc.not_found", s->op, "%s: the program '%s' is not in PATH (%s)",
                     s->op, program, path ? path : "which is not set");
+        err_hint(e, "Install %s, or correct PATH.", program);
     }
     err_field(e, "program", program);
     return e;

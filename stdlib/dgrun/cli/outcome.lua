@@ -1,4 +1,5 @@
 -- How a run ended, for the person who started it, and its exit status.
+local advice = require "dgrun.advice"
 local format = require "dgrun.format"
 local log = require "host.log"
 local ui = require "dgrun.ui.plain"
@@ -85,12 +86,12 @@ function M.of_run(r, arguments, quiet)
     end
     facts(r)
     tell_found(r)
+    local resumable = r.status == "cancelled" and require("dgrun.store").known(r)
     ui.failure(r, {
         signal = require("host.task").signal(), trace = arguments.trace,
-        again = r.status == "cancelled" and require("dgrun.store").known(r)
+        next_step = resumable and not r.error.hint
             and "Go on where it stopped: dgrun resume " .. r.id
-            or (r.plan and "" or "Run it again (what is done is not done twice): ")
-                .. again(arguments, r.plan),
+            or advice.next_step(r.error, again(arguments, r.plan), r.plan),
     })
     return require("dgrun.cli").status(r.error)
 end

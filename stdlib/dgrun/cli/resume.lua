@@ -1,5 +1,6 @@
 -- dgrun resume [RUN]: goes on with a run that was interrupted.
 local err = require "dgrun.err"
+local format = require "dgrun.format"
 local fs = require "host.fs"
 local history = require "dgrun.history"
 local journal = require "dgrun.store.journal"
@@ -113,12 +114,18 @@ local function script_of(row, root)
     elseif not row.arguments then
         err.raise { code = "input.not_resumable",
             msg = ("an argument of %s held a secret, which is not kept"):format(row.id),
-            hint = "Run the script anew: what is done is not done twice." }
+            hint = ("Start the script with its arguments: dgrun %s … (what is done is not done "
+                .. "twice)"):format(row.name) }
     end
     local scripts = require "dgrun.cli.scripts"
     local path = row.script:sub(1, 1) == "/" and row.script or (row.root or root) / row.script
     if not fs.exists(path) then
         path = root / row.script -- the same project in another place
+    end
+    if not fs.exists(path) and row.script:find("/", 1, true) then
+        err.raise { code = "input.not_resumable",
+            msg = ("the script %s of %s is not there"):format(row.script, row.id),
+            hint = ("Bring the file back, then: dgrun resume %s"):format(row.id) }
     end
     local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
@@ -127,7 +134,8 @@ local function script_of(row, root)
     if command.is(value) and not command.action(value, row.arguments, row.name).pipeline then
         err.raise { code = "input.not_resumable",
             msg = ("%s is a command, which has no steps to go on with"):format(row.name),
-            hint = "Run it again: what is done is not done twice." }
+            hint = "It begins anew each time: dgrun " .. format.shell_words {
+                row.name, unpack(row.arguments) } }
     end
     return script
 end

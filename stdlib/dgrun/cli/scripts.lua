@@ -137,7 +137,7 @@ local function syntax_error(reason)
     err.raise {
         code = "script.syntax", where = where or "?",
         msg = ("%s: %s"):format(where or "syntax error", msg or reason),
-        hint = "It was not run. Correct the syntax and try again.",
+        hint = "Correct the syntax there; nothing was run.",
     }
 end
 

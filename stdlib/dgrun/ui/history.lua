@@ -1,4 +1,5 @@
 -- Runs of the journal as people and programs read them.
+local advice_of = require "dgrun.advice"
 local format = require "dgrun.format"
 local lease = require "dgrun.lease"
 local plan = require "dgrun.plan"
@@ -109,7 +110,9 @@ local function advice(row)
     if row.status == "killed" or row.status == "cancelled" then
         return "Go on where it stopped: dgrun resume " .. row.id
     elseif row.status == "failed" then
-        return row.error and row.error.hint or "Go on where it failed: dgrun resume " .. row.id
+        local e = row.error
+        return e and (e.hint or advice_of.correction(e))
+            or "Go on where it failed: dgrun resume " .. row.id
     end
 end
 

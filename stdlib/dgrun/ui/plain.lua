@@ -276,7 +276,7 @@ end
 
 ---The end of a run that failed or was cancelled.
 ---@param r dgrun.run
----@param opts {signal?: integer, again: string, trace?: boolean}
+---@param opts {signal?: integer, next_step: string, trace?: boolean}
 function M.failure(r, opts)
     local e = r.error
     if r.status ~= "failed" or #r.steps > 0 then
@@ -302,11 +302,11 @@ function M.failure(r, opts)
         paragraph(detail.title, detail.lines)
     end
     paragraph("state", state_lines(r))
-    local advice = {}
-    for line in ((e.hint or opts.again) .. "\n"):gmatch("(.-)\n") do
-        advice[#advice + 1] = line
+    local lines = {}
+    for line in (opts.next_step .. "\n"):gmatch("(.-)\n") do
+        lines[#lines + 1] = line
     end
-    paragraph("next", advice)
+    paragraph("next", lines)
     if opts.trace then
         show_trace(e)
     end
