@@ -9,13 +9,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "err.h"
-#include "log.h"
-#include "mem.h"
-#include "proc.h"
-#include "task.h"
-#include "tty.h"
-#include "vault.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "loop/task.h"
+#include "loop/tty.h"
+#include "proc/proc.h"
+#include "secret/log.h"
+#include "secret/vault.h"
 #include "vm.h"
 
 enum { EXIT_CANCELLED = 128, EXIT_LEAK = 70 };

@@ -13,24 +13,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "dburl.h"
-#include "dotenv.h"
-#include "err.h"
-#include "fs.h"
-#include "gate.h"
-#include "log.h"
-#include "opt.h"
-#include "secret.h"
-#include "task.h"
-#include "tty.h"
+#include "base/err.h"
+#include "base/modules.h"
+#include "base/opt.h"
+#include "formats/dburl.h"
+#include "formats/dotenv.h"
+#include "loop/fs.h"
+#include "loop/task.h"
+#include "loop/tty.h"
+#include "secret/gate.h"
+#include "secret/log.h"
+#include "secret/secret.h"
 
 int luaopen_cjson_safe(lua_State *L);
-int luaopen_host_time(lua_State *L);
-int luaopen_host_stdin(lua_State *L);
-int luaopen_host_proc(lua_State *L);
-int luaopen_host_git(lua_State *L);
-int luaopen_host_yaml(lua_State *L);
-int luaopen_host_migrations(lua_State *L);
 
 /* The modules in the binary; all others called host.x are loaded from modules/x.so. */
 static const luaL_Reg built_in[] = {

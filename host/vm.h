@@ -4,7 +4,7 @@
 #include <lua.h>
 #include <stddef.h>
 
-#include "task.h"
+#include "loop/task.h"
 
 /* One file of the stdlib as bytecode; the table is made at build time by embed.lua. */
 struct vm_chunk {

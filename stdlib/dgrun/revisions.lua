@@ -164,20 +164,8 @@ function M.read(dir)
     return graph
 end
 
----A whole id for an id, a branch label, or the beginning of one; nil when there is none.
----@param graph dgrun.revisions
----@param text string
----@return string?
-function M.lookup(graph, text)
-    local ok, found = pcall(links.id_of, graph, text)
-    if ok then
-        return found
-    elseif found.code ~= "migrations.unknown_revision" then
-        error(found, 0)
-    end
-end
-
----As lookup; raises when there is none.
+---A whole id for an id, a branch label, or the beginning of one. Raises
+---migrations.unknown_revision when there is none.
 ---@param graph dgrun.revisions
 ---@param text string
 ---@return string

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "buf.h"
+#include "base/buf.h"
 
 static void begins_empty_and_readable(void **state)
 {

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "buf.h"
-#include "dburl.h"
+#include "base/buf.h"
+#include "formats/dburl.h"
 
 static void same(const char *actual, const char *expected)
 {

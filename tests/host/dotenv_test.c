@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "buf.h"
-#include "dotenv.h"
-#include "mem.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "formats/dotenv.h"
 
 /* What was found as "NAME@line=<value>" lines; a '$' behind those that a shell would
  * expand. */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "opt.h"
+#include "base/opt.h"
 
 static const char *const known[] = {"ref", "remote", "allow_older", "dir", NULL};
 

@@ -8,10 +8,10 @@
 
 #include <cmocka.h>
 
-#include "buf.h"
-#include "mem.h"
-#include "redact.h"
-#include "secret.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "secret/redact.h"
+#include "secret/secret.h"
 
 static void on_text(void *data, const char *bytes, size_t len)
 {

@@ -13,10 +13,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "buf.h"
-#include "fs.h"
-#include "secret.h"
-#include "vault.h"
+#include "base/buf.h"
+#include "base/modules.h"
+#include "loop/fs.h"
+#include "secret/secret.h"
+#include "secret/vault.h"
 
 static void keeps_a_copy_until_the_last_reference(void **state)
 {

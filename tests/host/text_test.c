@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "lines.h"
-#include "mem.h"
-#include "text.h"
+#include "base/lines.h"
+#include "base/mem.h"
+#include "base/text.h"
 
 static void expect_clean(const char *dirty, size_t len, const char *clean)
 {

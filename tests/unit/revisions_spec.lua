@@ -59,7 +59,7 @@ describe("revision graphs", function()
         -- What another depends on is no target of its own: Alembic's table has one row for both.
         assert.same({ "cccc1111" }, revisions.targets(graph, "heads"))
         assert.same({ "cccc1111" }, revisions.targets(graph, "side@head"))
-        assert.equal("bbbb1111", revisions.lookup(graph, "bbbb"))
+        assert.equal("bbbb1111", revisions.find(graph, "bbbb"))
         assert.same({ "aaaa1111", "bbbb1111", "cccc1111" },
             ids(revisions.pending(graph, {}, "cccc1111")))
     end)

@@ -1,9 +1,0 @@
-#pragma once
-#include <stddef.h>
-
-#include "trie.h"
-
-/* Adds the patterns of one secret value. URL-encoded and escaped forms are not patterns:
-   the redactor decodes while it reads, which covers every mixture an encoder may choose.
- */
-void redact_forms_add(struct trie *t, const char *data, size_t len);

@@ -1,0 +1,134 @@
+#include "secret/gate.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "base/modules.h"
+
+/* One process is either a plan or a run, so this is the process's own. */
+static struct {
+    bool closed;
+    char **folders; /* real paths, NULL at the end */
+    size_t count;
+} gate;
+
+void gate_close(void) { gate.closed = true; }
+
+bool gate_closed(void) { return gate.closed; }
+
+void gate_allow(const char *directory)
+{
+    char *real = realpath(directory, NULL);
+    if (!real)
+        return;
+    gate.folders = mem_resize(gate.folders, (gate.count + 2) * sizeof *gate.folders);
+    gate.folders[gate.count++] = real;
+    gate.folders[gate.count] = NULL;
+}
+
+static bool has_parent_step(const char *path)
+{
+    for (; *path; path += strcspn(path, "/"), path += strspn(path, "/"))
+        if (strncmp(path, "..", 2) == 0 && (path[2] == '/' || path[2] == '\0'))
+            return true;
+    return false;
+}
+
+/* Where a write to this path would land: the real path of what exists of it, and the
+   rest. NULL where that cannot be told (a dangling link, ".." behind what does not exist
+   yet). */
+static char *landing(const char *path)
+{
+    char *head = mem_string(path);
+    size_t cut = strlen(head);
+    char *result = NULL;
+    for (;;) {
+        const char *place = *head ? head : path[0] == '/' ? "/" : ".";
+        char *real = realpath(place, NULL);
+        struct stat st;
+        if (real) {
+            result = mem_format("%s/%s", real, path + cut);
+            free(real);
+            break;
+        }
+        if (lstat(place, &st) == 0 || !*head)
+            break;
+        while (cut && head[cut - 1] == '/')
+            cut--;
+        while (cut && head[cut - 1] != '/')
+            cut--;
+        head[cut] = '\0';
+        if (has_parent_step(path + cut))
+            break;
+    }
+    mem_free(head);
+    return result;
+}
+
+static bool below(const char *folder, const char *path)
+{
+    size_t len = strlen(folder);
+    return strncmp(path, folder, len) == 0 && (path[len] == '/' || path[len] == '\0');
+}
+
+bool gate_may_write(const char *path)
+{
+    if (!gate.closed)
+        return true;
+    char *target = landing(path);
+    bool may = false;
+    for (size_t i = 0; target && i < gate.count; i++)
+        may = may || below(gate.folders[i], target);
+    mem_free(target);
+    return may;
+}
+
+struct err *gate_refusal(const char *op, const char *what)
+{
+    struct err *e = err_new(
+        "plan.write_refused", op,
+        "%s: %s was refused: this is a plan, and a plan changes nothing", op, what);
+    err_hint(e, "Write through a verb of dgrun or effect.write, which a plan records.");
+    err_field(e, "what", what);
+    return e;
+}
+
+static int l_close(lua_State *L)
+{
+    (void)L;
+    gate_close();
+    return 0;
+}
+
+static int l_closed(lua_State *L)
+{
+    lua_pushboolean(L, gate_closed());
+    return 1;
+}
+
+/* allow(directory): files below it may be written in a plan; it must exist */
+static int l_allow(lua_State *L)
+{
+    struct stat st;
+    const char *path = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
+    if (path[0] != '/' || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return err_argument(L, "gate.allow", "needs the absolute path of a folder");
+    gate_allow(path);
+    return 0;
+}
+
+int luaopen_host_gate(lua_State *L)
+{
+    static const luaL_Reg funcs[] = {
+        {"close", l_close},
+        {"closed", l_closed},
+        {"allow", l_allow},
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    luaL_setfuncs(L, funcs, 0);
+    return 1;
+}

@@ -1,0 +1,109 @@
+#include "secret/log_clean.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { ESC = 0x1b, CSI = 0x9b };
+
+/* Bytes of the character at p, 0 where none is well-formed. */
+static size_t decode(const unsigned char *p, size_t len, uint32_t *code)
+{
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    size_t more = *p < 0x80       ? 0
+                  : *p >> 5 == 6  ? 1
+                  : *p >> 4 == 14 ? 2
+                  : *p >> 3 == 30 ? 3
+                                  : 4;
+    if (more == 4 || more >= len)
+        return 0;
+    *code = more ? *p & (0x3fU >> more) : *p;
+    for (size_t i = 1; i <= more; i++) {
+        if (p[i] >> 6 != 2)
+            return 0;
+        *code = *code << 6 | (p[i] & 0x3f);
+    }
+    bool good = *code >= least[more] && *code <= 0x10ffff && *code >> 11 != 0xd800 >> 11;
+    return good ? more + 1 : 0;
+}
+
+static bool is_bidi(uint32_t code)
+{
+    return code == 0x61c || code == 0x200e || code == 0x200f ||
+           (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
+static bool is_control(uint32_t code)
+{
+    return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0);
+}
+
+/* Parameters and the final byte behind CSI. */
+static size_t skip_csi(const unsigned char *p, size_t len)
+{
+    size_t n = 0;
+    while (n < len && p[n] >= 0x20 && p[n] < 0x40)
+        n++;
+    return n < len && p[n] >= 0x40 && p[n] < 0x7f ? n + 1 : n;
+}
+
+/* A string up to BEL or ST. One without an end stops at the line's, so that it cannot
+   hide all that follows. */
+static size_t skip_string(const unsigned char *p, size_t len)
+{
+    for (size_t n = 0; n < len; n++) {
+        if (p[n] == '\n')
+            return n;
+        if (p[n] == '\a')
+            return n + 1;
+        if (p[n] == ESC && n + 1 < len && p[n + 1] == '\\')
+            return n + 2;
+        if (p[n] == 0xc2 && n + 1 < len && p[n + 1] == 0x9c)
+            return n + 2;
+    }
+    return len;
+}
+
+/* What follows ESC. */
+static size_t skip_escape(const unsigned char *p, size_t len)
+{
+    if (!len)
+        return 0;
+    if (*p == '[')
+        return 1 + skip_csi(p + 1, len - 1);
+    if (*p && strchr("]PX^_", *p))
+        return 1 + skip_string(p + 1, len - 1);
+    size_t n = 0;
+    while (n < len && p[n] >= 0x20 && p[n] < 0x30)
+        n++;
+    return n < len && p[n] >= 0x30 && p[n] < 0x7f ? n + 1 : n;
+}
+
+static bool starts_string(uint32_t code)
+{
+    return code == 0x90 || code == 0x98 || (code >= 0x9d && code <= 0x9f);
+}
+
+void log_clean(const char *text, size_t len, struct buf *out)
+{
+    const unsigned char *p = (const unsigned char *)text, *end = p + len;
+    while (p < end) {
+        uint32_t code = 0;
+        size_t n = decode(p, (size_t)(end - p), &code);
+        if (!n) {
+            buf_add_text(out, "\xef\xbf\xbd");
+            p++;
+            continue;
+        }
+        const unsigned char *start = p;
+        p += n;
+        if (code == ESC)
+            p += skip_escape(p, (size_t)(end - p));
+        else if (code == CSI)
+            p += skip_csi(p, (size_t)(end - p));
+        else if (starts_string(code))
+            p += skip_string(p, (size_t)(end - p));
+        else if (!is_control(code) && !is_bidi(code))
+            buf_add(out, start, n);
+    }
+}

@@ -1,0 +1,30 @@
+#pragma once
+/* The redactor: what it looks for, and the streaming filter that masks it. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+
+/* Masks these bytes for the rest of the process, in redactors that exist already too: the
+   value, each line of it, the passwords of URLs in it, and all their forms. */
+void redact_register(const char *data, size_t len);
+
+/* From now on a value that is just this is no secret, and not masked: "true", a word that
+   stands in a file for all to see. */
+void redact_public(const char *word, size_t len);
+
+/* Values shorter than this are not masked: they would turn ordinary words into asterisks.
+ */
+enum { REDACT_MIN = 4 };
+
+/* A streaming filter: what it lets through goes to `write`. A possible beginning of a
+   secret is held back until the next bytes decide. */
+struct redactor;
+typedef void (*redactor_write)(void *data, const char *bytes, size_t len);
+struct redactor *redactor_new(redactor_write write, void *data);
+void redactor_feed(struct redactor *r, const char *bytes, size_t len);
+void redactor_flush(struct redactor *r); /* the end: nothing more will follow */
+void redactor_free(struct redactor *r);
+
+/* One whole text at once. */
+void secret_redact(const char *bytes, size_t len, struct buf *out);
