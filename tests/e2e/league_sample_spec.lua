@@ -51,8 +51,10 @@ describe("the league application", function()
         local project = league.new()
         local url = "sqlite+aiosqlite:///" .. project.dir .. "/a.db"
         assert.equal(0, run(project, url, { "git", "checkout", "-q", "v1.1.0" }).status)
-        assert.matches("e2e8f63d2053 %(head%)\n50901d00e121 %(head%)",
-            succeeds(project, url, { "alembic", "heads" }))
+        -- In which order differs between versions of Alembic.
+        local heads = succeeds(project, url, { "alembic", "heads" })
+        assert.matches("e2e8f63d2053 (head)", heads, 1, true)
+        assert.matches("50901d00e121 (head)", heads, 1, true)
         assert.matches("No module named", run(project, url,
             { "/usr/bin/python3", "-c", "import alembic.config" }).stderr)
         succeeds(project, url, { "alembic", "upgrade", "heads" })
