@@ -24,7 +24,7 @@ void git_check_remote(lua_State *L, const char *op)
     for (const char *c = remote; *c; c++)
         bad = bad || (unsigned char)*c <= 0x20;
     if (bad)
-        err_argument(L, op, "%s: 'remote' must be the name or URL of a remote", op);
+        err_argument(L, op, "'remote' must be the name or URL of a remote");
 }
 
 struct git_call *git_call_common(lua_State *L, const char *op, bool read_only,

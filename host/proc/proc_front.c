@@ -284,8 +284,7 @@ int l_proc_foreground(lua_State *L)
 {
     op_check(L);
     if (front_pid > 0)
-        return err_argument(L, op_name, "%s: another child is in the foreground",
-                            op_name);
+        return err_argument(L, op_name, "another child is in the foreground");
     struct proc_setup *setup = proc_options(L, 1, op_name, PROC_FOREGROUND);
     struct err *e = op_cancelled(L) ? err_cancelled(op_name) : proc_refusal(setup);
     if (e) {

@@ -18,19 +18,19 @@ static void check_env(lua_State *L, int index, const char *op)
     while (lua_next(L, -2)) {
         size_t name_len = 0;
         if (lua_type(L, -2) != LUA_TSTRING)
-            err_argument(L, op, "%s: names in 'env' must be strings", op);
+            err_argument(L, op, "names in 'env' must be strings");
         const char *name = lua_tolstring(L, -2, &name_len);
         if (name_len == 0 || strlen(name) != name_len || strchr(name, '='))
-            err_argument(L, op, "%s: '%s' cannot be the name of an environment variable",
-                         op, name);
+            err_argument(L, op, "'%s' cannot be the name of an environment variable",
+                         name);
         size_t len = 0;
         const char *value = secret_bytes(L, -1, &len);
         bool unset = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
         if (!unset && (!value || lua_type(L, -1) == LUA_TNUMBER))
-            err_argument(L, op, "%s: env.%s must be a string, a sealed value, or false",
-                         op, name);
+            err_argument(L, op, "env.%s must be a string, a sealed value, or false",
+                         name);
         if (value && memchr(value, '\0', len))
-            err_argument(L, op, "%s: env.%s holds a NUL byte", op, name);
+            err_argument(L, op, "env.%s holds a NUL byte", name);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -41,24 +41,24 @@ static void check_argv(lua_State *L, int index, const char *op)
     opt_push(L, index, "argv");
     size_t count = lua_objlen(L, -1);
     if (count == 0)
-        err_argument(L, op, "%s: 'argv' is empty: its first string is the program", op);
+        err_argument(L, op, "'argv' is empty: its first string is the program");
     for (size_t i = 1; i <= count; i++) {
         size_t len = 0;
         lua_rawgeti(L, -1, (int)i);
         if (secret_test(L, -1))
             err_argument(
                 L, op,
-                "%s: argv[%d] is a sealed value: everyone can read a command line, use "
+                "argv[%d] is a sealed value: everyone can read a command line, use "
                 "'env' or 'stdin'",
-                op, (int)i);
+                (int)i);
         if (lua_type(L, -1) != LUA_TSTRING)
-            err_argument(L, op, "%s: argv[%d] must be a string, not a %s", op, (int)i,
+            err_argument(L, op, "argv[%d] must be a string, not a %s", (int)i,
                          luaL_typename(L, -1));
         const char *text = lua_tolstring(L, -1, &len);
         if (strlen(text) != len)
-            err_argument(L, op, "%s: argv[%d] holds a NUL byte", op, (int)i);
+            err_argument(L, op, "argv[%d] holds a NUL byte", (int)i);
         if (i == 1 && len == 0)
-            err_argument(L, op, "%s: argv[1], the program, is empty", op);
+            err_argument(L, op, "argv[1], the program, is empty");
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -71,7 +71,7 @@ static void check_stdin(lua_State *L, int index, const char *op, bool lines)
         return;
     bool pipe = lines && lua_isboolean(L, -1) && lua_toboolean(L, -1);
     if (!pipe && (lua_type(L, -1) == LUA_TNUMBER || !secret_bytes(L, -1, &len)))
-        err_argument(L, op, "%s: 'stdin' must be a string or a sealed value%s", op,
+        err_argument(L, op, "'stdin' must be a string or a sealed value%s",
                      lines ? ", or true for a pipe that child:write fills" : "");
     lua_pop(L, 1);
 }

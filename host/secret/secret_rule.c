@@ -45,13 +45,13 @@ static bool any_of(lua_State *L, struct subject s, int list, const char *op,
                    bool (*matches)(struct subject s, const char *text, size_t len))
 {
     if (!lua_istable(L, list))
-        err_argument(L, op, "%s: needs a list of strings", op);
+        err_argument(L, op, "needs a list of strings");
     bool found = false;
     for (size_t i = 1, count = lua_objlen(L, list); i <= count; i++) {
         size_t len;
         lua_rawgeti(L, list, (int)i);
         if (lua_type(L, -1) != LUA_TSTRING)
-            err_argument(L, op, "%s: needs a list of strings", op);
+            err_argument(L, op, "needs a list of strings");
         const char *text = lua_tolstring(L, -1, &len);
         found = found || matches(s, text, len);
         lua_pop(L, 1);
@@ -111,7 +111,7 @@ static size_t check_count(lua_State *L, int argument, const char *op)
 {
     double count = lua_type(L, argument) == LUA_TNUMBER ? lua_tonumber(L, argument) : -1;
     if (!(count >= 0 && count <= 1e9))
-        err_argument(L, op, "%s: needs a number of characters", op);
+        err_argument(L, op, "needs a number of characters");
     return (size_t)count;
 }
 
@@ -138,8 +138,7 @@ static bool fits_pattern(lua_State *L, struct subject s, int argument, const cha
         lua_type(L, argument) == LUA_TSTRING ? lua_tostring(L, argument) : NULL;
     regex_t regex;
     if (!pattern || compile(&regex, pattern) != 0)
-        return err_argument(L, op, "%s: needs a pattern: a POSIX extended expression",
-                            op);
+        return err_argument(L, op, "needs a pattern: a POSIX extended expression");
     regmatch_t match = {.rm_so = 0, .rm_eo = (regoff_t)s.len};
     bool found = regexec(&regex, s.data, 1, &match, REG_STARTEND) == 0;
     regfree(&regex);
