@@ -130,6 +130,9 @@ function M.write(e)
     check.options(e, spec, "effect.write")
     run.refuse_declaring(e.summary)
     local current = run.current()
+    if current and current.before_change then
+        current.before_change()
+    end
     local earlier = e.once and current and current.past
         and require("dgrun.replay").done(current, e)
     if earlier then

@@ -26,7 +26,8 @@ local M = {}
 ---@field create? boolean false: it is only updated
 ---@field gate? dgrun.cron.condition
 
-local state = { folder = nil, files = {}, used = {}, names_only = false }
+-- later: what is wrong with secrets is not raised when they are looked up, but when it matters.
+local state = { folder = nil, files = {}, used = {}, names_only = false, later = false }
 
 ---@type table<dgrun.environment.cron, dgrun.environment> whose cron machine it is
 local owners = setmetatable({}, { __mode = "k" })
@@ -36,7 +37,7 @@ local owners = setmetatable({}, { __mode = "k" })
 ---@param opts? {names_only?: boolean} secrets read as unknown, since nothing will run
 function M.look_from(folder, opts)
     state.folder, state.files, state.used = folder, {}, {}
-    state.names_only = opts and opts.names_only or false
+    state.names_only, state.later = opts and opts.names_only or false, false
 end
 
 ---environments.yaml beside the script, else that of the nearest scripts/ upwards.
@@ -124,25 +125,33 @@ local function fill(env, values)
     end
 end
 
----Looks up the secrets of these environments; one error names all that is wrong with them.
+---Looks up the secrets of these environments, each once.
 ---@param list dgrun.environment[]
-local function resolve(list)
+---@return dgrun.err? # all that is wrong with them
+local function look_up(list)
     local sources = require "dgrun.sources"
     local troubles = {}
     for _, env in ipairs(list) do
         local entry = getmetatable(env).entry
-        if not entry.resolved then
-            local values, trouble = sources.look_up(entry)
-            if not values then
-                troubles[#troubles + 1] = trouble
-            else
+        if not entry.resolved and not entry.trouble then
+            local values
+            values, entry.trouble = sources.look_up(entry)
+            if values then
                 entry.resolved = true
                 fill(env, values)
             end
         end
+        troubles[#troubles + 1] = entry.trouble
     end
-    if #troubles > 0 then
-        err.raise(sources.error(troubles))
+    return #troubles > 0 and sources.error(troubles) or nil
+end
+
+---The same, and raises what is wrong.
+---@param list dgrun.environment[]
+local function resolve(list)
+    local e = look_up(list)
+    if e then
+        err.raise(e)
     end
 end
 
@@ -178,8 +187,28 @@ function M.variables(env)
 end
 
 ---The secrets of all environments the script asked for, before its first effect.
-function M.resolve_all()
-    resolve(state.used)
+---@param opts? {later?: boolean} later: what is wrong with them, also with those of environments
+---  that are asked for from here on, is not raised before one of them is used; `problem` tells it
+function M.resolve_all(opts)
+    state.later = opts and opts.later or false
+    if state.later then
+        look_up(state.used)
+    else
+        resolve(state.used)
+    end
+end
+
+---All that is wrong with the secrets of the environments the script asked for, and with those of
+---this one.
+---@param env? dgrun.environment
+---@return dgrun.err?
+function M.problem(env)
+    local list = { unpack(state.used) }
+    for _, used in ipairs(state.used) do
+        env = used ~= env and env or nil
+    end
+    list[#list + 1] = env
+    return look_up(list)
 end
 
 ---The environments the script asked for.
@@ -291,7 +320,10 @@ local function new(entry, opts)
     end
     table.insert(state.used, env)
     if require("dgrun.run").current() and not state.names_only then
-        resolve { env }
+        local wrong = look_up { env }
+        if wrong and not state.later then
+            err.raise(wrong)
+        end
     end
     return env
 end

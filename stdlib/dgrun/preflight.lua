@@ -156,6 +156,16 @@ local function check_revisions(found, opts, env, source)
     end
 end
 
+---A line for each thing that is wrong, as for a file; the hint tells where values belong.
+local function check_secrets(found, env)
+    local e = environment_of.problem(env)
+    for line in (e and e.msg or ""):gmatch "[^\n]+" do
+        found.problem(line)
+    end
+    found.hints[#found.hints + 1] = e and (e.hint
+        or ("dgrun secrets where %s shows what each source has."):format(env.name))
+end
+
 local function raise(found, source)
     local hints, seen = {}, {}
     for _, hint in ipairs(found.hints) do
@@ -190,7 +200,7 @@ function M.preflight(opts)
     for _, cron in ipairs(opts.crons or {}) do
         check_cron(found, cron, opts, env, source)
     end
-    found.attempt(environment_of.complete, env.secrets)
+    check_secrets(found, env)
     check_revisions(found, opts, env, source)
     for _, text in ipairs(exposure.untold(environment_of.entry(env))) do
         found.warn(text)

@@ -24,6 +24,7 @@ local M = {}
 ---@field error? dgrun.err
 ---@field attempt integer 1, and one more each time that it is resumed
 ---@field past? dgrun.past what it did before it was interrupted
+---@field before_change? fun() is called before each effect, and may refuse it
 ---@field lease? dgrun.lease
 
 ---@class dgrun.run.options

@@ -67,9 +67,11 @@ describe("bad input", function()
     it("of secrets: all that are missing are named before anything happens", function()
         local project = sample.new()
         project:write(".env.prod", "OTHER=1\n")
-        local run = refused(project, { "--sandbox", "prod_deploy" }, 2,
-            { "DATABASE_URL", "SECRET_KEY", ".env.prod" }, { changes = true })
-        assert.is_nil(run.stderr:find("Checkout", 1, true))
+        local run = refused(project, { "--sandbox", "prod_deploy" }, 3,
+            { "DATABASE_URL", "SECRET_KEY", ".env.prod", "nothing was changed" },
+            { changes = true })
+        assert.is_nil(run.stderr:find("Migrate", 1, true))
+        assert.is_nil(project:read "prod.db")
     end)
 
     it("of the token, and an API that is not there", function()

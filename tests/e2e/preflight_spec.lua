@@ -1,5 +1,6 @@
 -- Preflight: what can be known about a deploy from the checkout is reported at once, before the
 -- first change, with the paths of the repository.
+local fs = require "host.fs"
 local league = require "support.league"
 
 local function repository_paths_only(run)
@@ -67,6 +68,82 @@ describe("Preflight", function()
             assert.matches(expected, run.all, 1, true)
         end
         repository_paths_only(run)
+    end)
+
+    it("reports missing secrets with the other problems, before the first change", function()
+        local project = league.new()
+        local fly = assert(project:read "deploy/fly/fly.toml")
+        local short = project:commit { ["deploy/fly/fly.toml"] =
+            fly:gsub("internal_port = 8080", 'internal_port = "many"') }:sub(1, 7)
+        project:write(".env.stage", "SECRET_KEY=short-one\n")
+        for _, argv in ipairs { { "stage_deploy", "--sandbox" },
+            { "plan", "stage_deploy", "--sandbox" } } do
+            local run = project:run(argv)
+            assert.equal(3, run.status, run.all)
+            for _, expected in ipairs {
+                "3 problems in " .. short,
+                "deploy/fly/fly.toml:13 at " .. short .. ": http_service.internal_port",
+                "environment 'stage' lacks the required secret DATABASE_URL (looked in the "
+                    .. "environment and then .env.stage)",
+                "environment 'stage' breaks a rule: SECRET_KEY must have at least 16 characters "
+                    .. "(from .env.stage:1)",
+                "Set what is missing in one of these places.",
+                "Correct the value where it comes from",
+            } do
+                assert.matches(expected, run.all, 1, true)
+            end
+            assert.is_nil(run.all:find("short-one", 1, true))
+            repository_paths_only(run)
+        end
+        assert.is_false(fs.exists(project.dir / ".dgrun/stage.db"))
+        project:with_fly(function(call)
+            for _, what in ipairs { "machines", "volumes" } do
+                local _, list = call("GET", "/v1/apps/league-app/" .. what)
+                assert.same({}, list)
+            end
+            local _, list = call("GET", "/v1/apps/league-app/secrets")
+            assert.same({}, list.secrets)
+        end)
+    end)
+
+    it("is not waited for by a run whose script has none, nor by one that changes something",
+        function()
+            local project = league.new()
+            project:write(".env.stage", "SECRET_KEY=long-enough-to-be-a-key\n")
+            local function pipeline(body)
+                project:write("scripts/changes.lua", ([[
+                    local dg = require "dgrun"
+                    local env = dg.environment "stage"
+                    return dg.pipeline { description = "x", run = function()
+                        dg.step("Look", function() print "looked" end)
+                        %s
+                    end }]]):format(body))
+                return project:run { "changes", "--sandbox" }
+            end
+            local change = 'dg.proc.run { argv = { "touch", "changed" } }'
+            local run = pipeline(change)
+            assert.equal(2, run.status, run.all)
+            assert.is_nil(run.stdout:find("looked", 1, true))
+            -- Preflight comes too late here: nothing is changed before.
+            run = pipeline(change .. '\ndg.preflight { environment = env }')
+            assert.equal(2, run.status, run.all)
+            assert.matches("looked", run.stdout)
+            assert.matches("lacks the required secret DATABASE_URL", run.stderr)
+            run = pipeline('print(env.secrets.SECRET_KEY) -- preflight\ndg.preflight {}')
+            assert.equal(2, run.status, run.all)
+            assert.matches("lacks the required secret DATABASE_URL", run.stderr)
+            assert.is_false(fs.exists(project.dir / "changed"))
+        end)
+
+    it("waits for no other run when secrets are missing", function()
+        local project = league.new()
+        local held = project:run { "lock", "hold", "league-app", "--reason", "a test", "--sandbox" }
+        assert.equal(0, held.status, held.all)
+        project:write(".env.stage", "SECRET_KEY=long-enough-to-be-a-key\n")
+        local run = project:run { "stage_deploy", "--sandbox" }
+        assert.equal(3, run.status, run.all)
+        assert.matches("1 problem in ", run.stderr)
+        assert.matches("a test", project:run({ "lock", "list", "--sandbox" }).stdout)
     end)
 
     it("wants the files of cron machines, unless one is optional", function()

@@ -75,7 +75,7 @@ describe("secrets of a deploy", function()
 
         local run = project:run({ "--sandbox", "plan", "prod_deploy", "--ref", "v1.2.0" },
             { env = env })
-        assert.equal(1, run.status, run.all)
+        assert.equal(3, run.status, run.all)
         assert.matches("cannot read .env.prod.age: there is no identity ../identity.txt",
             run.stderr, 1, true)
 
@@ -108,10 +108,11 @@ describe("secrets of a deploy", function()
             .. "\nexit 1\n")
         local run = project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0" },
             { env = { DGRUN_DEBUG = "1" } })
-        assert.equal(1, run.status, run.all)
+        assert.equal(3, run.status, run.all)
         assert.matches("op exited with status 1: [ERROR] you are not currently signed in",
             run.stderr, 1, true)
         assert.matches("nothing was changed", run.stderr)
+        assert.matches("dgrun secrets where prod shows what each source has", run.stderr, 1, true)
         clean(project, run)
 
         op(([[cat <<'END'
@@ -187,11 +188,11 @@ END
         project:write(".env.stage", "SECRET_KEY=" .. canaries.SECRET_KEY .. "\nno value\n")
         project:write("scripts/environments.yaml", (project:read("scripts/environments.yaml")
             :gsub("ENV: prod,", "ENV: production,")))
-        local before = project:snapshot()
+        local before = names_on_fly(project)
         for _, plan in ipairs { true, false } do
             local run = project:run { "--sandbox", unpack(plan and { "plan", "cron_setup",
                 "--environment", "prod" } or { "cron_setup", "--environment", "prod" }) }
-            assert.equal(2, run.status, run.all)
+            assert.equal(3, run.status, run.all)
             for _, text in ipairs {
                 "'prod' breaks a rule: DATABASE_URL must be a URL of postgresql+asyncpg or "
                     .. "sqlite+aiosqlite (from .env.prod:1); it lacks the driver: "
@@ -208,7 +209,8 @@ END
             assert.is_nil(run.all:find("canary", 1, true), run.all)
             assert.is_nil(run.all:find("stack traceback", 1, true))
         end
-        assert.equal(before, project:snapshot())
+        assert.same(before, names_on_fly(project))
+        assert.is_false(fs.exists(project.dir / "prod.db"))
     end)
 
     it("are what the application requires", function()

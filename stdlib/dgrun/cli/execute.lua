@@ -1,4 +1,5 @@
 -- Runs or plans one script, a line of code or a file, and tells how it went.
+local environment = require "dgrun.environment"
 local err = require "dgrun.err"
 local globals = require "dgrun.globals"
 local inputs = require "dgrun.cli.inputs"
@@ -33,7 +34,7 @@ function M.use_sandbox(script, read_only)
     end
     local sandbox = require("sandbox").start {
         dir = script.root / ".dgrun/sandbox", persist = not read_only,
-        apps = require("dgrun.environment").apps(script.folder),
+        apps = environment.apps(script.folder),
     }
     task.defer(sandbox.close)
     require("dgrun.fly.api").use {
@@ -74,7 +75,7 @@ end
 ---@return dgrun.pipeline|dgrun.command?
 local function declared(script)
     if not scripts.declares(script) then
-        require("dgrun.environment").look_from(script.folder)
+        environment.look_from(script.folder)
         return nil
     end
     local value = scripts.declaration(script)
@@ -106,7 +107,7 @@ local function with_places(action, input)
         local found = argument.complete == "place" and resolved[argument.name] or {}
         for _, one in ipairs(argument.many and found or { found }) do
             if one.environment then
-                require("dgrun.environment").mask(one.environment)
+                environment.mask(one.environment)
             end
         end
     end
@@ -117,7 +118,7 @@ end
 local function run_returned(value, r, arguments)
     if require("dgrun.pipeline").is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
-        require("dgrun.environment").resolve_all()
+        environment.resolve_all()
         return value.run(with_places(value, r.input))
     end
     return value
@@ -147,17 +148,33 @@ local function carry_out(x, input, body)
     }, body)
 end
 
+---Looks up the secrets. Where Preflight will report what is wrong with them, the run goes on until
+---then, or until its first change or use of a secret, which raises it.
+local function look_up_secrets(x, r)
+    local later = not x.past and scripts.has_preflight(x.script)
+    environment.resolve_all { later = later }
+    r.before_change = later and function()
+        local e = environment.problem()
+        if e then
+            err.raise(e)
+        end
+    end or nil
+end
+
 ---@param rest string[] its arguments
 ---@param called string "prod_deploy", "review_app deploy"
 local function run_pipeline(x, pipeline, rest, called)
     local input = inputs.parse(pipeline, rest, called)
     local resolved = with_places(pipeline, input)
     local r = carry_out(x, input, function(r)
-        require("dgrun.environment").resolve_all()
+        look_up_secrets(x, r)
         if not x.plan then
             require("dgrun.ui.plain").title(r, called)
         end
-        take_group(r, pipeline, resolved)
+        -- A run that can change nothing waits for no other, and ends none.
+        if not environment.problem() then
+            take_group(r, pipeline, resolved)
+        end
         if r.sandbox then
             M.use_sandbox(x.script, r.plan)
         end
@@ -182,7 +199,7 @@ local function run_command(x, command)
     end
     local found = {}
     local input = inputs.parse(action, rest, called, dashes)
-    require("dgrun.environment").look_from(script.folder)
+    environment.look_from(script.folder)
     local resolved = with_places(action, input)
     x.read_only = action.read_only
     local r = carry_out(x, input, function(r)
@@ -216,7 +233,7 @@ function M.run(arguments, opts)
     local x = { script = script_of(arguments), arguments = arguments,
         plan = opts and opts.plan or false, past = opts and opts.past }
     globals.set_arg(x.script.path, arguments.rest)
-    require("dgrun.environment").seal(x.script.folder)
+    environment.seal(x.script.folder)
     if x.plan then
         require("host.gate").close()
     end

@@ -24,6 +24,15 @@ local function find(name)
     return chunk
 end
 
+---@return string[] # of the modules that are known
+function M.texts()
+    local list = {}
+    for _, module in pairs(modules) do
+        list[#list + 1] = module.text
+    end
+    return list
+end
+
 ---Makes the modules of a project known to `require`. They are read here, since `require` cannot
 ---wait for a file.
 ---@param root string

@@ -160,11 +160,28 @@ function M.load(script)
     script.chunk, script.text, script.source = chunk, text, library.with_modules(text)
 end
 
+---@param text string of a script
+---@return string # without its comments
+local function code_of(text)
+    return (text:gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", ""))
+end
+
+---Does this script, or a module of the project, call dg.preflight?
+---@param script dgrun.cli.script
+---@return boolean
+function M.has_preflight(script)
+    local source = code_of(script.text)
+    for _, text in ipairs(library.texts()) do
+        source = source .. code_of(text)
+    end
+    return source:find "%f[%w_]preflight%f[^%w_]" ~= nil
+end
+
 ---Does this script declare a pipeline or a command? If so, running the file does nothing but that.
 ---Its text must tell, since a plain script would act when it is run to find out.
 ---@return boolean
 function M.declares(script)
-    local code = script.text:gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", "")
+    local code = code_of(script.text)
     return code:find("%f[%w_]pipeline%s*[{(]") ~= nil
         or code:find("%f[%w_]dg%.command%s*[{(]") ~= nil
 end
