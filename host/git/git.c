@@ -91,6 +91,25 @@ static int l_is_ancestor(lua_State *L)
     return git_wait(L, c);
 }
 
+/* merge_base{one, other} → SHA | nil where the histories have nothing in common */
+static int l_merge_base(lua_State *L)
+{
+    static const struct opt options[] = {GIT_COMMON,
+                                         {"one", OPT_STRING, true},
+                                         {"other", OPT_STRING, true},
+                                         {NULL, 0, false}};
+    op_check(L);
+    opt_check(L, 1, "git.merge_base", options);
+    const char *one = git_ref_option(L, "git.merge_base", "one");
+    const char *other = one ? git_ref_option(L, "git.merge_base", "other") : NULL;
+    if (!other)
+        return 2;
+    struct git_call *c = git_call_common(L, "git.merge_base", true, git_parse_line);
+    c->max_status = 1;
+    GIT_ARGS(c, "merge-base", "--end-of-options", one, other);
+    return git_wait(L, c);
+}
+
 /* count{from, to} → {ahead, behind}: commits that only `to` has, that only `from` has */
 static int l_count(lua_State *L)
 {
@@ -145,6 +164,40 @@ static int l_tracking(lua_State *L)
     struct git_call *c = git_call_common(L, "git.tracking", true, git_parse_tracking);
     GIT_ARGS(c, "ls-files", "-t", "-z", "--cached", "--others", "--exclude-standard",
              "--", opt_string(L, 1, "path", NULL));
+    return git_wait(L, c);
+}
+
+/* changed{from, path} → paths of the files below `path` whose content in the working tree
+   is not that of the commit; a file that was only renamed is left out */
+static int l_changed(lua_State *L)
+{
+    static const struct opt options[] = {GIT_COMMON,
+                                         {"from", OPT_STRING, true},
+                                         {"path", OPT_STRING, true},
+                                         {NULL, 0, false}};
+    op_check(L);
+    opt_check(L, 1, "git.changed", options);
+    const char *from = git_ref_option(L, "git.changed", "from");
+    if (!from)
+        return 2;
+    struct git_call *c = git_call_common(L, "git.changed", true, git_parse_paths);
+    c->subject = mem_string(from);
+    GIT_ARGS(c, "diff", "--name-only", "-z", "--relative", "--no-ext-diff",
+             "--no-textconv", "--find-renames=100%", "--diff-filter=AMTU",
+             "--end-of-options", from, "--", opt_string(L, 1, "path", NULL));
+    return git_wait(L, c);
+}
+
+/* untracked{path} → paths of the files below `path` that git neither knows nor ignores */
+static int l_untracked(lua_State *L)
+{
+    static const struct opt options[] = {
+        GIT_COMMON, {"path", OPT_STRING, true}, {NULL, 0, false}};
+    op_check(L);
+    opt_check(L, 1, "git.untracked", options);
+    struct git_call *c = git_call_common(L, "git.untracked", true, git_parse_paths);
+    GIT_ARGS(c, "ls-files", "-z", "--others", "--exclude-standard", "--",
+             opt_string(L, 1, "path", NULL));
     return git_wait(L, c);
 }
 
@@ -246,6 +299,9 @@ int luaopen_host_git(lua_State *L)
         {"resolve", l_git_resolve},
         {"log", l_log},
         {"count", l_count},
+        {"merge_base", l_merge_base},
+        {"changed", l_changed},
+        {"untracked", l_untracked},
         {"is_ancestor", l_is_ancestor},
         {"status", l_status},
         {"refs", l_refs},

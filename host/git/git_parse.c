@@ -268,3 +268,31 @@ int git_parse_config(lua_State *L, const struct proc_result *r, const struct git
     lua_pushlstring(L, buf_text(&r->out), len > 0 ? len - 1 : 0);
     return 1;
 }
+
+/* The first line, or nil where there is none */
+int git_parse_line(lua_State *L, const struct proc_result *r, const struct git_call *c)
+{
+    struct git_reader in = git_reader_of(&r->out);
+    const char *text;
+    size_t len;
+    (void)c;
+    if (!git_field(&in, '\n', &text, &len))
+        return 0;
+    lua_pushlstring(L, text, len);
+    return 1;
+}
+
+/* A list of paths, given -z */
+int git_parse_paths(lua_State *L, const struct proc_result *r, const struct git_call *c)
+{
+    struct git_reader in = git_reader_of(&r->out);
+    const char *text;
+    size_t len;
+    (void)c;
+    lua_newtable(L);
+    for (int i = 1; git_field(&in, '\0', &text, &len); i++) {
+        lua_pushlstring(L, text, len);
+        lua_rawseti(L, -2, i);
+    }
+    return 1;
+}

@@ -52,6 +52,25 @@ function git.is_ancestor(opts) end
 ---@return dgrun.err?
 function git.count(opts) end
 
+---The newest commit that both histories have; nil without an error where there is none.
+---@param opts {dir: string, one: string, other: string, timeout: number?}
+---@return string? # full SHA
+---@return dgrun.err?
+function git.merge_base(opts) end
+
+---Files whose content in the working tree is not that of the commit: changed or added ones that
+---git knows. A file that was only renamed is left out.
+---@param opts {dir: string, from: string, path: string, timeout: number?} path: a folder, from `dir`
+---@return string[]? # paths from `dir`
+---@return dgrun.err?
+function git.changed(opts) end
+
+---Files that git neither knows nor ignores.
+---@param opts {dir: string, path: string, timeout: number?} path: a folder, from `dir`
+---@return string[]? # paths from `dir`
+---@return dgrun.err?
+function git.untracked(opts) end
+
 ---@class host.git.file
 ---@field path string
 ---@field index? string one letter as in git status, "." for unchanged
