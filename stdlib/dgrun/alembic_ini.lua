@@ -50,6 +50,7 @@ local function read_ini(dir)
         "path_separator", "sourceless", "recursive_version_locations" } do
         settings[name] = raw[name] and expand(raw[name])
     end
+    settings.url = raw["sqlalchemy.url"]
     return settings
 end
 
@@ -74,6 +75,13 @@ local function folder_of(dir, location, path)
             :format(path, location))
     end
     return dir / location
+end
+
+---The database of `sqlalchemy.url`, as far as the file names it.
+---@param dir string folder with alembic.ini
+---@return string # "sqlite"; "" when the file does not say
+function M.dialect(dir)
+    return (read_ini(dir).url or ""):match("^%s*(%a+)[+:]") or ""
 end
 
 ---The folders that hold revision files.

@@ -65,6 +65,7 @@ end
 
 local function judge_unit(job, unit)
     local state = job.state
+    state:know_types(unit.types or {})
     for _, fact in ipairs(facts.of(unit, job.dialect, state.schema)) do
         state:see_batch(fact, job.renames)
         judge_fact(job, fact.kind, fact, unit)

@@ -123,6 +123,16 @@ function M.plan(opts)
     return require("dgrun.migrations.plan").plan(opts)
 end
 
+---Hazards of the revision files that were added or changed since the merge base with `since`, from
+---the files alone: committed or not, without a database.
+---Errors: git.unknown_ref, git.no_merge_base, migrations.not_python, ….
+---@param opts? dgrun.migrations.lint.options
+---@return dgrun.migrations.lint.report
+---@return dgrun.err? # refused.hazards: some findings are not accepted
+function M.lint(opts)
+    return require("dgrun.migrations.lint").lint(opts or {})
+end
+
 ---Brings the database to `target`. Nothing pending: nothing is run. It is the only one who migrates
 ---the database; a lock that is not free within `lock_timeout` is tried for again.
 ---Errors: migrations.failed, migrations.locked, with `applied` and `pending`;

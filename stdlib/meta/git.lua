@@ -60,13 +60,13 @@ function git.merge_base(opts) end
 
 ---Files whose content in the working tree is not that of the commit: changed or added ones that
 ---git knows. A file that was only renamed is left out.
----@param opts {dir: string, from: string, path: string, timeout: number?} path: a folder, from `dir`
+---@param opts {dir: string, from: string, path: string, timeout: number?} path: from `dir`
 ---@return string[]? # paths from `dir`
 ---@return dgrun.err?
 function git.changed(opts) end
 
 ---Files that git neither knows nor ignores.
----@param opts {dir: string, path: string, timeout: number?} path: a folder, from `dir`
+---@param opts {dir: string, path: string, timeout: number?} path: from `dir`
 ---@return string[]? # paths from `dir`
 ---@return dgrun.err?
 function git.untracked(opts) end

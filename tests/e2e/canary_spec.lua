@@ -67,6 +67,10 @@ local special = {
         local argv = { "machines", "destroy", "stage", made.stdout:match "%x+", "--force" }
         return { { "--sandbox", "plan", unpack(argv) }, { "--sandbox", unpack(argv) } }
     end,
+    ["migrations lint"] = function()
+        return { { "migrations", "lint" }, { "--trace", "migrations", "lint", "--json" },
+            { "migrations", "lint", "--since", "v1.0.0", status = 3 } }
+    end,
     ["review_app sweep"] = function()
         return { { "--sandbox", "--trace", "review_app", "sweep", "--older", "7d" } }
     end,

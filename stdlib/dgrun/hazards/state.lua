@@ -30,6 +30,14 @@ function M.new(opts)
     }, State)
 end
 
+---Types that are known before a statement; what its predecessors have set is known better.
+---@param types table<string, string>
+function State:know_types(types)
+    for column, kind in pairs(types) do
+        self.types[column] = self.types[column] or types_of.canonical(kind)
+    end
+end
+
 local function bare(name)
     return name:match("([^.]+)$") or name
 end

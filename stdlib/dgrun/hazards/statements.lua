@@ -20,6 +20,7 @@ local MAX_REFUSALS = 50
 ---@field line integer
 ---@field revision? string
 ---@field file? string where the line is
+---@field types? table<string, string> of columns before it
 ---@field reason? string why it could not be read
 ---@field words? string those words of it that are known
 
@@ -33,6 +34,7 @@ local MAX_REFUSALS = 50
 ---@field file? string where it stands
 ---@field line? integer where it begins there, 1
 ---@field lined? boolean each line of the SQL is a line of the file
+---@field types? table<string, string> of columns before it, as the file has them: "users.name"
 
 ---A function that gives the line of a place; places must rise.
 local function lines_of(text)
@@ -143,7 +145,7 @@ function M.of_part(part, dialect)
     end
     for _, statement in ipairs(found) do
         statement.revision = part.revision or statement.revision
-        statement.file = part.file
+        statement.file, statement.types = part.file, part.types
         if part.line then
             statement.line = part.line + (part.lined and statement.line - 1 or 0)
         end

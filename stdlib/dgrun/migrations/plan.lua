@@ -2,6 +2,7 @@
 -- dangerous about it. Nothing is changed.
 local carry_out = require "dgrun.migrations.carry_out"
 local check = require "dgrun.check"
+local err = require "dgrun.err"
 local fs = require "host.fs"
 local hazards = require "dgrun.hazards"
 local migrations = require "dgrun.migrations"
@@ -38,7 +39,13 @@ local rank = { none = 0, additive = 1, rewriting = 2, unknown = 3, destructive =
 
 ---What is accepted for a revision: in its file, or in the call.
 local function accepted_for(opts, revision)
-    local accepted = hazards.accepted_in(check(fs.read(revision.file, { limit = FILE_LIMIT })))
+    local text = check(fs.read(revision.file, { limit = FILE_LIMIT }))
+    local ok, accepted = pcall(hazards.accepted_in, text)
+    if not ok then
+        accepted = err.object(accepted)
+        accepted.msg = ("%s: %s"):format(revision.file, accepted.msg)
+        err.raise(accepted)
+    end
     for rule, reason in pairs(opts.accept or {}) do
         accepted[rule] = accepted[rule] or reason
     end

@@ -1,5 +1,5 @@
--- What revision files do, read from their Python source. No code of the files is run and no database
--- is asked: for revisions that cannot be rendered, and for judging files alone.
+-- What revision files do, read from their Python source. No code of the files is run, and no
+-- database is asked: for revisions that cannot be rendered, and for judging files alone.
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local fs = require "host.fs"
@@ -40,7 +40,7 @@ end
 local function part_of(item, file, revision)
     return { sql = item.sql, unread = item.unread and log.clean(item.unread),
         reason = item.reason and log.clean(item.reason), words = item.words, file = file,
-        line = item.line, lined = item.lined, revision = revision }
+        line = item.line, lined = item.lined, types = item.types, revision = revision }
 end
 
 local function source_of(found, file, revision)

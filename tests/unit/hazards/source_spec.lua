@@ -198,6 +198,17 @@ def drop_in(batch, name="d"):
         assert.equal(dir / "r1.py", findings[3].file)
     end)
 
+    it("has the types that columns had", function()
+        each_body({
+            ['op.alter_column("a", "b", existing_type=sa.String(5), type_=sa.Text())'] = "",
+            ['op.alter_column("a", "b", existing_type=sa.Text(), type_=sa.String(5))'] =
+                "changing-column-type",
+            ['op.alter_column("a", "b", type_=sa.Text())'] = "changing-column-type",
+        }, nil, function(body, found, rules)
+            assert.equal(rules, rules_of(found), body)
+        end)
+    end)
+
     it("has transactions and what runs outside of them", function()
         each_body({ [ [[
 with op.get_context().autocommit_block():

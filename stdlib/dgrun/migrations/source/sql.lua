@@ -304,6 +304,14 @@ class Writer:
             made.append(self.alter(o, "RENAME %s TO %s" % (name, new)))
         return made
 
+    # The type that the file says a column has, by its name.
+    def existing_type(self, o):
+        names = [o.get("schema"), o.get("table"), o.get("column")]
+        names = names[1:] if names[0] in (None, "", "public") else names
+        if not all(isinstance(name, str) for name in names):
+            return {}
+        return {".".join(names): type_of(o["existing_type"], self.dialect).text}
+
     def alter_default(self, o, column):
         default = o["server_default"]
         if default is None:

@@ -166,7 +166,8 @@ class Walk:
             return self.block(node.body if known else node.orelse, scope)
         return self.ways([node.body, node.orelse], scope)
 
-    # All branches are taken, each from the same start; a variable that differs afterwards is unknown.
+    # All branches are taken, each from the same start. A variable that differs afterwards is
+    # unknown.
     def ways(self, blocks, scope):
         start, outcomes, ends = dict(scope), [], []
         for body in blocks:
@@ -605,7 +606,8 @@ class Walk:
             base = base.base
         if isinstance(base, Made) and method.name not in LOGS and base.dotted.split(".")[0] not in (
                 READ_MODULES):
-            raise NotRead("%s is a method of an object from another module" % method.name, method.name)
+            raise NotRead("%s is a method of an object from another module" % method.name,
+                          method.name)
 
     def call_function(self, function, args, options, node):
         if self.depth >= DEPTH:
@@ -694,6 +696,8 @@ class Walk:
             raise NotRead("%s is not an operation of Alembic" % name, name)
         o = bound(name, args, options, batch)
         self.emit(node, getattr(self.writer, name)(o))
+        if name == "alter_column" and o.get("type_") is not None and "existing_type" in o:
+            self.items[-1]["types"] = self.writer.existing_type(o)
         if batch and self.dialect == "sqlite" and name not in (
                 "add_column", "create_index", "drop_index", "create_table_comment",
                 "drop_table_comment"):
