@@ -1,6 +1,5 @@
 /* Fly on the wire: one session's token, addresses, cookies and pace. What the answers
-   mean is stdlib/dgrun/fly. Rules: machines-api.md sections 1 to 3 of the Fly reference.
- */
+   mean is stdlib/dgrun/fly. Rules: docs/fly/machines-api.md, sections 1 to 3. */
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #pragma once
 /* A Fly token string may hold several tokens, and each API wants them in its own way.
-   machines-api.md section 2. */
+   docs/fly/machines-api.md, section 2. */
 #include <stddef.h>
 
 #include "base/buf.h"

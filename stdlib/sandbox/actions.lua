@@ -1,5 +1,5 @@
 -- What is done to a machine that keeps its version: start, stop, restart, suspend, signal, cordon.
--- machines-api.md section 6.5.
+-- docs/fly/machines-api.md, section 6.5.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
 local leases = require "sandbox.leases"

@@ -1,4 +1,4 @@
--- IP addresses of apps: machines-api.md section 4.1.
+-- IP addresses of apps: docs/fly/machines-api.md, section 4.1.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

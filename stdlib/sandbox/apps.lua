@@ -1,4 +1,4 @@
--- Apps: machines-api.md section 4.
+-- Apps: docs/fly/machines-api.md, section 4.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

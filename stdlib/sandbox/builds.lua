@@ -1,5 +1,5 @@
--- The records of builds that clients send: graphql.md section 6. What an image is made of comes
--- from registry.lua.
+-- The records of builds that clients send: docs/fly/graphql.md, section 6. What an image is made of
+-- comes from registry.lua.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

@@ -1,4 +1,4 @@
--- Commands in a running machine, and its list of processes: machines-api.md section 6.7.
+-- Commands in a running machine, and its list of processes: docs/fly/machines-api.md, section 6.7.
 local answer = require "sandbox.answer"
 local behaviour = require "sandbox.behaviour"
 local clock = require "sandbox.clock"

@@ -1,4 +1,4 @@
--- Leases of machines: machines-api.md section 7.
+-- Leases of machines: docs/fly/machines-api.md, section 7.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

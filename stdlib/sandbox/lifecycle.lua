@@ -1,5 +1,5 @@
--- What machines go through: machines-api.md section 5.2. Each transition is a background task that
--- takes a moment; resume.lua goes on with what was interrupted.
+-- What machines go through: docs/fly/machines-api.md, section 5.2. Each transition is a background
+-- task that takes a moment; resume.lua goes on with what was interrupted.
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.json"
@@ -48,7 +48,7 @@ local function exit_event(world, machine, result, requested, restarting)
     })
 end
 
----Does the restart policy bring it back? machines-api.md section 11.
+---Does the restart policy bring it back? docs/fly/machines-api.md, section 11.
 local function comes_back(machine, result)
     local restart = machine.config.restart or {}
     local policy = restart.policy or "on-failure"

@@ -1,5 +1,5 @@
--- Fly's rate limits: machines-api.md section 3. Each action of each machine (or app) has a bucket
--- that fills by the sandbox's clock.
+-- Fly's rate limits: docs/fly/machines-api.md, section 3. Each action of each machine (or app) has
+-- a bucket that fills by the sandbox's clock.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 

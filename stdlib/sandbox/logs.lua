@@ -1,5 +1,5 @@
--- Log lines of machines, and the poll protocol: deploy.md section 15. Lines are kept as the text
--- that is answered, in segments: the newest ones of each app, whatever its machines write.
+-- Log lines of machines, and the poll protocol: docs/fly/deploy.md, section 15. Lines are kept as
+-- the text that is answered, in segments: the newest ones of each app, whatever its machines write.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local fs = require "host.fs"

@@ -1,5 +1,5 @@
--- Machines: made, changed, read, destroyed. machines-api.md section 6. What happens to a machine
--- after an answer is lifecycle.lua.
+-- Machines: made, changed, read, destroyed. docs/fly/machines-api.md, section 6. What happens to a
+-- machine after an answer is lifecycle.lua.
 local answer = require "sandbox.answer"
 local behaviour = require "sandbox.behaviour"
 local clock = require "sandbox.clock"

@@ -1,4 +1,4 @@
--- Metadata of machines: machines-api.md section 6.8. Writing them makes no new version.
+-- Metadata of machines: docs/fly/machines-api.md, section 6.8. Writing them makes no new version.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
 local json = require "dgrun.json"

@@ -1,5 +1,5 @@
--- The one organization of the sandbox, and the machines of all its apps: graphql.md section 6,
--- machines-api.md section 12.
+-- The one organization of the sandbox, and the machines of all its apps: docs/fly/graphql.md,
+-- section 6, docs/fly/machines-api.md, section 12.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
 local json = require "dgrun.json"

@@ -1,4 +1,4 @@
--- Regions, and where machines could be placed: machines-api.md section 12.
+-- Regions, and where machines could be placed: docs/fly/machines-api.md, section 12.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
 local json = require "dgrun.json"

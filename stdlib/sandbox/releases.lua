@@ -1,4 +1,4 @@
--- The release API: graphql.md section 6.
+-- The release API: docs/fly/graphql.md, section 6.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

@@ -18,7 +18,7 @@ function M.boots(world, machine)
     return behaviour_of.of(world, machine).boot ~= "fail"
 end
 
----Every configured check with its name: machines-api.md section 5.
+---Every configured check with its name: docs/fly/machines-api.md, section 5.
 local function check_list(config)
     local found = {}
     for _, service in ipairs(config.services or {}) do

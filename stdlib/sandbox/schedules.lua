@@ -1,8 +1,7 @@
 -- Scheduled machines: each interval, counted from the creation, a stopped one is started. An
 -- interval that passed unseen is not made up for: however many did, the machine starts once.
 -- A version that was never started does not tick: after an update with skip_launch somebody has to
--- start the machine, or its schedule stands still. machines-api.md section 11, and what was seen
--- of machines that were left stopped.
+-- start the machine, or its schedule stands still. docs/fly/machines-api.md, section 11.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local lifecycle = require "sandbox.lifecycle"

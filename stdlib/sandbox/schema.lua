@@ -1,5 +1,5 @@
--- What a machine's configuration may hold: machines-api.md section 9. An unknown field or another
--- type is refused with the field's path, as the real API refuses it.
+-- What a machine's configuration may hold: docs/fly/machines-api.md, section 9. An unknown field or
+-- another type is refused with the field's path, as the real API refuses it.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
 local json = require "dgrun.json"
@@ -137,7 +137,7 @@ end
 local schedules = { hourly = true, daily = true, weekly = true, monthly = true }
 local policies = { no = true, ["on-failure"] = true, always = true, ["spot-price"] = true }
 
----Memory limits: fly-toml.md section 4.
+---Memory limits: docs/fly/fly-toml.md, section 4.
 local function verify_guest(guest)
     local per_cpu = { shared = { 256, 2048, 256 }, performance = { 2048, 8192, 1024 } }
     local limits = per_cpu[guest.cpu_kind or "shared"]

@@ -1,4 +1,4 @@
--- Secrets of an app and their version: machines-api.md section 8. Values go to the vault.
+-- Secrets of an app and their version: docs/fly/machines-api.md, section 8. Values go to the vault.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local json = require "dgrun.json"

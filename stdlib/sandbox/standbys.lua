@@ -1,4 +1,4 @@
--- Machines that wait for another's host to fail: machines-api.md section 9, `standbys`.
+-- Machines that wait for another's host to fail: docs/fly/machines-api.md, section 9, `standbys`.
 local answer = require "sandbox.answer"
 local lifecycle = require "sandbox.lifecycle"
 local world_of = require "sandbox.world"

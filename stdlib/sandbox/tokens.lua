@@ -1,5 +1,5 @@
 -- Who may do what: the token of the sandbox may do everything, a deploy token what concerns its
--- app. machines-api.md section 2.
+-- app. docs/fly/machines-api.md, section 2.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local digest = require "host.digest"

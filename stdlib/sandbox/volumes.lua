@@ -1,4 +1,4 @@
--- Volumes of an app, and the machines that hold them: machines-api.md section 12.
+-- Volumes of an app, and the machines that hold them: docs/fly/machines-api.md, section 12.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

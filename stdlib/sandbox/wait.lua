@@ -1,4 +1,4 @@
--- Waiting for a state of a machine: machines-api.md section 6.9.
+-- Waiting for a state of a machine: docs/fly/machines-api.md, section 6.9.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"

@@ -1,5 +1,5 @@
--- The four schedules that Fly has: machines-api.md section 11. When a machine ticks within its
--- interval is counted from its creation, and chosen by nobody.
+-- The four schedules that Fly has: docs/fly/machines-api.md, section 11. When a machine ticks
+-- within its interval is counted from its creation, and chosen by nobody.
 local format = require "dgrun.format"
 local time = require "host.time"
 

@@ -1,5 +1,5 @@
--- Calls of Fly's APIs: the session, typed errors, what is tried again. Rules: machines-api.md
--- sections 1 to 3 of the Fly reference.
+-- Calls of Fly's APIs: the session, typed errors, what is tried again. Rules:
+-- docs/fly/machines-api.md, sections 1 to 3.
 local err = require "dgrun.err"
 local check = require "dgrun.check"
 local clock = require "dgrun.fly.clock"

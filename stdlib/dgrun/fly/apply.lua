@@ -25,7 +25,7 @@ end
 
 local comes_up = { started = true, starting = true, failed = true }
 
----Does a machine start after its update? deploy.md section 8, skip_launch.
+---Does a machine start after its update? docs/fly/deploy.md, section 8, skip_launch.
 ---@param config table that it gets
 ---@return boolean
 function M.starts(machine, config)

@@ -1,5 +1,5 @@
--- Apps and their addresses: machines-api.md section 4. Creating and destroying converge, also after
--- an answer that was lost.
+-- Apps and their addresses: docs/fly/machines-api.md, section 4. Creating and destroying converge,
+-- also after an answer that was lost.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local effect = require "dgrun.effect"

@@ -232,8 +232,8 @@ function M.build(opts)
         seconds = built.seconds }
 end
 
----The options of a build as a fly.toml gives them: fly-toml.md section 2.2. What the caller gives
----goes before, but the file's own Dockerfile and target before the caller's.
+---The options of a build as a fly.toml gives them: docs/fly/fly-toml.md, section 2.2. What the
+---caller gives goes before, but the file's own Dockerfile and target before the caller's.
 ---@param config dgrun.fly.config
 ---@param own table
 ---@return table

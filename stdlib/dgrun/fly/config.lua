@@ -180,7 +180,7 @@ function M.machine(config, group, existing)
     return require("dgrun.fly.machine_config").of(config, group, existing)
 end
 
----Where the app can be reached: fly-toml.md section 8.
+---Where the app can be reached: docs/fly/fly-toml.md, section 8.
 ---@param config dgrun.fly.config
 ---@param app string
 ---@return string?
@@ -224,7 +224,7 @@ local function needs_own_address(service, port)
         or (port.port == 443 and handlers ~= "http,tls" and handlers ~= "tls,http")
 end
 
----What kind of address a first deploy needs: fly-toml.md section 8.
+---What kind of address a first deploy needs: docs/fly/fly-toml.md, section 8.
 ---@param config dgrun.fly.config
 ---@return "shared"|"dedicated"
 function M.ip_kind(config)

@@ -1,5 +1,5 @@
--- A deploy of an app by flyctl's algorithm: deploy.md. It converges: machines that are already as
--- wanted are left alone, and when all are, there is no release.
+-- A deploy of an app by flyctl's algorithm: docs/fly/deploy.md. It converges: machines that are
+-- already as wanted are left alone, and when all are, there is no release.
 local apply = require "dgrun.fly.apply"
 local changes_of = require "dgrun.fly.changes"
 local check = require "dgrun.check"
@@ -141,7 +141,7 @@ local function has_services(changes)
     end
 end
 
----Volumes and addresses of a first deploy: deploy.md section 5.
+---Volumes and addresses of a first deploy: docs/fly/deploy.md, section 5.
 local function provision(deploy, changes)
     if deploy.status ~= "deployed" then
         require("dgrun.fly.volumes").provision(deploy, changes.create)

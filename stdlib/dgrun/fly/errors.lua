@@ -1,4 +1,4 @@
--- Fly's error answers as errors with codes: machines-api.md section 3.
+-- Fly's error answers as errors with codes: docs/fly/machines-api.md, section 3.
 local err = require "dgrun.err"
 local json = require "dgrun.json"
 
@@ -27,7 +27,7 @@ local local_hints = {
     ["fly.server"] = "This is the local Fly: a fault that was set there, or an error of its own.",
 }
 
----The text of an error answer: machines-api.md 3, row "Error body".
+---The text of an error answer: docs/fly/machines-api.md, section 3, "error body".
 local function message_of(answer)
     local ok, body = pcall(json.decode, answer.text)
     if ok and type(body) == "table" then
@@ -41,7 +41,7 @@ local function message_of(answer)
     return text ~= "" and text or "no explanation"
 end
 
----Texts that mean a full host: machines-api.md 6.2.
+---Texts that mean a full host: docs/fly/machines-api.md, section 6.2.
 local full = {
     "could not reserve resource for machine", "deploys to this host are temporarily disabled",
     "insufficient memory available to fulfill request",

@@ -1,4 +1,5 @@
--- When is a machine good? Started, not crashing, its checks passing: deploy.md section 10.
+-- When is a machine good? Started, not crashing, its checks passing:
+-- docs/fly/deploy.md, section 10.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.err"
 local machines = require "dgrun.fly.machines"

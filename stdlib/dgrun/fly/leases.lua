@@ -1,4 +1,4 @@
--- Leases of machines around changes: deploy.md section 9.
+-- Leases of machines around changes: docs/fly/deploy.md, section 9.
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"

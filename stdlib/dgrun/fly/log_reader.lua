@@ -1,5 +1,5 @@
--- Reads the log of an app, page by page: deploy.md section 15. The token of the last page stands
--- for all that was read, so a lost answer loses nothing; ids tell what comes twice.
+-- Reads the log of an app, page by page: docs/fly/deploy.md, section 15. The token of the last page
+-- stands for all that was read, so a lost answer loses nothing; ids tell what comes twice.
 local api = require "dgrun.fly.api"
 local log = require "host.log"
 local time = require "host.time"

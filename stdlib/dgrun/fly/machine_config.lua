@@ -1,4 +1,4 @@
--- The machine configuration of a process group, from a fly.toml: fly-toml.md section 5.
+-- The machine configuration of a process group, from a fly.toml: docs/fly/fly-toml.md, section 5.
 local config_of = require "dgrun.fly.config"
 local err = require "dgrun.err"
 local fs = require "host.fs"
@@ -33,7 +33,7 @@ local function command_of(config, group)
     return config.experimental.cmd
 end
 
----The guest of a [[vm]]: fly-toml.md 5.7.
+---The guest of a [[vm]]: docs/fly/fly-toml.md, section 5.7.
 ---@param config dgrun.fly.config
 ---@param vm table
 ---@return table? guest

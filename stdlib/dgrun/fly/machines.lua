@@ -1,4 +1,4 @@
--- Machines of an app, a call each: machines-api.md section 6.
+-- Machines of an app, a call each: docs/fly/machines-api.md, section 6.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.err"
 local json = require "dgrun.json"
@@ -51,7 +51,7 @@ local function plain(machine)
 end
 
 ---@param app string
----@param query? table<string, string> include_deleted, metadata.NAME, …: machines-api.md 6.1
+---@param query? table<string, string> include_deleted, …: docs/fly/machines-api.md, section 6.1
 ---@return table[] machines
 function M.list(app, query)
     local list = api.machines("GET", path(app), { query = query })
@@ -104,7 +104,7 @@ function M.checks(machine)
     return list
 end
 
----Is it one that deploys touch? deploy.md section 7.
+---Is it one that deploys touch? docs/fly/deploy.md, section 7.
 ---@return boolean
 function M.is_managed(machine)
     local metadata = machine.config and machine.config.metadata or {}
@@ -253,7 +253,8 @@ function M.wait_once(app, id, wait)
     return status ~= 408
 end
 
----The wait loop of machines-api.md 6.9. What was created a moment ago may not be there yet.
+---The wait loop of docs/fly/machines-api.md, section 6.9. What was created a moment ago may not be
+---there yet.
 ---@param wait {state: string, seconds: number, instance_id?: string, look?: fun(machine: table)}
 ---  `look` sees the machine whenever a wait ends early, and may raise
 function M.wait(app, id, wait)
@@ -295,7 +296,7 @@ end
 ---@field restart_count integer
 ---@field timestamp number milliseconds
 
----The newest exit event: machines-api.md 5.1.
+---The newest exit event: docs/fly/machines-api.md, section 5.1.
 ---@return dgrun.fly.exit?
 function M.last_exit(machine)
     for _, event in ipairs(machine.events or {}) do
@@ -312,7 +313,7 @@ function M.last_exit(machine)
     end
 end
 
----Does it end again and again? machines-api.md 5.1, "crash loop".
+---Does it end again and again? docs/fly/machines-api.md, section 5.1, "crash loop".
 ---@return boolean
 function M.is_crashing(machine)
     local exit = M.last_exit(machine)

@@ -1,5 +1,5 @@
 -- A machine that runs one command and is destroyed behind it: the release command, machine checks.
--- deploy.md sections 6 and 11.
+-- docs/fly/deploy.md, sections 6 and 11.
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"

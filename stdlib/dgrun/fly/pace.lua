@@ -1,6 +1,6 @@
 -- Fly limits calls of the Machines API for each action and machine: 1/s with bursts of 3, reading
--- a machine 5/s with bursts of 10 (machines-api.md section 3). Waiting before a call is kinder than
--- being refused.
+-- a machine 5/s with bursts of 10 (docs/fly/machines-api.md, section 3). Waiting before a call is
+-- kinder than being refused.
 local task = require "dgrun.task"
 local time = require "host.time"
 

@@ -1,6 +1,6 @@
 -- Brings new secrets to the machines of an app: each gets its own configuration again, and with it
--- the secrets' version. What fly secrets deploy does (deploy.md section 14), and for machines with
--- a schedule too, which it forgets.
+-- the secrets' version. What fly secrets deploy does (docs/fly/deploy.md, section 14), and for
+-- machines with a schedule too, which it forgets.
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local health = require "dgrun.fly.health"

@@ -1,5 +1,5 @@
 -- The release command: a machine of its own that runs it once, before any other is touched.
--- deploy.md section 6.
+-- docs/fly/deploy.md, section 6.
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"

@@ -1,4 +1,4 @@
--- Releases by the web REST endpoints: graphql.md section 6.
+-- Releases by the web REST endpoints: docs/fly/graphql.md, section 6.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.check"
 local retry = require "dgrun.fly.retry"

@@ -1,5 +1,5 @@
--- Which calls of Fly are made again, and after how long: machines-api.md section 3.1. What may have
--- happened already is made again only when twice equals once.
+-- Which calls of Fly are made again, and after how long: docs/fly/machines-api.md, section 3.1.
+-- What may have happened already is made again only when twice equals once.
 local err = require "dgrun.err"
 local errors = require "dgrun.fly.errors"
 local run = require "dgrun.run"

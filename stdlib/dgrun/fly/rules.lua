@@ -1,5 +1,5 @@
--- The rules that flyctl checks before a deploy: fly-toml.md section 7. The types are right already
--- when these run.
+-- The rules that flyctl checks before a deploy: docs/fly/fly-toml.md, section 7. The types are
+-- right already when these run.
 local units = require "dgrun.fly.units"
 
 local M = {}

@@ -1,4 +1,5 @@
--- The keys of fly.toml and their types, after the legacy forms are gone: fly-toml.md section 2.
+-- The keys of fly.toml and their types, after the legacy forms are gone: docs/fly/fly-toml.md,
+-- section 2.
 --
 -- A type is a name; {list = type}; {map = type}; {fields = {…}}; {duration = seconds that a bare
 -- number counts in}; {one_of = {…}}.

@@ -1,7 +1,7 @@
 -- Which secrets a machine has that no deploy touches. Fly gives them to a machine when it is made
 -- or changed, and flyctl changes those of deploys only. So such a machine is marked with what the
 -- app had then: the version, where it is known, and a digest of the names and Fly's digests, which
--- tells a change whoever made it. machines-api.md section 8.
+-- tells a change whoever made it. docs/fly/machines-api.md, section 8.
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.effect"
 local json = require "dgrun.json"

@@ -1,5 +1,5 @@
 -- How a deploy goes through the machines. A strategy is a function over the building blocks of a
--- deploy, so that a team can write its own. Rules: deploy.md sections 10 and 12.
+-- deploy, so that a team can write its own. Rules: docs/fly/deploy.md, sections 10 and 12.
 --
 -- What is left when one fails: rolling, the failed machine as it is, those before it on the new
 -- version, the rest on the old one; with on_failure = "rollback" all on the old one. canary, all on

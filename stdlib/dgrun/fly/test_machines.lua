@@ -1,5 +1,5 @@
--- The machine checks of a group: short-lived machines that test one that was updated. deploy.md
--- section 11.
+-- The machine checks of a group: short-lived machines that test one that was updated.
+-- docs/fly/deploy.md, section 11.
 local config_of = require "dgrun.fly.config"
 local err = require "dgrun.err"
 local image_of = require "dgrun.fly.image"

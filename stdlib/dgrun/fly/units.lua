@@ -1,4 +1,5 @@
--- Durations, sizes and command lines as fly.toml writes them: fly-toml.md sections 1, 4 and 6.
+-- Durations, sizes and command lines as fly.toml writes them: docs/fly/fly-toml.md, sections 1, 4
+-- and 6.
 local format = require "dgrun.format"
 
 local M = {}

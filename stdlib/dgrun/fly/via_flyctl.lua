@@ -1,5 +1,5 @@
 -- fly.deploy{via = "flyctl"}: the deploy is flyctl's own, by its documented command line; its
--- result is read back. deploy.md sections 3 and 4.
+-- result is read back. docs/fly/deploy.md, sections 3 and 4.
 local command = require "dgrun.fly.builders.command"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"

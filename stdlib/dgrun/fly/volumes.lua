@@ -1,5 +1,5 @@
 -- Volumes of machines: which one a new machine gets, and what a deploy may change about a mount.
--- Rules: deploy.md sections 5, 7.1 and 8.
+-- Rules: docs/fly/deploy.md, sections 5, 7.1 and 8.
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.effect"
 local err = require "dgrun.err"

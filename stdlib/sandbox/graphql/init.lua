@@ -1,4 +1,4 @@
--- POST /graphql: graphql.md section 2.
+-- POST /graphql: docs/fly/graphql.md, section 2.
 local answer = require "sandbox.answer"
 local json = require "dgrun.json"
 

@@ -1,5 +1,5 @@
--- The part of Fly's GraphQL schema that deploys and common clients use: graphql.md section 3. Types
--- and queries; mutations.lua changes things.
+-- The part of Fly's GraphQL schema that deploys and common clients use: docs/fly/graphql.md,
+-- section 3. Types and queries; mutations.lua changes things.
 local answer = require "sandbox.answer"
 local json = require "dgrun.json"
 local mutations = require "sandbox.graphql.mutations"

@@ -1,5 +1,5 @@
--- flyctl with its remote builder: deploy.md section 2. It prints the image's name and size, and
--- never its digest.
+-- flyctl with its remote builder: docs/fly/deploy.md, section 2. It prints the image's name and
+-- size, and never its digest.
 local api = require "dgrun.fly.api"
 local command = require "dgrun.fly.builders.command"
 local err = require "dgrun.err"
