@@ -29,8 +29,9 @@ function M.start(server)
     local port = free_port()
     assert(fs.write(dir / "pgbouncer.ini", config:format(server.port, port)))
     local as_user = daemon.unprivileged(dir)
+    -- SIGTERM waits for its clients since 1.23, which Debian 13 has.
     local stop = daemon.start("pgbouncer",
-        as_user { "/usr/sbin/pgbouncer", "--quiet", dir / "pgbouncer.ini" }, "SIGTERM")
+        as_user { "/usr/sbin/pgbouncer", "--quiet", dir / "pgbouncer.ini" }, "SIGQUIT")
     local url = ("postgresql://dgrun@127.0.0.1:%d/postgres"):format(port)
     postgres.await(url)
     return { url = url, stop = stop }
