@@ -461,3 +461,39 @@ describe("the end of dgrun", function()
         child:stop()
     end)
 end)
+
+describe("host.proc.foreground", function()
+    it("gives the status of a child that has the streams of this process", function()
+        local r = assert(proc.foreground { argv = { "sh", "-c", 'test "$KEY" = x && exit 3' },
+            env = { KEY = secret.new("KEY", "x") } })
+        assert.equal(3, r.status)
+        assert.is_nil(r.signal)
+        assert.is_true(r.seconds >= 0)
+        r = assert(proc.foreground { argv = { "sh", "-c", "kill -TERM $$" } })
+        assert.same({ 143, 15 }, { r.status, r.signal })
+    end)
+
+    it("says why a child did not start", function()
+        local r, e = proc.foreground { argv = { "nosuch-program" } }
+        assert.is_nil(r)
+        assert.same({ "proc.not_found", "nosuch-program" }, { e.code, e.program })
+        assert.equal("Install nosuch-program, or correct PATH.", e.hint)
+        r, e = proc.foreground { argv = { "true" }, cwd = "/nosuch" }
+        assert.equal("proc.not_found", e.code)
+        assert.equal("input.unknown_option", caught(proc.foreground,
+            { argv = { "true" }, timeout = 1 }).code)
+    end)
+
+    it("is one at a time, and is asked to end when its task is cancelled", function()
+        local child = host_task.spawn(function()
+            return proc.foreground { argv = { "sleep", "60" } }
+        end, { name = "foreground" })
+        until_true(function() return child:status() == "running" end)
+        time.sleep(0.05)
+        assert.equal("input.invalid", caught(proc.foreground, { argv = { "true" } }).code)
+        child:cancel()
+        local ok, r = child:join()
+        assert.is_true(ok)
+        assert.equal(15, r.signal)
+    end)
+end)
