@@ -113,14 +113,32 @@ local function last_words(lines)
     return last or "it said nothing"
 end
 
----Some reasons have a way out of their own: SQLSTATE 08P01 of PgBouncer, which passes on a few
----settings only. https://www.pgbouncer.org/config.html#ignore_startup_parameters
+---What drivers say of a database that they did not get into.
+local no_way_in = { "Connection refused", "password authentication failed",
+    'database "[^"]+" does not exist', "could not translate host name",
+    "Name or service not known", "Connect call failed", "unable to open database file" }
+
+---Some reasons lie outside of the revisions, and have a way out of their own. SQLSTATE 08P01 is of
+---PgBouncer, which passes on a few settings only.
+---https://www.pgbouncer.org/config.html#ignore_startup_parameters
 local function special_hint(lines)
     local text = table.concat(lines, "\n")
-    if text:find("unsupported startup parameter", 1, true) then
+    local module = text:match "ModuleNotFoundError: No module named '([^'\n]+)'"
+    local file = text:match "FileNotFoundError: %[Errno 2%] No such file or directory: '([^'\n]+)'"
+    if module then
+        return ("Install %s for the Python that runs Alembic, such as that of .venv."):format(
+            module)
+    elseif file then
+        return ("Create %s, or correct the path where it is read."):format(file)
+    elseif text:find("unsupported startup parameter", 1, true) then
         return "The URL is a connection pooler's, which takes no timeouts. Migrate with the direct "
             .. "URL of the database; or leave out lock_timeout and statement_timeout, and then a "
             .. "migration waits for as long as it takes."
+    end
+    for _, sign in ipairs(no_way_in) do
+        if last_words(lines):find(sign) then
+            return "Is the database up, and is the URL the one of this environment?"
+        end
     end
 end
 
