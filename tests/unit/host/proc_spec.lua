@@ -479,6 +479,7 @@ describe("host.proc.foreground", function()
         assert.same({ "proc.not_found", "nosuch-program" }, { e.code, e.program })
         assert.equal("Install nosuch-program, or correct PATH.", e.hint)
         r, e = proc.foreground { argv = { "true" }, cwd = "/nosuch" }
+        assert.is_nil(r)
         assert.equal("proc.not_found", e.code)
         assert.equal("input.unknown_option", caught(proc.foreground,
             { argv = { "true" }, timeout = 1 }).code)
