@@ -14,6 +14,8 @@ local TIMEOUT = 60
 
 local program = table.concat({
     require "dgrun.migrations.source.values", require "dgrun.migrations.source.sql",
+    require "dgrun.migrations.source.statements", require "dgrun.migrations.source.expressions",
+    require "dgrun.migrations.source.calls", require "dgrun.migrations.source.names",
     require "dgrun.migrations.source.walk",
 }, "\n\n")
 

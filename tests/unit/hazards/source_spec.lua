@@ -110,8 +110,8 @@ describe("the source of a revision", function()
             ['op.execute(sa.schema.CreateSequence(sa.Sequence("s")))'] = "CREATE SEQUENCE s",
             ['op.create_view("v", "SELECT 1")'] = '? op.create_view("v", "SELECT 1"): create_view '
                 .. "is not an operation of Alembic",
-            ['op.drop_table(utils.name)'] =
-                "? op.drop_table(utils.name): the name of the table is not a literal",
+            ['op.alter_column("a", "b", nullable=utils.yes)'] =
+                '? op.alter_column("a", "b", nullable=utils.yes): nullable is not a literal',
         }, nil, function(body, found, sql)
             assert.same({ sql }, statements_of(found), body)
         end)
@@ -135,6 +135,7 @@ describe("the source of a revision", function()
                 [[UPDATE m SET c = '?' WHERE "filter"]],
             ['op.execute(f"DROP {utils.name}")'] = '? op.execute(f"DROP {utils.name}"): '
                 .. "only pieces of the SQL are literals",
+            ['with utils.session() as s: s.execute(sa.text("DELETE FROM a"))'] = "DELETE FROM a",
             ['op.execute(utils.sql())'] = "? op.execute(utils.sql()): the SQL is not a literal",
         }, [[
 NAME = "n"
@@ -165,12 +166,23 @@ if op.get_bind().dialect.name == "postgresql":
     op.drop_table("a")
 else:
     op.drop_table("b")]])
-        local unread = "? op.drop_table(name): the name of the table is not a literal"
-        assert.same({ unread }, statements [[
+        assert.same({ 'DROP TABLE "? (line 13)"' }, statements [[
 name = "a" if utils.ok() else "b"
 op.drop_table(name)]])
         assert.same({ "? raise ValueError(\"no\"): upgrade raises an exception" },
             statements 'raise ValueError("no")')
+    end)
+
+    it("has names that only a run could tell, each another one", function()
+        each_body({
+            ['op.drop_constraint(utils.name, "a")\nop.drop_column("a", utils.name)'] =
+                "drop-constraint ban-drop-column",
+            ['op.create_table(utils.name)\nop.drop_table(utils.name)'] = "ban-drop-table",
+            ['for ix in sa.inspect(op.get_bind()).get_indexes("a"): op.drop_index(ix["name"])'] =
+                "require-concurrent-index-deletion drop-index",
+        }, nil, function(body, found, rules)
+            assert.equal(rules, rules_of(found), body)
+        end)
     end)
 
     it("has functions of the file, with their arguments", function()
@@ -235,6 +247,11 @@ describe("what cannot be read in a source", function()
             ['op.execute("DROP \'")'] = "unread-that-drops",
             ['for i in range(3):\n    op.execute(utils.sql)'] = "unread",
             ['op.run_async(utils.go)'] = "unread",
+            ['with utils.session() as s: s.run("a")'] = "unread",
+            ['for i, row in enumerate(Session(op.get_bind()).query(utils.M).all()): row.a = 1'] =
+                "unread",
+            ['rows = [row for row in Session(op.get_bind()).query(utils.M)]\nrows[0].a = 1'] =
+                "unread",
             ['x = "a"\nfor i in range(150): x = x + x'] = "unread",
             ['getattr(op, utils.name)("a")'] = "unread",
         }, nil, function(body, found, rule)
@@ -297,9 +314,10 @@ with op.batch_alter_table("a") as batch:
 with op.batch_alter_table("c") as batch:
     batch.add_column(sa.Column("d", sa.Text))
     batch.create_index("ix", ["d"])]] },
-        { "renaming-table ban-drop-table", [[
+        { "renaming-table ban-drop-table delete-rows", [[
 op.rename_table("a", "b")
-op.execute("DROP TABLE [c d]")]] },
+op.execute("DROP TABLE [c d]")
+op.get_bind().exec_driver_sql("DELETE FROM a WHERE id = ?", (1,))]] },
     }
     local texts = {}
     for i, case in ipairs(cases) do

@@ -339,7 +339,7 @@ class Writer:
 
     def drop_index(self, o):
         return ["DROP INDEX " + self.concurrently(o) + self.if_exists(o)
-                + table_of(named(o.get("name"), "the name of the index"), o.get("schema"))]
+                + table_of(o.get("name") or "?", o.get("schema"))]
 
     def create_foreign_key(self, o):
         part = Constraint(target=table_of(o.get("referent"), o.get("referent_schema")),
@@ -368,7 +368,7 @@ class Writer:
 
     def drop_constraint(self, o):
         return [self.alter(o, "DROP CONSTRAINT " + self.if_exists(o)
-                           + quoted(named(o.get("name"), "the name of the constraint")))]
+                           + quoted(o.get("name") or "?"))]
 
     def bulk_insert(self, o):
         return ["INSERT INTO %s DEFAULT VALUES" % table_of(o.get("table"))]
@@ -418,6 +418,21 @@ SAME = {
     "referent_table": "referent", "local_cols": "columns", "remote_cols": "remote",
     "new_table_name": "to", "source_schema": "schema",
 }
+
+
+# A name that only a run could tell: no other is equal to it.
+def unknown_name(line):
+    return "? (line %d)" % line
+
+
+def with_names(o, line):
+    for key in ("table", "column", "name", "to", "referent", "new_column_name"):
+        value = o.get(key)
+        if isinstance(value, OPEN):
+            o[key] = unknown_name(line)
+        elif isinstance(value, Table) and not isinstance(value.name, str):
+            o[key] = Table(name=unknown_name(line), schema=None)
+    return o
 
 
 def bound(name, args, options, batch=None):
