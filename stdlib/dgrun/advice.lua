@@ -26,9 +26,9 @@ end
 
 ---What the operating system says of a path: the noun before it is that of the call.
 local paths = {
-    not_found = "Create what is missing, or correct the path%s.",
+    not_found = "Create the missing file, or correct the path%s.",
     denied = "Correct the permissions, or the path%s.",
-    exists = "Remove what is there, or correct the path%s.",
+    exists = "Remove the existing file or folder, or correct the path%s.",
 }
 
 ---What has to be corrected before it is run again; nil where that is not known. Of an error object,
@@ -47,9 +47,9 @@ function M.correction(e)
     elseif is_any(e, of_script) then
         return ("Correct the script%s."):format(at)
     elseif is_any(e, of_call) then
-        return ("Correct the call%s, or what it is given."):format(at)
+        return ("Correct the call%s or its arguments."):format(at)
     end
-    return is_any(e, of_writing) and "Correct what is named above." or nil
+    return is_any(e, of_writing) and "Correct the values named above." or nil
 end
 
 ---What to do about an error.
@@ -62,8 +62,8 @@ function M.next_step(e, again, planned)
         return e.hint
     end
     return not err.is(e, "cancelled") and M.correction(e)
-        or (planned and "When the cause is gone: %s"
-            or "When the cause is gone, run it again (what is done is not done twice): %s")
+        or (planned and "After fixing the cause: %s"
+            or "After fixing the cause, run it again (completed steps are skipped): %s")
             :format(again)
 end
 

@@ -32,8 +32,8 @@ local function read_ini(dir)
     local path = dir / "alembic.ini"
     local text = fs.read(path, { limit = FILE_LIMIT })
     if not text then
-        fail("no_alembic_ini", ("there is no alembic.ini in %s"):format(dir),
-            "`dir` is the folder of the application that holds alembic.ini.")
+        fail("no_alembic_ini", ("no alembic.ini in %s"):format(dir),
+            "Set `dir` to the application folder that contains alembic.ini.")
     end
     local sections = parse_ini(text)
     local raw = setmetatable(sections.alembic or {}, { __index = sections.DEFAULT })
@@ -98,7 +98,7 @@ function M.folders(dir)
     local name = settings.path_separator or settings.version_path_separator
     local separator = name and separators[name] or "%s,"
     if name and not separators[name] then
-        fail("unsupported_setting", ("%s: %s is no separator of paths"):format(path, name))
+        fail("unsupported_setting", ("%s: %s is not a path separator"):format(path, name))
     end
     local folders = {}
     for location in locations:gmatch("[^" .. separator .. "]+") do

@@ -53,7 +53,7 @@ function M.known(name, known, what, code)
         code = code,
         msg = ("%s '%s'"):format(what, tostring(name)),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
-            or "Known are: " .. table.concat(names_of(known), ", ") .. ".",
+            or "Known values: " .. table.concat(names_of(known), ", ") .. ".",
     }
 end
 

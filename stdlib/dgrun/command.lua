@@ -62,9 +62,11 @@ local function checked_arguments(declared, who)
         local argument = input_of.checked(who, one.name, copy)
         argument.positional = true
         if argument.short or argument.type == "boolean" then
-            input_of.refuse(who, "argument '%s' is a plain word, not short, no boolean", one.name)
+            input_of.refuse(who, "argument '%s' is positional: it cannot have a short form or be "
+                .. "a boolean", one.name)
         elseif argument.many and declared[i + 1] then
-            input_of.refuse(who, "argument '%s' takes many words: it must be the last", one.name)
+            input_of.refuse(who, "argument '%s' takes several words, so it must be the last "
+                .. "one", one.name)
         end
         arguments[i] = argument
     end
@@ -90,7 +92,7 @@ local function all_inputs(action, arguments)
         inputs.json = { type = "boolean", help = "print JSON" }
     end
     if has_place(arguments) and not inputs.app then
-        inputs.app = { help = "an app, whether an environment names it or not", complete = "app" }
+        inputs.app = { help = "an app; it need not belong to an environment", complete = "app" }
     end
     return inputs
 end
@@ -138,14 +140,14 @@ local function with_actions(declaration)
     local actions, names = {}, {}
     for name, one in pairs(declaration.actions) do
         if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_-]*$") then
-            input_of.refuse(by, "an action is called like this-1, not %s", tostring(name))
+            input_of.refuse(by, "an action's name looks like this-1, not %s", tostring(name))
         end
         actions[name] = checked_action(one, name)
         names[#names + 1] = name
     end
     local default = declaration.default
     if default then
-        check.known(default, actions, by.op .. ": the default is no action:", by.code)
+        check.known(default, actions, by.op .. ": the default action is unknown:", by.code)
     end
     table.sort(names, function(a, b)
         if (a == default) ~= (b == default) then
@@ -192,7 +194,7 @@ function M.action(command, arguments, script)
     local format = require "dgrun.format"
     if not word then
         err.raise { code = "input.missing",
-            hint = ("dgrun help %s tells about each."):format(script),
+            hint = ("dgrun help %s describes each of them."):format(script),
             msg = ("dgrun %s needs %s"):format(script, format.list(command.names, "or")) }
     end
     local known = { unpack(command.names) }
@@ -202,9 +204,9 @@ function M.action(command, arguments, script)
     local nearest = require("host.opt").nearest(word, known)
     err.raise { code = "input.unknown",
         msg = ("dgrun %s has no action '%s'%s"):format(script, word, command.default
-            and ", nor is that an environment" or ""),
+            and ", and no environment has that name" or ""),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
-            or ("There are %s."):format(format.list(known)) }
+            or ("Known: %s."):format(format.list(known)) }
 end
 
 return M

@@ -78,7 +78,7 @@ io.popen = refuse("io.popen", "dgrun.proc.run")
 local function guarded(name, write)
     return function(path, ...)
         if gate.closed() then
-            return nil, ("%s(%s): refused, this is a plan"):format(name, tostring(path))
+            return nil, ("%s(%s): refused in a plan"):format(name, tostring(path))
         end
         return write(path, ...)
     end
@@ -86,7 +86,7 @@ end
 
 function io.open(path, mode)
     if mode and mode:find("[wa+]") and gate.closed() then
-        return nil, ("io.open(%s): refused, this is a plan"):format(tostring(path))
+        return nil, ("io.open(%s): refused in a plan"):format(tostring(path))
     end
     return open(path, mode)
 end

@@ -93,16 +93,16 @@ function M.find(store, id)
         OR id LIKE ? ESCAPE '\' ORDER BY id DESC LIMIT 3]],
         { id, escaped(id) .. "%", "%-" .. escaped(id) })
     if #found == 0 then
-        err.raise { code = "input.unknown_run", msg = ("there is no run '%s'"):format(id),
-            hint = "dgrun history lists them." }
+        err.raise { code = "input.unknown_run", msg = ("no run '%s'"):format(id),
+            hint = "dgrun history lists the runs." }
     elseif #found > 1 and found[1].id ~= id then
         local ids = {}
         for i, row in ipairs(found) do
             ids[i] = row.id
         end
         err.raise { code = "input.ambiguous_run",
-            msg = ("'%s' is the beginning of several runs"):format(id),
-            hint = "Such as " .. table.concat(ids, ", ") .. "." }
+            msg = ("several run ids begin with '%s'"):format(id),
+            hint = "For example: " .. table.concat(ids, ", ") .. "." }
     end
     local row = journal.run(store, found[1].id)
     row.status, row.sure = M.status(row, tickets_of(store)[row.id])

@@ -53,7 +53,7 @@ local function unknown_name(name)
         code = "input.unknown_name",
         msg = ("dgrun has no '%s'"):format(tostring(name)),
         hint = nearest and ("Did you mean dg.%s?"):format(nearest)
-            or "There are: " .. table.concat(known_names(), ", ") .. ".",
+            or "Known names: " .. table.concat(known_names(), ", ") .. ".",
     }
 end
 
@@ -76,7 +76,7 @@ return setmetatable(dg, {
         require("dgrun.err").raise {
             code = "input.invalid",
             msg = ("dgrun cannot be changed: dg.%s = …"):format(tostring(name)),
-            hint = "Keep it in a local variable.",
+            hint = "Keep the value in a local variable.",
         }
     end,
 })

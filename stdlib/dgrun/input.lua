@@ -71,7 +71,7 @@ local function check_choices(by, name, input)
         return
     end
     if not input.choices or #input.choices == 0 then
-        M.refuse(by, "input '%s' is a choice: it needs choices = { … }", name)
+        M.refuse(by, "input '%s' is a choice, so it needs choices = { … }", name)
     end
     for _, choice in ipairs(input.choices) do
         if type(choice) ~= "string" then
@@ -82,9 +82,9 @@ end
 
 local function check_name(by, name, declared)
     if type(name) ~= "string" or not name:match("^[a-z][a-z0-9_]*$") then
-        M.refuse(by, "an input is called like this_1, not %s", tostring(name))
+        M.refuse(by, "an input's name looks like this_1, not %s", tostring(name))
     elseif reserved[name] then
-        M.refuse(by, "an input cannot be called '%s': --%s is an option of dgrun itself", name,
+        M.refuse(by, "an input cannot be named '%s': --%s is an option of dgrun itself", name,
             name)
     elseif type(declared) ~= "table" then
         M.refuse(by, "input '%s' must be a table such as { default = \"main\" }", name)
@@ -92,7 +92,7 @@ local function check_name(by, name, declared)
     local short = declared.short
     if short ~= nil and not (type(short) == "string" and short:match("^%a$")
             and not reserved_short[short]) then
-        M.refuse(by, "input '%s': its short form is one letter other than h, C and e", name)
+        M.refuse(by, "input '%s': the short form must be one letter other than h, C, and e", name)
     end
 end
 
@@ -116,11 +116,11 @@ function M.checked(by, name, declared)
     if input.required and input.default ~= nil then
         M.refuse(by, "input '%s' is required, so its default is never used", name)
     elseif input.many and (input.default ~= nil or input.type == "boolean") then
-        M.refuse(by, "input '%s' is a list: it has no default, and is no boolean", name)
+        M.refuse(by, "input '%s' is a list: it cannot have a default or be a boolean", name)
     end
     local misfit = input.default ~= nil and M.misfit(input, input.default)
     if misfit then
-        M.refuse(by, "input '%s': its default must be %s", name, misfit)
+        M.refuse(by, "input '%s': the default must be %s", name, misfit)
     end
     return input
 end

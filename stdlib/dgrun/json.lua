@@ -43,7 +43,7 @@ end
 local function number(n, path)
     if n ~= n or n == math.huge or n == -math.huge then
         err.raise { code = "json.invalid", op = "json.encode",
-            msg = ("%s: %s is no JSON number"):format(path, tostring(n)) }
+            msg = ("%s: %s is not a JSON number"):format(path, tostring(n)) }
     elseif n % 1 == 0 and math.abs(n) <= 2 ^ 53 then
         return ("%d"):format(n)
     end
@@ -82,7 +82,7 @@ function write(value, out, opts, path)
     local kind = type(value)
     if #path > 4000 then
         err.raise { code = "json.invalid", op = "json.encode",
-            msg = "too deep, or refers to itself" }
+            msg = "the value is nested too deeply or refers to itself" }
     elseif kind == "table" and is_array(value) then
         out[#out + 1] = "["
         for i = 1, #value do
@@ -104,7 +104,7 @@ function write(value, out, opts, path)
         if not opts.sealed then
             err.raise { code = "json.sealed", op = "json.encode",
                 msg = ("%s: %s cannot be encoded as JSON"):format(path, tostring(value)),
-                hint = "A secret may stand in the body of a request only." }
+                hint = "Only the body of a request may contain a secret." }
         end
         out[#out + 1] = value:json()
     elseif kind == "number" then

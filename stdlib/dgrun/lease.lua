@@ -67,15 +67,15 @@ function M.describe_hold(hold)
 end
 
 local function held_hint(hold)
-    return ("Ask %s. When it may go on: dgrun lock release %s"):format(hold.who or "them",
+    return ("Ask %s. To release the hold: dgrun lock release %s"):format(hold.who or "them",
         hold.name)
 end
 
 local function superseded(by)
     return err.new {
         code = "run.superseded", by = by, op = "lease",
-        msg = ("%s is newer and takes its place"):format(by),
-        hint = ("Look at that one: dgrun show %s"):format(by),
+        msg = ("the newer run %s takes over"):format(by),
+        hint = ("See the newer run: dgrun show %s"):format(by),
     }
 end
 
@@ -85,11 +85,12 @@ local function lost(lease, store)
         and list[1]
     return err.new {
         code = "lock.lost", op = "lease", group = lease.name,
-        msg = ("this run is no longer the one of %s: %s"):format(lease.name, holder
-            and "now " .. M.describe(holder)
-            or ("it gave no sign of life for %d s, or was released by hand"):format(tickets.ttl)),
-        hint = "Nothing was begun after that. When the other one is through: dgrun resume "
-            .. lease.run,
+        msg = ("this run no longer holds %s: %s"):format(lease.name, holder
+            and "now held by " .. M.describe(holder)
+            or ("it did not renew its lock for %d s, or someone released the "
+                .. "lock"):format(tickets.ttl)),
+        hint = "No further change was begun. When the other run has ended: "
+            .. "dgrun resume " .. lease.run,
     }
 end
 
@@ -102,8 +103,8 @@ local function bury(store, rows, me)
         if ended then
             local child = process.children(row.run)[1]
             if child then
-                return ("%s was killed, but its child %d still runs: %s"):format(row.run,
-                    child.pid, child.command)
+                return ("%s was killed, but its child process %d is still running: %s")
+                    :format(row.run, child.pid, child.command)
             end
         end
         if row.ticket ~= me and (ended or row.left <= 0) then
@@ -130,8 +131,8 @@ local function busy(wanted, ahead, hold)
     local holder = ahead[1]
     err.raise { code = "lock.busy", op = "lease", group = wanted.name,
         msg = ("%s is busy: %s"):format(wanted.name, holder and M.describe(holder)
-            or "somebody has just come first"),
-        hint = "Nothing was changed. Try again when that one is through: dgrun lock list" }
+            or "another run has just taken it"),
+        hint = "Nothing was changed. Try again when that run has ended: dgrun lock list" }
 end
 
 ---What to tell while waiting; it is told anew when it changes.
@@ -146,7 +147,8 @@ local function situation(wanted, ahead, hold, child)
     if not holder then
         return nil
     end
-    local more = #ahead > 1 and (", and %d more before this one"):format(#ahead - 1) or ""
+    local more = #ahead > 1
+        and (", and %s before this run"):format(format.count(#ahead - 1, "more run")) or ""
     return ("Waiting for %s: %s%s"):format(wanted.name, M.describe(holder), more),
         holder.run .. (holder.step or "") .. more
 end

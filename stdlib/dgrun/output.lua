@@ -13,17 +13,17 @@ end
 ---@return string
 local function text_of(name, value)
     if type(name) ~= "string" or not name:match("^[%a_][%w_-]*$") or #name > 100 then
-        refuse("'%s' cannot be the name of an output", tostring(name))
+        refuse("'%s' is not a valid output name", tostring(name))
     elseif require("host.secret").is(value) then
-        refuse("%s is sealed: outputs are read by everybody", name)
+        refuse("%s is a sealed value; outputs can be read by everyone", name)
     elseif type(value) ~= "string" and type(value) ~= "number" and type(value) ~= "boolean" then
-        refuse("%s is a %s: outputs are single texts", name, type(value))
+        refuse("%s is a %s; an output must be a string, number, or boolean", name, type(value))
     end
     local text = type(value) == "number" and value % 1 == 0 and ("%d"):format(value)
         or tostring(value)
     -- A second line would be another output.
     if text:find("%c") or require("host.log").clean(text) ~= text then
-        refuse("%s holds a line break or another control character", name)
+        refuse("%s contains a line break or another control character", name)
     end
     return text
 end

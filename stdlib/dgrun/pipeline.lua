@@ -34,7 +34,7 @@ local ways = { wait = true, supersede = true, fail = true }
 local function check_group(group)
     if type(group) ~= "string" or group == "" or #group > 200 or group:find("%c") then
         input_of.refuse(by,
-            "the group of concurrency is 1 to 200 printable characters, such as env.app")
+            "the concurrency group must be 1 to 200 printable characters, such as env.app")
     end
 end
 
@@ -45,7 +45,7 @@ local function checked_concurrency(declared)
     local op = "dg.pipeline: concurrency"
     check.options(declared, { group = "any", when_busy = "string?" }, op)
     local when_busy = declared.when_busy or "wait"
-    check.known(when_busy, ways, op .. " has no way", "pipeline.invalid")
+    check.known(when_busy, ways, op .. " has no when_busy value", "pipeline.invalid")
     if type(declared.group) ~= "function" then
         check_group(declared.group)
     end

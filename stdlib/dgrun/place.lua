@@ -26,8 +26,8 @@ end
 ---@return dgrun.place
 function M.of_app(app)
     if type(app) ~= "string" or not app:match("^[a-z0-9][a-z0-9-]*$") or #app > 63 then
-        err.raise { code = "input.invalid", msg = ("'%s' cannot be the name of an app"):format(
-            tostring(app)), hint = "Names of apps are a-z, 0-9 and -." }
+        err.raise { code = "input.invalid", msg = ("'%s' is not a valid app name"):format(
+            tostring(app)), hint = "App names contain a-z, 0-9, and -." }
     end
     for _, name in ipairs(environment.names()) do
         local place = of_environment(name)
@@ -55,8 +55,8 @@ local function the_only(names)
         return of_environment(names[1])
     end
     err.raise { code = "input.missing",
-        msg = "which environment or app?" .. (#names > 0 and " There are "
-            .. format.list(names) .. "." or " There is no environments.yaml here."),
+        msg = "which environment or app?" .. (#names > 0 and " Environments: "
+            .. format.list(names) .. "." or " No environments.yaml here."),
         hint = "Name an environment, or an app with --app NAME." }
 end
 
@@ -83,9 +83,9 @@ function M.find(word)
     end
     local nearest = require("host.opt").nearest(tostring(word), names)
     err.raise { code = "input.unknown_place",
-        msg = ("'%s' is neither an environment nor the app of one"):format(tostring(word)),
+        msg = ("'%s' is neither an environment nor an environment's app"):format(tostring(word)),
         hint = nearest and ("Did you mean %s?"):format(nearest)
-            or ("Environments are %s. Another app is named with --app."):format(
+            or ("Environments: %s. For any other app, use --app."):format(
                 format.list(names)) }
 end
 

@@ -90,12 +90,12 @@ local function secret_of(name)
     for _, env in ipairs(require("dgrun.environment").used()) do
         local value = rawget(env.secrets, name)
         if value and found then
-            missing(("two environments have a secret %s"):format(name))
+            missing(("two environments declare a secret %s"):format(name))
         end
         found = found or value
     end
     return found or require("host.secret").from_env(name)
-        or missing(("the secret %s of its result is not there"):format(name))
+        or missing(("the secret %s in its result no longer exists"):format(name))
 end
 
 local function value_of(r, row)
@@ -167,7 +167,7 @@ end
 ---@return string[]
 function M.differences(old, new)
     if not old or not new then
-        return { "the text of the script is not known" }
+        return { "the script's text was not recorded" }
     end
     local before, names_before = outline(old)
     local after, names_after = outline(new)
@@ -185,7 +185,7 @@ function M.differences(old, new)
         end
     end
     if #lines == 0 then
-        lines[1] = "no step, but the text around them"
+        lines[1] = "only code outside the steps"
     end
     return lines
 end

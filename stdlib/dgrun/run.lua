@@ -258,8 +258,9 @@ function M.refuse_declaring(what)
     if state.declaring then
         err.raise {
             code = "run.declaring",
-            msg = what .. " outside of the pipeline's function 'run'",
-            hint = "Move it into run = function(input) … end; the rest of the file only declares.",
+            msg = what .. " outside the pipeline's 'run' function",
+            hint = "Move the call into run = function(input) … end; "
+                .. "the rest of the file only declares.",
         }
     end
 end

@@ -54,7 +54,7 @@ local function copy_table(value, opts, path, seen)
         local at = key_path(path, key)
         if not is_array and type(key) ~= "string" then
             if opts.strict then
-                error({ path = at, reason = "has a key that is no string" }, 0)
+                error({ path = at, reason = "has a key that is not a string" }, 0)
             end
             key = tostring(key)
         end

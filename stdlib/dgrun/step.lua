@@ -15,7 +15,7 @@ local spec = { always = "boolean?", files = "boolean?" }
 local function check_step(r, name, fn)
     local fault
     if type(name) ~= "string" or name == "" or #name > 80 or name:find("%c") then
-        fault = "the name of a step is a string of 1 to 80 printable characters"
+        fault = "a step's name must be a string of 1 to 80 printable characters"
     elseif type(fn) ~= "function" then
         fault = ("step '%s' needs a function"):format(name)
     end
@@ -27,15 +27,15 @@ local function check_step(r, name, fn)
     if outer then
         err.raise {
             code = "run.nested_step",
-            msg = ("step '%s' was started inside of step '%s'"):format(name, outer.name),
-            hint = "Steps do not nest: end the first one, or make it one step.",
+            msg = ("step '%s' was started inside step '%s'"):format(name, outer.name),
+            hint = "Steps do not nest. End the outer step first, or merge the two steps.",
         }
     end
     if r and r.names[name] then
         err.raise {
             code = "run.duplicate_step",
-            msg = ("two steps of this run are called '%s'"):format(name),
-            hint = "Give each step its own name; a step is found again by it.",
+            msg = ("two steps of this run are named '%s'"):format(name),
+            hint = "Give each step a unique name; resume finds steps by name.",
         }
     end
 end
@@ -46,7 +46,7 @@ local function replayed(r, name, opts)
     if not row or row.status ~= "done" or opts.always then
         return false
     elseif opts.files and not r.past.dir then
-        require("dgrun.effect").note(("step %s runs again: the files it left are gone")
+        require("dgrun.effect").note(("step %s runs again: the files it created are gone")
             :format(name))
         return false
     end
@@ -84,9 +84,9 @@ local function step_result(step, value)
     if copy == nil and path then
         err.raise {
             code = "run.step_result",
-            msg = ("step '%s' returned what cannot be journaled: %s %s")
+            msg = ("step '%s' returned a value that cannot be journaled: %s %s")
                 :format(step.name, path, reason),
-            hint = "Return plain data: strings, numbers, booleans, lists and tables of these.",
+            hint = "Return plain data: strings, numbers, booleans, lists, and tables of these.",
         }
     end
     return require("dgrun.replay").portable(step.run, copy)

@@ -30,7 +30,8 @@ end
 local function current_scope(verb)
     local stack = scopes[host.current()]
     if not stack or #stack == 0 then
-        err.raise { code = "task.no_scope", msg = verb .. " needs a task of dgrun.task around it" }
+        err.raise { code = "task.no_scope",
+            msg = verb .. " must be called inside a dgrun.task scope" }
     end
     return stack[#stack]
 end

@@ -13,9 +13,9 @@ local function refuse(what)
     return function(a, b)
         err.raise {
             code = "plan.unknown",
-            msg = ("'%s' cannot be %s in a plan: it is known after apply")
+            msg = ("'%s' cannot be %s in a plan: its value is known after apply")
                 :format(names[a] or names[b] or "?", what),
-            hint = "Ask effect.is_unknown(value) first, or leave the decision to the run.",
+            hint = "Check effect.is_unknown(value) first, or leave the decision to the run.",
         }
     end
 end

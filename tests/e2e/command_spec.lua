@@ -91,9 +91,10 @@ describe("a command", function()
         local p = project()
         for text, words in pairs {
             ["no action 'lost'"] = { "thing", "lost" },
-            ["neither an environment nor the app of one"] = { "thing", "change", "prdo", "7" },
+            ["neither an environment nor an environment's "
+                .. "app"] = { "thing", "change", "prdo", "7" },
             ["unknown input"] = { "thing", "prod", "--jsno" },
-            ["cannot be the name of an app"] = { "thing", "change", "--app", "../x", "7" },
+            ["is not a valid app name"] = { "thing", "change", "--app", "../x", "7" },
             ["ID is required"] = { "thing", "change", "prod" },
         } do
             local result = p:run(words)

@@ -25,13 +25,13 @@ describe("a failure", function()
         local project = sample.new()
         for body, advice in pairs {
             ['dg.assert(fs.read "nosuch.txt")'] =
-                "Create what is missing, or correct the path at scripts/x.lua:5.",
+                "Create the missing file, or correct the path at scripts/x.lua:5.",
             ['dg.proc.run { argv = { "true" }, cwd = "nosuch", read_only = true }'] =
-                "Create what is missing, or correct the path at scripts/x.lua:5.",
+                "Create the missing file, or correct the path at scripts/x.lua:5.",
             ["local nothing; nothing.field = 1"] = "Correct the script at scripts/x.lua:5.",
             ['error "broken"'] = "Correct the script at scripts/x.lua:5.",
             ["dg.proc.run { argv = {}, read_only = true }"] =
-                "Correct the call at scripts/x.lua:5, or what it is given.",
+                "Correct the call at scripts/x.lua:5 or its arguments.",
             ["dg.proc.run { argv = { 'true' }, cwdir = '/', read_only = true }"] =
                 "Did you mean 'cwd'?",
             ["dg.proc.run { argv = { 'nosuch-tool' }, read_only = true }"] =
@@ -53,9 +53,9 @@ describe("a failure", function()
     it("offers to run it again where that may help", function()
         local project = sample.new()
         script(project, "x", "dg.proc.run { argv = { 'false' }, read_only = true }")
-        assert.equal("When the cause is gone, run it again (what is done is not done twice): "
+        assert.equal("After fixing the cause, run it again (completed steps are skipped): "
             .. "dgrun x\n", next_of(project:run { "x" }))
-        assert.equal("When the cause is gone: dgrun plan x\n", next_of(project:run { "plan", "x" }))
+        assert.equal("After fixing the cause: dgrun plan x\n", next_of(project:run { "plan", "x" }))
     end)
 
     it("of a module that is missing or wrong is no reason to run it again", function()
@@ -85,15 +85,15 @@ describe("dgrun resume", function()
         end
         local result = resume()
         assert.equal(2, result.status)
-        assert.matches("It begins anew each time: dgrun act go 'a b'", result.stderr, 1, true)
+        assert.matches("Run it again: dgrun act go 'a b'", result.stderr, 1, true)
 
         script(project, "x", "error 'broken'")
         project:run { "x" }
         assert(fs.remove(project.dir / "scripts/x.lua"))
         result = resume()
         assert.equal(2, result.status)
-        assert.matches("the script scripts/x.lua of %S+ is not there", result.stderr)
-        assert.matches("Bring the file back, then: dgrun resume ", result.stderr, 1, true)
+        assert.matches("the script scripts/x.lua of %S+ no longer exists", result.stderr)
+        assert.matches("Restore the file, then: dgrun resume ", result.stderr, 1, true)
     end)
 end)
 

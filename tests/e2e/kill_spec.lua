@@ -55,7 +55,7 @@ describe("a deploy that is interrupted", function()
             assert.equal(status, exit.status, all)
             assert.matches("apply 9 revisions", all, 1, true)
             assert.matches("begun, but not known to be done", all, 1, true)
-            local id = all:match("next   Go on where it stopped: dgrun resume (%S+)")
+            local id = all:match("next   Continue where it stopped: dgrun resume (%S+)")
             assert.is_string(id, all)
             interrupt.wait_for_no_process(project)
             local resumed = project:run { "resume" }

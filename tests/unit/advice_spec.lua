@@ -13,17 +13,18 @@ describe("the advice of an error", function()
     it("is a correction where that is what helps", function()
         local where = "scripts/x.lua:5"
         for code, text in pairs {
-            ["fs.not_found"] = "Create what is missing, or correct the path at scripts/x.lua:5.",
-            ["proc.not_found"] = "Create what is missing, or correct the path at scripts/x.lua:5.",
+            ["fs.not_found"] = "Create the missing file, or correct the path at scripts/x.lua:5.",
+            ["proc.not_found"] = "Create the missing file, or correct the path at scripts/x.lua:5.",
             ["fs.denied"] = "Correct the permissions, or the path at scripts/x.lua:5.",
-            ["fs.exists"] = "Remove what is there, or correct the path at scripts/x.lua:5.",
+            ["fs.exists"] = "Remove the existing file or folder, or correct the path at "
+                .. "scripts/x.lua:5.",
             ["lua.error"] = "Correct the script at scripts/x.lua:5.",
             ["run.step_result"] = "Correct the script at scripts/x.lua:5.",
             ["script.syntax"] = "Correct the script at scripts/x.lua:5.",
             ["input.missing_option"] =
-                "Correct the call at scripts/x.lua:5, or what it is given.",
-            ["environment.invalid"] = "Correct what is named above.",
-            ["git.unknown_ref"] = "Correct what is named above.",
+                "Correct the call at scripts/x.lua:5 or its arguments.",
+            ["environment.invalid"] = "Correct the values named above.",
+            ["git.unknown_ref"] = "Correct the values named above.",
         } do
             assert.equal(text, next_step { code = code, where = where })
             assert.equal(text, next_step({ code = code, where = where }, true))
@@ -34,9 +35,9 @@ describe("the advice of an error", function()
     it("is to run it again where that may help", function()
         for _, code in ipairs { "fs.failed", "fly.timeout", "proc.exit_status", "command.failed",
             "git.failed", "cancelled", "fly.not_found" } do
-            assert.equal("When the cause is gone, run it again (what is done is not done twice): "
+            assert.equal("After fixing the cause, run it again (completed steps are skipped): "
                 .. "dgrun x", next_step { code = code })
-            assert.equal("When the cause is gone: dgrun x", next_step({ code = code }, true))
+            assert.equal("After fixing the cause: dgrun x", next_step({ code = code }, true))
         end
     end)
 end)

@@ -23,7 +23,7 @@ describe("dgrun.check", function()
     end)
 
     it("lists the known options where none is near", function()
-        assert.equal("Known are: dir, limit, ref.", caught({ ref = "x", banana = 1 }).hint)
+        assert.equal("Known values: dir, limit, ref.", caught({ ref = "x", banana = 1 }).hint)
     end)
 
     it("tells what is missing and what is of the wrong type", function()

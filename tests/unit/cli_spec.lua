@@ -327,7 +327,7 @@ plain   Cleans up
 
     it("says which scripts a command hides", function()
         local _, out = dgrun(scripts { ["list.lua"] = hello }, "list")
-        assert.matches("hidden by the command", out)
+        assert.matches("a dgrun command has this name", out)
     end)
 
     it("runs no plain script and lets no declaration act", function()
@@ -394,7 +394,7 @@ Plan: 1 to create.
         local root = scripts { ["x.lua"] = "assert(io.open('ran', 'w'))" }
         local status, _, errors = dgrun(root, "plan", "x")
         assert.equal(1, status)
-        assert.matches("refused, this is a plan", errors)
+        assert.matches("refused in a plan", errors)
         assert.is_false(fs.exists(root / "ran"))
     end)
 end)

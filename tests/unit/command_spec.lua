@@ -117,7 +117,7 @@ describe("the arguments of a command", function()
 
     it("are refused with everything that is wrong at once", function()
         local e = caught(parse, { "--wait", "soon", "--wat" })
-        assert.matches("4 inputs are wrong", e.msg)
+        assert.matches("4 invalid inputs", e.msg)
         assert.matches("WHERE is required", e.msg)
         assert.matches("IDS is required", e.msg)
         assert.matches("%-%-wait must be a time", e.msg)

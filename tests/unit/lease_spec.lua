@@ -150,7 +150,7 @@ local function suite(kind)
                     "at step Work", holder.name .. " --name a" } do
                     assert.matches(part, line, 1, true)
                 end
-                assert.matches("and 1 more before this one", c.said "Waiting for app", 1, true)
+                assert.matches("and 1 more run before this run", c.said "Waiting for app", 1, true)
                 assert.equal("waiting", run_of(store, "b").status)
                 assert.equal("running", run_of(store, "a").status)
                 go(place, "a")
@@ -196,12 +196,12 @@ local function suite(kind)
                 await_order(place, "begin a,")
                 local c = start(place, "c", { when_busy = "supersede" })
                 local text = ends(b, SUPERSEDED)
-                assert.matches(run_of(store, "c").id .. " is newer and takes its place", text, 1,
+                assert.matches("the newer run " .. run_of(store, "c").id .. " takes over", text, 1,
                     true)
                 a.said "it waits for the end of the change"
                 await_tickets(store, 2)
                 go(place, "a")
-                assert.matches(run_of(store, "b").id .. " is newer", ends(a, SUPERSEDED), 1,
+                assert.matches("the newer run " .. run_of(store, "b").id, ends(a, SUPERSEDED), 1,
                     true)
                 go(place, "c")
                 ends(c, 0)
@@ -293,7 +293,7 @@ local function suite(kind)
             tickets.give_back(store, ticket.ticket)
             assert(fs.remove(place.root / "rest"))
             local text = ends(a, REFUSED)
-            assert.matches("this run is no longer the one of app", text, 1, true)
+            assert.matches("this run no longer holds app", text, 1, true)
             assert.equal(before, order(place))
             local row = run_of(store, "a")
             assert.same({ "failed", "lock.lost" }, { row.status, row.error.code })
@@ -323,7 +323,7 @@ local function suite(kind)
                 assert.equal(1, #tickets.list(store, "app"))
                 a.kill "SIGCONT"
                 local text = ends(a, REFUSED)
-                assert.matches("this run is no longer the one of app: now "
+                assert.matches("this run no longer holds app: now held by "
                     .. run_of(store, "b").id, text, 1, true)
                 assert.equal("lock.lost", run_of(store, "a").error.code)
                 assert.equal(had .. "begin b,", order(place))
@@ -363,7 +363,8 @@ local function suite(kind)
                 local list = await_tickets(store, 2)
                 assert.equal(run_of(store, "c").id, list[2].run)
                 b.kill "SIGCONT"
-                assert.matches(run_of(store, "c").id .. " is newer", ends(b, SUPERSEDED), 1, true)
+                assert.matches("the newer run " .. run_of(store, "c").id, ends(b, SUPERSEDED), 1,
+                    true)
                 go(place, "a")
                 go(place, "c")
                 ends(a, 0) -- nothing was left to do

@@ -150,7 +150,7 @@ describe("inputs on the command line", function()
         local needed = declare { ref = { required = true }, count = { type = "integer" } }
         local e = caught(inputs.parse, needed, { "--count", "x", "--colour", "red" }, "deploy")
         assert.equal("input.invalid", e.code)
-        assert.matches("3 inputs are wrong", e.msg)
+        assert.matches("3 invalid inputs", e.msg)
         assert.matches("--count must be", e.msg)
         assert.matches("unknown input %-%-colour", e.msg)
         assert.matches("--ref is required", e.msg)

@@ -122,7 +122,7 @@ describe("a step", function()
             { { a = { print } }, "result%.a%[1%] is a function" },
             { { n = 0 / 0 }, "result%.n is not a finite number" },
             { cyclic, "result%.self%[1%] refers to itself" },
-            { { [{}] = 1 }, "has a key that is no string" },
+            { { [{}] = 1 }, "has a key that is not a string" },
         }
         for _, case in ipairs(results) do
             local r = execute(function() run.step("A", function() return case[1] end) end)

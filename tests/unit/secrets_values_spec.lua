@@ -30,7 +30,7 @@ describe("secrets.values", function()
             ["none"] = "# nothing\n", ["bad"] = "A=1\nnot a line of it\n" }
         for text, opts in pairs {
             ["E is empty"] = { file = { "E=" .. dir / "empty" } },
-            ["A is given twice"] = { from = dir / "env", file = { "A=" .. dir / "a" } },
+            ["A was given twice"] = { from = dir / "env", file = { "A=" .. dir / "a" } },
             ["no NAME=value line"] = { from = dir / "none" },
             ["bad:2"] = { from = dir / "bad" },
             ["there is no such file"] = { file = { "A=" .. dir / "nosuch" } },

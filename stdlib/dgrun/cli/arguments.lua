@@ -38,7 +38,7 @@ local function unknown_option(token)
         code = "input.unknown_option",
         msg = ("unknown option %s"):format(token),
         hint = nearest and ("Did you mean %s?"):format(nearest)
-            or "Inputs of a script stand behind its name. See dgrun --help.",
+            or "A script's inputs come after its name. See dgrun --help.",
     }
 end
 

@@ -54,9 +54,9 @@ complete -c dgrun -f -a '(__dgrun_complete)'
 function M.run(arguments)
     local _, words = require("dgrun.cli.options").parse("completion", arguments.rest, {}, 1)
     local shell = words[1] or err.raise { code = "input.missing",
-        msg = "dgrun completion needs the name of a shell: bash, zsh or fish",
+        msg = "dgrun completion needs the name of a shell: bash, zsh, or fish",
         hint = 'eval "$(dgrun completion bash)"' }
-    check.known(shell, M.scripts, "dgrun completion knows no shell", "input.unknown")
+    check.known(shell, M.scripts, "dgrun completion does not support the shell", "input.unknown")
     log.out(M.scripts[shell])
     return 0
 end

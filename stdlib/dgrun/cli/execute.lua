@@ -82,7 +82,7 @@ local function declared(script)
     if not require("dgrun.pipeline").is(value) and not require("dgrun.command").is(value) then
         err.raise {
             code = "pipeline.invalid", where = script.path,
-            msg = script.path .. " calls dg.pipeline, but does not return what it gives",
+            msg = script.path .. " calls dg.pipeline but does not return its result",
             hint = "Write: return dg.pipeline { … }",
         }
     end

@@ -6,29 +6,29 @@ local M = {}
 local overview = [[
 dgrun runs deploy pipelines written in Lua.
 
-  dgrun NAME|FILE [--input value …]   run a script: by name from the nearest scripts/, or a file
-  dgrun plan NAME|FILE [--input …]    what would it do? Nothing is changed
-  dgrun list                          the scripts here, with their inputs
-  dgrun help [NAME]                   this text; or a script and its inputs
-  dgrun history                       the runs so far
-  dgrun show [RUN]                    one run, step by step; the last one
-  dgrun resume [RUN]                  go on with a run that was interrupted; the last one
-  dgrun lock list|hold|release        who holds which group; freeze one, with a reason
+  dgrun NAME|FILE [--input value …]   run a script: a name from the nearest scripts/, or a file
+  dgrun plan NAME|FILE [--input …]    show what a run would change, without changing anything
+  dgrun list                          list the scripts here, with their inputs
+  dgrun help [NAME]                   show this text, or a script and its inputs
+  dgrun history                       list past runs
+  dgrun show [RUN]                    show a run step by step (default: the last run)
+  dgrun resume [RUN]                  continue an interrupted run (default: the last one)
+  dgrun lock list|hold|release        show who holds which group; freeze or release a group
   dgrun sandbox [--port N]            serve a local Fly until interrupted
   dgrun -e 'CODE' [argument …]        run a line of Lua
-  dgrun completion SHELL              a script that completes words in bash, zsh or fish
-  dgrun version
+  dgrun completion SHELL              print the completion script for bash, zsh, or fish
+  dgrun version                       print the version
 
-Options, before or after the word:
+Options, before or after the command:
   --sandbox   use a local Fly instead of the real one; its state is kept in .dgrun/sandbox
   --trace     show a traceback with an error
   -C DIR      work in this directory
-  -h, --help  this text; behind a name, that script's
+  -h, --help  show this text; after a script name, that script's help
 
-Runs are kept in .dgrun/state.db, or in the PostgreSQL that DGRUN_STORE names.
+Runs are recorded in .dgrun/state.db, or in the PostgreSQL database that DGRUN_STORE names.
 
 Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a check,
-4 the group is busy, frozen or lost, 5 superseded by a newer run,
+4 the group is busy, frozen, or lost, 5 superseded by a newer run,
 130 or 143 cancelled by SIGINT or SIGTERM.
 ]]
 
@@ -44,7 +44,7 @@ dgrun sandbox [--port N]
 Serves a local Fly on 127.0.0.1 until interrupted, and prints the environment variables that
 point a client at it. Its state is kept in .dgrun/sandbox.
 ]],
-    list = "dgrun list\n\nThe scripts of the nearest scripts/, with their inputs.\n",
+    list = "dgrun list\n\nLists the scripts in the nearest scripts/, with their inputs.\n",
     plan = [[
 dgrun plan NAME|FILE [--input value …]
 
@@ -54,44 +54,45 @@ Runs a script with every change blocked and lists the changes it would make: + c
     history = [[
 dgrun history [--limit N] [--script NAME] [--status STATUS] [--since 2d] [--here] [--json]
 
-The runs that the store knows, newest first: 20 unless --limit says otherwise.
+Lists the runs in the store, newest first: 20, or --limit.
 --status is one of running, waiting, done, failed, cancelled, killed, superseded.
---here leaves out runs of other folders; --json prints one object a line.
+--here leaves out runs in other folders; --json prints one object per line.
 ]],
     show = [[
 dgrun show [RUN] [--json]
 
-What a run did: its steps with their times, its changes with before and after, its error.
-RUN is an id, or the beginning or the end of one. Without it: the last run.
+Shows what a run did: its steps with their times, its changes with before and after, its error.
+RUN is a run id, or the beginning or end of an id. Default: the last run.
 ]],
     resume = [[
 dgrun resume [RUN] [--force]
 
-Goes on with a run that was killed, cancelled or failed. Steps that were finished return what
-they returned; the one that was interrupted runs again: what is done already is found and left
-alone. Without RUN: the last interrupted one of this directory.
+Continues a run that failed or was killed or cancelled. Finished steps are skipped and return
+their recorded results. The interrupted step runs again; changes that it already made are
+detected and not repeated. Default: the last interrupted run in this directory.
 
-It is refused when the repository or the script is not what the run began with; --force goes on
-all the same, and says which steps differ.
+resume refuses when the repository or the script has changed since the run began; --force
+continues anyway and reports which steps differ.
 ]],
     lock = [[
 dgrun lock list [--json]
 dgrun lock hold GROUP --reason TEXT
 dgrun lock release GROUP [--force]
 
-Runs of one group, such as those that deploy one app, go on one at a time. list tells who holds
-a group and who waits. hold freezes a group: no run begins until it is released. release ends
-that; with --force it takes the group away from the run that holds it, which then stops before
-its next change.
+Runs in the same group, such as deploys of one app, take turns. list shows who holds a group and
+who waits. hold freezes a group: no run begins until the group is released. release unfreezes
+the group; with --force it takes the group away from the run that holds it, and that run stops
+before its next change.
 ]],
     completion = [[
 dgrun completion bash|zsh|fish
 
-Prints a script for the shell that completes commands, scripts, their inputs, environments, and
-ids and names of machines. For bash: eval "$(dgrun completion bash)" in ~/.bashrc.
+Prints a shell script that completes commands, scripts, their inputs, environments, and machine
+ids and names. For bash, add eval "$(dgrun completion bash)" to ~/.bashrc.
 ]],
-    complete = "dgrun complete -- WORD...\n\nWhat the last word may become; shells ask that.\n",
-    version = "dgrun version\n\nThe version of dgrun.\n",
+    complete = "dgrun complete -- WORD...\n\nLists completions of the last word. "
+        .. "Completion scripts call this command.\n",
+    version = "dgrun version\n\nPrints the version of dgrun.\n",
 }
 
 local function described(called, description, face)
@@ -114,7 +115,7 @@ local function actions(script, command)
         local action = command.actions[name]
         rows[i] = { usage.words(("%s %s"):format(script.name, name), action), action.description }
     end
-    return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION tells the inputs of one.\n"):format(
+    return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION shows the inputs of an action.\n"):format(
         script.name, command.description,
         table.concat(require("dgrun.format").columns(rows, "  "), "\n"),
         command.default and ("Without an action: %s. "):format(command.default) or "", script.name)
@@ -127,7 +128,7 @@ local function describe(word, action)
     scripts.load(script)
     if not scripts.declares(script) then
         local summary = require("dgrun.cli.list").comment(script.text)
-        return ("%s: %s\n\nA plain script, %s: it gets its arguments as they are.\n")
+        return ("%s: %s\n\nA plain script, %s: it receives its arguments unchanged.\n")
             :format(script.name, summary or "no description", script.path)
     end
     require("host.gate").close()

@@ -59,7 +59,7 @@ function Reading:unknown(name)
     if nearest then
         hint = ("Did you mean %s?"):format(M.flag(nearest))
     elseif #known == 0 then
-        hint = "It has no inputs."
+        hint = "The script has no inputs."
     else
         for i, other in ipairs(known) do
             known[i] = M.flag(other)
@@ -94,7 +94,7 @@ end
 function Reading:set(input, value, text)
     local called = M.called(input)
     if self.values[input.name] ~= nil and not input.many then
-        self:problem("invalid", called .. " is given twice")
+        self:problem("invalid", called .. " was given twice")
         return
     end
     local misfit = value == nil and (input_of.misfit(input, nil) or "another value")
@@ -131,7 +131,7 @@ function Reading:read_option(tokens, at)
     local input, value, text, name = self:option(token)
     if name == "" or not input and token:match("^%-%a$") then
         self:problem("unknown", ("unexpected argument '%s'"):format(token),
-            "Inputs are written --name value.")
+            "Write inputs as --name value.")
     elseif not input then
         self:unknown(name)
         -- What follows is most likely its value.
@@ -149,7 +149,7 @@ function Reading:read_option(tokens, at)
         else
             self.values[input.name] = input.many and self.values[input.name] or ""
             self:problem("invalid", M.flag(input.name) .. " needs a value", following
-                and ("Write %s=%s if that is its value."):format(M.flag(input.name), following))
+                and ("If that is the value, write %s=%s."):format(M.flag(input.name), following))
         end
     end
     return at
@@ -173,7 +173,7 @@ function Reading:assign(plain)
     for i = at, #plain do
         self:problem("unknown", ("unexpected argument '%s'"):format(plain[i]),
             self.face.rest and ("Write the %s after --."):format(self.face.rest)
-                or #arguments == 0 and "Inputs are written --name value." or nil)
+                or #arguments == 0 and "Write inputs as --name value." or nil)
     end
 end
 
@@ -216,7 +216,7 @@ local function refuse(script, list)
     if #list == 1 then
         local one = list[1]
         err.raise { code = one.code, msg = ("%s: %s"):format(script, one.msg),
-            hint = one.hint or ("dgrun help %s tells its inputs."):format(script) }
+            hint = one.hint or ("dgrun help %s lists its inputs."):format(script) }
     end
     local lines = {}
     for i, one in ipairs(list) do
@@ -224,8 +224,8 @@ local function refuse(script, list)
     end
     err.raise {
         code = "input.invalid",
-        msg = ("%s: %d inputs are wrong\n%s"):format(script, #list, table.concat(lines, "\n")),
-        hint = ("dgrun help %s tells its inputs."):format(script),
+        msg = ("%s: %d invalid inputs\n%s"):format(script, #list, table.concat(lines, "\n")),
+        hint = ("dgrun help %s lists its inputs."):format(script),
     }
 end
 

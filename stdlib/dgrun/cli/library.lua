@@ -19,7 +19,7 @@ local function find(name)
     if not chunk then
         local where, msg = reason:match("^(.-:%d+): (.*)$")
         require("dgrun.err").raise { code = "script.syntax", where = where, msg = reason,
-            hint = msg and "Correct the syntax there." }
+            hint = msg and "Fix the syntax error there." }
     end
     return chunk
 end

@@ -56,7 +56,7 @@ local function one(name, clash)
         rows = {}
     end
     if clash then
-        description = description .. "  (hidden by the command: run it by its path)"
+        description = description .. "  (a dgrun command has this name: run the script by its path)"
     end
     return description, rows
 end
@@ -66,12 +66,12 @@ end
 function M.run(arguments)
     if #arguments.rest > 0 then
         err.raise { code = "input.unknown", msg = "dgrun list takes no arguments",
-            hint = ("dgrun help %s tells about one script."):format(arguments.rest[1]) }
+            hint = ("dgrun help %s describes a script."):format(arguments.rest[1]) }
     end
     local scripts = require "dgrun.cli.scripts"
     local root = scripts.project(".")
     if not root then
-        log.err("There is no scripts/ here or above.\n")
+        log.err("No scripts/ folder here or in a parent folder.\n")
         return 0
     end
     -- Declarations cannot change anything; should one try, it is refused.
@@ -91,7 +91,7 @@ function M.run(arguments)
         end
     end
     if #lines == 0 then
-        log.err("There are no scripts in scripts/.\n")
+        log.err("scripts/ contains no scripts.\n")
         return 0
     end
     log.out(table.concat(lines, "\n") .. "\n")

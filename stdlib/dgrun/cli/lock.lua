@@ -24,7 +24,7 @@ end
 local function group_of(arguments, words, command, hint)
     if not words[1] then
         err.raise { code = "input.missing", hint = hint,
-            msg = ("dgrun lock %s needs the name of a group, the app mostly"):format(command) }
+            msg = ("dgrun lock %s needs the name of a group, usually the app"):format(command) }
     end
     return lease.group(words[1], arguments.sandbox)
 end
@@ -36,7 +36,7 @@ local function hold(arguments, rest)
     local group = group_of(arguments, words, "hold", usage)
     if not options.reason then
         err.raise { code = "input.missing", hint = usage,
-            msg = "dgrun lock hold needs --reason: those who wait want to know why" }
+            msg = "dgrun lock hold needs --reason, which is shown to waiting runs" }
     end
     local made, now = history.with(arguments, { write = true }, function(store)
         local ok = tickets.hold(store, group, options.reason)
@@ -44,7 +44,7 @@ local function hold(arguments, rest)
     end)
     if not made and now then
         err.raise { code = "lock.held", msg = lease.describe_hold(now),
-            hint = ("First release that: dgrun lock release %s"):format(group) }
+            hint = ("Release the hold first: dgrun lock release %s"):format(group) }
     end
     log.out(log.clean(("%s is frozen: no run begins until dgrun lock release %s\n"):format(group,
         group)))
@@ -55,12 +55,12 @@ end
 local function take_away(store, group, force)
     local holder = tickets.list(store, group)[1]
     if not holder or holder.state ~= "holding" then
-        err.raise { code = "input.nothing_to_release", msg = ("nobody holds %s"):format(group),
-            hint = "dgrun lock list tells who holds what." }
+        err.raise { code = "input.nothing_to_release", msg = ("no one holds %s"):format(group),
+            hint = "dgrun lock list shows who holds each group." }
     elseif not force then
         err.raise { code = "refused.holder", msg = ("%s is held by %s"):format(group,
             lease.describe(holder)),
-            hint = "It stops before its next change if you take it away: --force" }
+            hint = "--force takes the group away; the run stops before its next change." }
     end
     tickets.give_back(store, holder.ticket)
     return ("%s was taken away from %s; that run stops before its next change\n"):format(group,
@@ -70,7 +70,8 @@ end
 local function release(arguments, rest)
     local options, words = require("dgrun.cli.options").parse("lock release", rest,
         { force = "flag" }, 1)
-    local group = group_of(arguments, words, "release", "dgrun lock list tells who holds what.")
+    local group = group_of(arguments, words, "release", "dgrun lock list shows who holds each "
+        .. "group.")
     local text = history.with(arguments, { write = true }, function(store)
         if tickets.release_hold(store, group) then
             return ("%s is free again\n"):format(group)
@@ -88,7 +89,7 @@ local actions = { list = list, hold = hold, release = release }
 function M.run(arguments)
     local action = table.remove(arguments.rest, 1)
     if not action then
-        err.raise { code = "input.missing", msg = "dgrun lock needs list, hold or release",
+        err.raise { code = "input.missing", msg = "dgrun lock needs list, hold, or release",
             hint = "dgrun help lock" }
     end
     require("dgrun.check").known(action, actions, "dgrun lock has no action",

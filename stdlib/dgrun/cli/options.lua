@@ -10,7 +10,7 @@ local kinds = {
     seconds = function(text) return require("dgrun.format").seconds(text) end,
 }
 
-local must_be = { text = "a text", number = "a whole number", seconds = "a time such as 2h or 3d" }
+local must_be = { text = "text", number = "a whole number", seconds = "a time such as 2h or 3d" }
 
 local function names_of(spec)
     local names = {}
@@ -26,7 +26,7 @@ local function unknown(command, token, spec)
     local nearest = require("host.opt").nearest(token, names)
     err.raise { code = "input.unknown", msg = ("dgrun %s: unknown argument '%s'"):format(command,
         token), hint = nearest and ("Did you mean %s?"):format(nearest)
-            or ("dgrun help %s tells its arguments."):format(command) }
+            or ("dgrun help %s lists its arguments."):format(command) }
 end
 
 ---@param command string for messages

@@ -90,7 +90,7 @@ function M.of_run(r, arguments, quiet)
     ui.failure(r, {
         signal = require("host.task").signal(), trace = arguments.trace,
         next_step = resumable and not r.error.hint
-            and "Go on where it stopped: dgrun resume " .. r.id
+            and "Continue where it stopped: dgrun resume " .. r.id
             or advice.next_step(r.error, again(arguments, r.plan), r.plan),
     })
     return require("dgrun.cli").status(r.error)

@@ -9,7 +9,7 @@ function M.run(arguments)
     local word = table.remove(arguments.rest, 1)
     if not word then
         err.raise { code = "input.missing", msg = "dgrun plan needs the name of a script or a file",
-            hint = "dgrun list names the scripts." }
+            hint = "dgrun list lists the scripts." }
     end
     arguments.word = word
     arguments.dashes = arguments.dashes and arguments.dashes - 1

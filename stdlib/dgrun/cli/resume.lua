@@ -14,31 +14,32 @@ local M = {}
 
 local function nothing()
     err.raise { code = "input.nothing_to_resume",
-        msg = "there is no interrupted run in this directory",
-        hint = "dgrun history lists the runs; dgrun resume RUN goes on with one of them." }
+        msg = "no interrupted run in this directory",
+        hint = "dgrun history lists the runs; dgrun resume RUN continues one of them." }
 end
 
 ---Refuses a run that needs nobody to go on with it.
 local function check_status(row, force)
     local status = row.status
     if status == "done" then
-        err.raise { code = "input.finished_run", msg = ("%s is done"):format(row.id),
-            hint = ("dgrun show %s tells what it did."):format(row.id) }
+        err.raise { code = "input.finished_run",
+            msg = ("%s has finished; there is nothing to resume"):format(row.id),
+            hint = ("dgrun show %s shows what it did."):format(row.id) }
     elseif status == "superseded" and not force then
         err.raise { code = "refused.superseded",
             msg = ("%s was superseded by a newer run"):format(row.id),
-            hint = "Going on with it would bring back what is older. If that is meant: --force" }
+            hint = "Resuming it would bring back an older state. To resume anyway: --force" }
     elseif status ~= "running" and status ~= "waiting" then
         return
     elseif row.sure then
         err.raise { code = "lock.running",
-            msg = ("%s still runs: %s"):format(row.id, lease.whose(row)),
-            hint = "Wait for its end." }
+            msg = ("%s is still running: %s"):format(row.id, lease.whose(row)),
+            hint = "Wait for it to end." }
     elseif not force then
         err.raise { code = "lock.running",
-            msg = ("%s may still run: %s, which cannot be seen from here"):format(row.id,
+            msg = ("%s may still be running: %s, which cannot be seen from here"):format(row.id,
                 lease.whose(row)),
-            hint = ("If it is gone for certain: dgrun resume %s --force"):format(row.id) }
+            hint = ("If you are sure that it has ended: dgrun resume %s --force"):format(row.id) }
     end
 end
 
@@ -46,9 +47,9 @@ local function check_children(row)
     local child = require("dgrun.process").children(row.id)[1]
     if child then
         err.raise { code = "lock.running",
-            msg = ("%s was killed, but its child %d still runs: %s"):format(row.id, child.pid,
-                child.command),
-            hint = "Wait for its end; then go on with the run." }
+            msg = ("%s was killed, but its child process %d is still running: %s"):format(row.id,
+                child.pid, child.command),
+            hint = "Wait for the child process to end, then resume the run." }
     end
 end
 
@@ -71,7 +72,7 @@ end
 local function changes(row, script, root)
     local head, lines = journal.head_of(root), {}
     if head ~= row.commit_id then
-        lines[1] = ("the repository is at %s, it was at %s"):format(
+        lines[1] = ("the repository is at %s; it was at %s"):format(
             head and head:sub(1, 12) or "nothing", row.commit_id and row.commit_id:sub(1, 12)
                 or "nothing")
     end
@@ -100,20 +101,22 @@ local function check_changes(row, script, root, force)
     local text = "  " .. table.concat(lines, "\n  ")
     if not force then
         err.raise { code = "refused.changed",
-            msg = ("%s began with something else than what is here now\n%s"):format(row.id, text),
-            hint = ("Run the script anew, or go on all the same: dgrun resume %s --force"):format(
+            msg = ("the repository or the script has changed since %s "
+                .. "began\n%s"):format(row.id, text),
+            hint = ("Run the script again from the start, or resume anyway: dgrun resume %s "
+                .. "--force"):format(
                 row.id) }
     end
-    log.err(log.clean("Different from when it began:\n" .. text .. "\n"))
+    log.err(log.clean("Changed since the run began:\n" .. text .. "\n"))
 end
 
 local function script_of(row, root)
     if row.script == "-e" or not row.script then
         err.raise { code = "input.not_resumable",
-            msg = ("%s ran a line of code (-e), which is not kept"):format(row.id) }
+            msg = ("%s ran a line of code (-e), which is not recorded"):format(row.id) }
     elseif not row.arguments then
         err.raise { code = "input.not_resumable",
-            msg = ("an argument of %s held a secret, which is not kept"):format(row.id),
+            msg = ("an argument of %s contained a secret, which is not recorded"):format(row.id),
             hint = ("Start the script with its arguments: dgrun %s … (what is done is not done "
                 .. "twice)"):format(row.name) }
     end
@@ -124,8 +127,8 @@ local function script_of(row, root)
     end
     if not fs.exists(path) and row.script:find("/", 1, true) then
         err.raise { code = "input.not_resumable",
-            msg = ("the script %s of %s is not there"):format(row.script, row.id),
-            hint = ("Bring the file back, then: dgrun resume %s"):format(row.id) }
+            msg = ("the script %s of %s no longer exists"):format(row.script, row.id),
+            hint = ("Restore the file, then: dgrun resume %s"):format(row.id) }
     end
     local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
@@ -133,8 +136,8 @@ local function script_of(row, root)
     local command = require "dgrun.command"
     if command.is(value) and not command.action(value, row.arguments, row.name).pipeline then
         err.raise { code = "input.not_resumable",
-            msg = ("%s is a command, which has no steps to go on with"):format(row.name),
-            hint = "It begins anew each time: dgrun " .. format.shell_words {
+            msg = ("%s is a command; it has no steps to resume"):format(row.name),
+            hint = "Run it again: dgrun " .. format.shell_words {
                 row.name, unpack(row.arguments) } }
     end
     return script
@@ -156,7 +159,7 @@ function M.run(arguments)
         check_changes(row, script, script.root, options.force)
         if not journal.claim(store, row) then
             err.raise { code = "lock.running",
-                msg = ("somebody else has just gone on with %s"):format(row.id) }
+                msg = ("someone else has just resumed %s"):format(row.id) }
         end
         tickets.forget_run(store, row.id)
         local loaded = replay.load(store, row)

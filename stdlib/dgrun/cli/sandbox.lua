@@ -15,13 +15,13 @@ local function port_of(rest)
         end
         if not text then
             err.raise { code = "input.unknown", msg = ("dgrun sandbox: unknown argument '%s'")
-                :format(rest[at]), hint = "It takes --port N." }
+                :format(rest[at]), hint = "The command takes --port N." }
         end
         port = text:match("^%d+$") and tonumber(text)
         if not port or port > 65535 then
             err.raise {
                 code = "input.invalid",
-                msg = ("dgrun sandbox: --port must be a number up to 65535, not '%s'")
+                msg = ("dgrun sandbox: --port must be a number from 0 to 65535, not '%s'")
                     :format(text),
             }
         end
@@ -44,7 +44,7 @@ function M.run(arguments)
             apps = require("dgrun.environment").apps(root / "scripts"),
         }
         task.defer(sandbox.close)
-        log.err(("A local Fly is served on %s until you press Ctrl-C. Its state is in %s.\n"
+        log.err(("Serving a local Fly on %s until you press Ctrl-C. Its state is in %s.\n"
             .. "To use it from another shell:\n\n"):format(sandbox.url, folder))
         for _, name in ipairs { "FLY_FLAPS_BASE_URL", "FLY_API_BASE_URL", "FLY_UIEX_BASE_URL" } do
             log.out(("export %s=%s\n"):format(name, sandbox.url))

@@ -69,14 +69,15 @@ local function unknown_script(name, root)
         end
         nearest = require("host.opt").nearest(name:gsub("-", "_"), known)
             or require("host.opt").nearest(name, known)
-        hint = nearest and ("Did you mean %s?"):format(nearest) or "dgrun list names them all."
+        hint = nearest and ("Did you mean %s?"):format(nearest) or "dgrun list lists all scripts."
     else
-        hint = "There is no scripts/ here or above. A file is run by its path: dgrun ./" .. name
+        hint = "No scripts/ folder here or in a parent folder. "
+            .. "Run a file by its path: dgrun ./" .. name
             .. ".lua"
     end
     err.raise {
         code = "input.unknown_script",
-        msg = ("there is no script or command '%s'"):format(name)
+        msg = ("no script or command '%s'"):format(name)
             .. (root and " in " .. shown(root / "scripts") or ""),
         hint = hint,
     }
@@ -86,7 +87,7 @@ local function by_path(word)
     local stat, e = fs.stat(word)
     if not stat then
         err.raise { code = "input.unknown_script", msg = ("cannot read the script %s: %s")
-            :format(word, e.code == "fs.not_found" and "there is no such file" or e.msg) }
+            :format(word, e.code == "fs.not_found" and "no such file" or e.msg) }
     elseif stat.type == "directory" then
         err.raise { code = "input.unknown_script", msg = word .. " is a folder, not a script" }
     end
@@ -102,8 +103,8 @@ local function by_name(name)
     if not name:match(M.NAME) then
         err.raise {
             code = "input.unknown_script",
-            msg = ("'%s' cannot be the name of a script"):format(name),
-            hint = "Names are a-z, 0-9, _ and -; a path contains a / or ends in .lua.",
+            msg = ("'%s' is not a valid script name"):format(name),
+            hint = "A name contains a-z, 0-9, _, and -; a path contains a / or ends in .lua.",
         }
     end
     local file = root and root / "scripts" / (name .. ".lua")
@@ -115,7 +116,7 @@ local function by_name(name)
     if real:sub(1, #within + 1) ~= within .. "/" then
         err.raise {
             code = "input.unknown_script",
-            msg = ("%s is a link to outside of scripts/: %s"):format(shown(file), real),
+            msg = ("%s is a link to a file outside scripts/: %s"):format(shown(file), real),
             hint = "Run it by its path: dgrun " .. real,
         }
     end
@@ -137,7 +138,7 @@ local function syntax_error(reason)
     err.raise {
         code = "script.syntax", where = where or "?",
         msg = ("%s: %s"):format(where or "syntax error", msg or reason),
-        hint = "Correct the syntax there; nothing was run.",
+        hint = "Fix the syntax error there; nothing was run.",
     }
 end
 
@@ -195,8 +196,8 @@ function M.declaration(script, opts)
     local ok, result = pcall(require("dgrun.run").declaring, script.chunk)
     if not ok then
         if result.code == "lua.error" and result.msg:find("cannot wait", 1, true) then
-            result.msg = "the declaration of a pipeline cannot wait for anything"
-            result.hint = "Move it into run = function(input) … end."
+            result.msg = "a pipeline declaration cannot wait"
+            result.hint = "Move the call into run = function(input) … end."
         end
         -- `return dg.pipeline { … }` is a tail call: the line it stood on is gone.
         result.where = result.where or script.path

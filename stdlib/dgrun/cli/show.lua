@@ -14,8 +14,8 @@ function M.run(arguments)
     local row, steps, effects = history.with(arguments, nil, function(store)
         local found = words[1] and history.find(store, words[1])
             or history.list(store, { limit = 1 })[1]
-            or err.raise { code = "input.unknown_run", msg = "there is no run yet",
-                hint = "dgrun list names the scripts." }
+            or err.raise { code = "input.unknown_run", msg = "no runs yet",
+                hint = "dgrun list lists the scripts." }
         return found, journal.steps(store, found.id), journal.effects(store, found.id)
     end)
     local face = require "dgrun.ui.history"

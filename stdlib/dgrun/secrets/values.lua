@@ -61,7 +61,7 @@ Reader.__index = Reader
 
 function Reader:add(name, value)
     if self.values[name] then
-        refuse(("%s is given twice"):format(name))
+        refuse(("%s was given twice"):format(name))
     elseif value:test "empty" then
         refuse(("%s is empty"):format(name), "dgrun secrets unset removes a secret.")
     end

@@ -229,7 +229,7 @@ describe("fly.rollback", function()
                 .. "is not at hand", e.msg, 1, true)
             assert.matches("Looked in v2 %(" .. commit:sub(1, 12) .. "%): .*there is no commit",
                 e.hint)
-            assert.matches("Looked in HEAD: there is no alembic.ini", e.hint, 1, true)
+            assert.matches("Looked in HEAD: no alembic.ini", e.hint, 1, true)
             -- A folder with the files does as well.
             is_done(self:back { repository = other, dir = self.dir })
         end)
