@@ -70,7 +70,20 @@ local function read_sources(opts, list, rendered, dialect)
             wanted[#wanted + 1] = revision
         end
     end
-    return #wanted > 0 and source.read({ dir = opts.dir, dialect = dialect }, wanted) or {}
+    if #wanted == 0 then
+        return {}
+    end
+    local ok, sources = pcall(source.read, { dir = opts.dir, dialect = dialect }, wanted)
+    if not ok and not (err.is(sources, "migrations") or err.is(sources, "proc")) then
+        error(sources, 0)
+    elseif not ok then
+        local reason = sources.msg
+        sources = {}
+        for _, revision in ipairs(wanted) do
+            sources[revision.revision] = source.unreadable(revision, reason)
+        end
+    end
+    return sources
 end
 
 ---@param opts dgrun.migrations.plan.options

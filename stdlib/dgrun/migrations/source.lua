@@ -30,13 +30,18 @@ local program = table.concat({
 ---directory.
 local function command(dir)
     local own = dir / ".venv/bin/python"
-    local interpreter = fs.exists(own) and own or python.on_path "python3"
+    local plain = fs.exists(own) and own or python.on_path "python3"
+    local interpreter = plain and { plain } or python.find(dir)
     if not interpreter then
         err.raise { code = "migrations.no_python", op = "migrations.source",
             msg = "Python was not found: neither in " .. own .. " nor as python3 on PATH",
             hint = "Revision files are read by Python's own parser. Install Python 3." }
     end
-    return { interpreter, "-I", "-S", "-c", program }
+    local argv = { unpack(interpreter) }
+    for _, word in ipairs { "-I", "-S", "-c", program } do
+        argv[#argv + 1] = word
+    end
+    return argv
 end
 
 local function part_of(item, file, revision)
@@ -66,6 +71,16 @@ local function within_transaction(source, revision, commits_each)
     if commits_each then
         table.insert(source.parts, { sql = "COMMIT", revision = revision })
     end
+end
+
+---A source that could not be read at all.
+---@param revision dgrun.revision
+---@param reason string
+---@return dgrun.migrations.source
+function M.unreadable(revision, reason)
+    local part = part_of({ unread = revision.revision, reason = reason, line = 1 },
+        revision.file, revision.revision)
+    return { parts = { part }, sql = "", is_complete = false }
 end
 
 ---@param opts {dir: string, dialect: string, timeout?: number} dir: folder of the application

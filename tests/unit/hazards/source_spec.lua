@@ -169,6 +169,22 @@ else:
         assert.same({ 'DROP TABLE "? (line 13)"' }, statements [[
 name = "a" if utils.ok() else "b"
 op.drop_table(name)]])
+        assert.same({ "DELETE FROM x RETURNING id", "DROP TABLE a", "DROP TABLE b", "DROP VIEW v" },
+            statements [[
+found, views = [], {}
+for row in op.get_bind().execute(sa.text("DELETE FROM x RETURNING id")):
+    found.append(1)
+    views[row.id] = "v"
+if found:
+    op.drop_table("a")
+found or op.drop_table("b")
+for name in views.values():
+    op.execute("DROP VIEW " + name)]])
+        assert.same({ 'DROP TABLE "? (line 15)"' }, statements [[
+names = []
+for i in range(150): names.extend(["a", "b"])
+for name in names:
+    op.drop_table(name)]])
         assert.same({ "? raise ValueError(\"no\"): upgrade raises an exception" },
             statements 'raise ValueError("no")')
     end)
@@ -196,6 +212,25 @@ def drop(*names):
 
 def drop_in(batch, name="d"):
     batch.drop_column(name)
+]]))
+        assert.same({ "DROP TABLE a", "DROP TABLE b" }, statements([[
+Moves(op.get_bind()).run()]], [[
+class Base:
+    def drop(self, name):
+        self.connection.execute(sa.text(f"DROP TABLE {name}"))
+
+class Moves(Base):
+    NAMES = ["a"]
+    def __init__(self, connection):
+        self.connection = connection
+    @classmethod
+    def names(cls): return cls.NAMES
+    @staticmethod
+    def last(name): op.drop_table(name)
+    def run(self):
+        for name in self.names():
+            self.drop(name)
+        Moves.last("b")
 ]]))
         assert.matches("too deep", statements("f()", "def f():\n    f()\n")[1])
     end)
@@ -247,6 +282,7 @@ describe("what cannot be read in a source", function()
             ['op.execute("DROP \'")'] = "unread-that-drops",
             ['for i in range(3):\n    op.execute(utils.sql)'] = "unread",
             ['op.run_async(utils.go)'] = "unread",
+            ['import os\nos.system("psql")'] = "unread",
             ['with utils.session() as s: s.run("a")'] = "unread",
             ['for i, row in enumerate(Session(op.get_bind()).query(utils.M).all()): row.a = 1'] =
                 "unread",

@@ -323,5 +323,9 @@ op.get_bind().execute(sa.text("INSERT INTO site (id, title) VALUES (:id, :t)"),
         assert.matches("DROP TABLE old", b.sql, 1, true)
         assert.same({ "ban-drop-table", b.file }, { b.findings[1].rule, b.findings[1].file })
         assert.same({ nil, "unread" }, { c.sql, c.findings[1].rule })
+        assert(fs.mkdir(dir / ".venv/bin", { parents = true }))
+        assert(fs.write(dir / ".venv/bin/python", "#!/bin/sh\nexit 1\n", { mode = "0700" }))
+        plan = migrations.plan { dir = dir, database = "sqlite:///app.db" }
+        assert.same({ "unknown", "unread" }, { plan.class, plan.pending[2].findings[1].rule })
     end)
 end)

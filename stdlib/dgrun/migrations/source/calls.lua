@@ -67,8 +67,7 @@ class Calls:
                 "sessionmaker", "scoped_session"):
             return Connection()
         if isinstance(function, Model):
-            self.refuse(args, options, "a class of the file")
-            return UNKNOWN
+            return self.instance(function, args, options, node)
         if is_statement:
             raise NotRead("a function that is not known is called")
         self.refuse(args, options, "a function that is not known")
@@ -78,6 +77,17 @@ class Calls:
     def refuse(self, args, options, what, words=""):
         if reaches(list(args)) or reaches(options):
             raise NotRead("%s gets the connection or op" % what, words)
+
+    def instance(self, model, args, options, node):
+        made = Object(model=model, values={})
+        init = self.member(model, "__init__", made)
+        if isinstance(init, Function):
+            self.call_function(init, args, options, node)
+        else:
+            made.values.update(options)
+            if args:
+                made.values[""] = list(args)
+        return made
 
     # A method of an object from another module, called for its effect.
     def refuse_foreign(self, method):
@@ -93,6 +103,7 @@ class Calls:
         if self.depth >= DEPTH:
             raise NotRead("the functions of the file call each other too deep")
         scope, spec = Scope(function.scope), function.node.args
+        args = ([function.first] if function.first else []) + list(args)
         names = [arg.arg for arg in getattr(spec, "posonlyargs", []) + spec.args]
         for arg, default in zip(names[len(names) - len(spec.defaults):], spec.defaults):
             scope[arg] = self.value(default, function.scope)
@@ -144,6 +155,9 @@ class Calls:
         if is_expression(base):
             return base if name in ("bindparams", "columns", "execution_options", "self_group",
                                     "text") else self.expression(node)
+        if isinstance(base, Object):
+            self.refuse([base] + list(args), options, "a method that is not known", name)
+            return UNKNOWN
         if isinstance(base, (str, list, dict)):
             return self.call_plain(base, name, args, options)
         if isinstance(base, Partial):
@@ -242,7 +256,7 @@ class Calls:
         if isinstance(sql, Sql):
             if not sql.exact:
                 return UNKNOWN
-            sql = sql.text
+            sql = "SELECT " + sql.text if sql.is_call else sql.text
         if isinstance(sql, Partial):
             raise NotRead("only pieces of the SQL are literals", sql.words)
         if not isinstance(sql, str):
@@ -337,11 +351,13 @@ class Calls:
         return UNKNOWN
 
     def call_list(self, base, name, args):
-        if name in ("append", "add", "insert") and args and len(base) < LIMIT:
+        if self.unsure and isinstance(base, List):
+            base.unsure = True
+        if name in ("append", "add", "insert") and args and len(base) <= LIMIT:
             base.append(args[-1])
-        elif name in ("extend", "update") and args:
+        elif name in ("extend", "update") and args and len(base) <= LIMIT:
             more = self.elements(args[0])
-            base.extend((more if more is not None else [UNKNOWN])[:LIMIT])
+            base.extend(more if more is not None else [UNKNOWN])
         elif name in ("difference", "union", "copy"):
             others = [self.elements(arg) for arg in args]
             if None in others:

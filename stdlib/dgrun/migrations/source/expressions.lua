@@ -47,19 +47,38 @@ class Expressions:
                                                                                 name=name)
         if isinstance(base, Dialect):
             return self.dialect if name == "name" else Method(base=base, name=name)
+        if isinstance(base, Object):
+            if name in base.values:
+                return base.values[name]
+            return self.member(base.model, name, base) or Method(base=base, name=name)
         if isinstance(base, Model):
             if name == "__table__" and base.table:
                 return base.table
-            found = base.names.get(name)
-            if isinstance(found, PLAIN) or isinstance(found, Function):
-                return found
-            return self.expression(node)
+            return self.member(base, name, None) or self.expression(node)
         if isinstance(base, Method) and isinstance(base.base, Table) and base.name in (
                 "c", "columns"):
             return Column(name=name, type=None, parts=[], options={})
         if isinstance(base, Table) and name in ("name", "schema"):
             return getattr(base, name)
         return Method(base=base, name=name)
+
+    # What a class of the file has by this name, None where that is a column or not there.
+    def member(self, model, name, instance):
+        found = model.names.get(name)
+        if isinstance(found, Function) and not isinstance(found.node, ast.Lambda):
+            kinds = [item.id for item in found.node.decorator_list if isinstance(item, ast.Name)]
+            if "property" in kinds and instance:
+                return self.call_function(found, [instance], {}, found.node)
+            if "classmethod" in kinds or instance and "staticmethod" not in kinds:
+                first = model if "classmethod" in kinds else instance
+                return Function(node=found.node, scope=found.scope, first=first)
+        if isinstance(found, PLAIN + (Function,)) and found is not None:
+            return found
+        for base in model.bases:
+            inherited = self.member(base, name, instance)
+            if inherited is not None:
+                return inherited
+        return None
 
     def expression(self, node):
         return Sql(text='"%s"' % self.source(node).replace('"', "'")[:60], exact=False)
@@ -75,7 +94,7 @@ class Expressions:
         return values
 
     def of_List(self, node, scope):
-        return self.items_of(node.elts, scope)
+        return List(self.items_of(node.elts, scope))
 
     of_Set = of_List  # in the order of the file
 
@@ -95,17 +114,15 @@ class Expressions:
         return found
 
     def of_BoolOp(self, node, scope):
-        is_and, result = isinstance(node.op, ast.And), None
+        is_and, result, is_unsure = isinstance(node.op, ast.And), None, False
         for item in node.values:
             result = self.value(item, scope)
             known = truth(result)
-            if known is None:
-                # A later operand may still decide.
-                rest = [truth(self.value(other, scope)) for other in node.values]
-                return (not is_and) if (not is_and) in rest else UNKNOWN
-            if known != is_and:
-                return result
-        return result
+            is_unsure = is_unsure or known is None
+            if known is not None and known != is_and:
+                # It decides, whatever the others are.
+                return known if is_unsure else result
+        return UNKNOWN if is_unsure else result
 
     def of_UnaryOp(self, node, scope):
         value = self.value(node.operand, scope)

@@ -9,7 +9,7 @@ all_ bindparam extract between distinct desc asc nullsfirst nullslast collate ov
 alias aliased outparam collation""".split())
 READ_MODULES = set("""abc argparse ast base64 binascii builtins calendar collections contextlib copy
 csv dataclasses datetime decimal enum errno fractions functools glob hashlib hmac inspect io
-itertools json logging math operator os pathlib pickle pprint random re secrets shutil string struct
+itertools json logging math operator pathlib pickle pprint random re secrets string struct
 sys tempfile textwrap time traceback types typing unicodedata uuid warnings zlib zoneinfo
 __future__ sqlalchemy alembic typing_extensions""".split())
 
@@ -49,9 +49,9 @@ class Names:
                 return self.element(args[0])
             first = first[::-1] if name == "reversed" else first
             try:
-                return sorted(first) if name == "sorted" and not options else list(first)
+                return List(sorted(first) if name == "sorted" and not options else first)
             except TypeError:
-                return list(first)
+                return List(first)
         if name == "dict" and first is not None:
             return {**(args[0] if args and isinstance(args[0], dict) else {}), **options}
         if name == "enumerate" and first is not None:
@@ -100,7 +100,7 @@ class Names:
                 texts.append(str(arg) if not isinstance(arg, str) else literal(arg))
             else:
                 texts.append(self.expression(node).text)
-        return Sql(text="%s(%s)" % (name, ", ".join(texts)), exact=True)
+        return Sql(text="%s(%s)" % (name, ", ".join(texts)), is_call=True)
 
     def make_text(self, args, options, node):
         value = args[0] if args else options.get("text", UNKNOWN)

@@ -30,7 +30,8 @@ class Statements:
         self.lines = text.encode().split(b"\n")
         self.dialect, self.writer = dialect, Writer(dialect)
         self.items, self.said = [], {}
-        self.depth = self.steps = 0
+        # unsure: whether the statement is reached at all, only a run could tell.
+        self.depth = self.steps = self.unsure = 0
         self.module = Scope()
         self.connection = Connection()
 
@@ -130,15 +131,19 @@ class Statements:
             base = self.value(target.value, scope)
             if isinstance(base, Rows):
                 self.changes_rows(target, base)
+            elif isinstance(base, Object) and isinstance(target, ast.Attribute):
+                old = base.values.get(target.attr, value)
+                base.values[target.attr] = self.either(old, value) if self.unsure and not same(
+                    old, value) else value
             elif isinstance(target, ast.Subscript) and isinstance(base, (dict, list)):
                 self.put(base, self.value(target.slice, scope), value)
 
     def put(self, base, key, value):
         try:
-            if isinstance(key, PLAIN):
-                base[key] = value
+            base[key] = value
         except (TypeError, IndexError):
-            pass
+            if isinstance(base, list):
+                base.append(value)
 
     def changes_rows(self, node, rows):
         if not rows.session.changed:
@@ -155,6 +160,7 @@ class Statements:
     # unknown.
     def ways(self, blocks, scope):
         start, outcomes, ends = dict(scope), [], []
+        self.unsure += 1
         for body in blocks:
             scope.clear()
             scope.update(start)
@@ -162,6 +168,7 @@ class Statements:
             ends.append(end)
             if end is None:
                 outcomes.append(dict(scope))
+        self.unsure -= 1
         scope.clear()
         scope.update(outcomes[0] if outcomes else start)
         for other in outcomes[1:]:
@@ -179,9 +186,10 @@ class Statements:
         return UNKNOWN
 
     def on_For(self, node, scope):
-        values = self.elements(self.value(node.iter, scope))
+        source = self.value(node.iter, scope)
+        values = self.elements(source)
         if values is None or len(values) > LIMIT:
-            self.assign(node.target, self.element(self.value(node.iter, scope)), scope)
+            self.assign(node.target, self.element(source), scope)
             self.ways([node.body, []], scope)
             return self.block(node.orelse, scope)
         for value in values:
@@ -278,7 +286,9 @@ class Statements:
             options = inner.get("__table_args__")
             options = options if isinstance(options, dict) else {}
             table = Table(name=name, schema=options.get("schema"))
-        scope[node.name] = Model(table=table if isinstance(table, Table) else None, names=inner)
+        bases = [self.value(base, scope) for base in node.bases]
+        scope[node.name] = Model(table=table if isinstance(table, Table) else None, names=inner,
+                                 bases=[base for base in bases if isinstance(base, Model)])
 
     def on_Import(self, node, scope):
         for alias in node.names:

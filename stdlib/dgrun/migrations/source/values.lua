@@ -55,7 +55,8 @@ class Method(Fields):
 
 
 class Function(Fields):
-    """node, scope: of the file."""
+    """node, scope; first: the object that a method belongs to."""
+    first = None
 
 
 class Partial(Fields):
@@ -64,7 +65,7 @@ class Partial(Fields):
 
 class Sql(Fields):
     """text, exact: SQL of the file, or an expression of Python's that stands for some."""
-    exact = True
+    exact, is_call = True, False
 
 
 class Type(Fields):
@@ -88,6 +89,15 @@ class Model(Fields):
     """table, names: a class of the file."""
 
 
+class Object(Fields):
+    """model, values: an instance of a class of the file."""
+
+
+class List(list):
+    """unsure: it may have fewer elements."""
+    unsure = False
+
+
 class Change(Fields):
     """kind, table, columns, where: INSERT, UPDATE or DELETE."""
 
@@ -105,7 +115,7 @@ class Autocommit:
 
 
 PLAIN = (str, int, float, bool, bytes, type(None), list, tuple, dict, range)
-OPEN = (Unknown, Ref, Made, Method, Partial, Query, Rows)
+OPEN = (Unknown, Ref, Made, Method, Partial, Query, Rows, Object)
 
 
 class NotRead(Exception):
@@ -118,6 +128,8 @@ class NotRead(Exception):
 
 # True, False, or None where only a run could tell.
 def truth(value):
+    if isinstance(value, List) and value.unsure:
+        return None
     if isinstance(value, PLAIN):
         return bool(value)
     return None if isinstance(value, OPEN) else True
@@ -135,5 +147,7 @@ def reaches(value):
         return any(reaches(item) for item in value.values())
     if isinstance(value, Method):
         return reaches(value.base)
+    if isinstance(value, Object):
+        return reaches(value.values)
     return isinstance(value, (Op, Batch, Context, Connection))
 ]==]
