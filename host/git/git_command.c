@@ -170,6 +170,7 @@ static const struct {
     {"could not read Username", "git.auth_failed", NULL},
     {"could not read Password", "git.auth_failed", NULL},
     {"Authentication failed", "git.auth_failed", NULL},
+    {"unable to get password", "git.auth_failed", NULL},
     {"Permission denied (", "git.auth_failed", NULL},
     {"Host key verification failed", "git.auth_failed",
      "add the host's key to ~/.ssh/known_hosts after comparing it (ssh-keyscan HOST)"},

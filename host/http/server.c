@@ -144,14 +144,22 @@ static enum MHD_Result on_pair(void *list, enum MHD_ValueKind kind, const char *
     return MHD_YES;
 }
 
+/* A connection that is dissolved ends with RST. SO_LINGER alone is not enough:
+   libmicrohttpd 1.0 calls shutdown() before close(), and a FIN is an empty answer, after
+   which libcurl asks again by itself. */
+static void send_reset(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    if (info)
+        connect(info->connect_fd, &nobody, sizeof nobody);
+}
+
 static enum MHD_Result answer(struct request *r)
 {
     if (r->reset) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        struct linger hard = {.l_onoff = 1, .l_linger = 0};
-        if (info)
-            setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        send_reset(r->connection);
         return MHD_NO;
     }
     return MHD_queue_response(r->connection, r->status, r->response);

@@ -201,10 +201,10 @@ describe("the sandbox's machines", function()
             fly.call("POST", "/sandbox/v1/faults",
                 { method = "GET", path = "/v1/apps/web$", status = 503 })
             fly.call("POST", "/sandbox/v1/faults",
-                { method = "GET", path = "/secrets", reset = true })
+                { method = "POST", path = "/secrets", reset = true })
             assert.equal(503, (fly.call("GET", "/v1/apps/web")))
             assert.equal(200, (fly.call("GET", "/v1/apps/web")))
-            local status, e = fly.call("GET", "/v1/apps/web/secrets")
+            local status, e = fly.call("POST", "/v1/apps/web/secrets", { values = { A = "1" } })
             assert.is_nil(status)
             assert.equal("http.reset", e.code)
             task.checkpoint()
