@@ -59,4 +59,37 @@ function M.find(dir)
     return found and { found }
 end
 
+---Where an interpreter's packages are, by the layouts of virtual environments and of Debian.
+local function package_folders(interpreter)
+    local prefix = interpreter:match "^(.*)/bin/[^/]+$"
+    local folders = {}
+    for _, lib in ipairs(prefix and { prefix / "lib", prefix / "local/lib" } or {}) do
+        for _, name in ipairs(fs.list(lib) or {}) do
+            if name:match "^python3" then
+                table.insert(folders, lib / name / "site-packages")
+                table.insert(folders, lib / name / "dist-packages")
+            end
+        end
+    end
+    return folders
+end
+
+---The version of a package that the interpreter of an application has, by the files of its
+---installation: no process is started. nil where they do not say.
+---@param dir string
+---@param package string "alembic"
+---@return string? # "1.13.2"
+function M.version_of(dir, package)
+    local argv = M.find(dir)
+    for _, folder in ipairs(argv and #argv == 1 and package_folders(argv[1]) or {}) do
+        for _, name in ipairs(fs.list(folder) or {}) do
+            local version = name:match("^" .. package .. "%-(%d[%w.]*)%.dist%-info$")
+                or name:match("^" .. package .. "%-(%d[%w.]*)%.egg%-info$")
+            if version then
+                return version
+            end
+        end
+    end
+end
+
 return M

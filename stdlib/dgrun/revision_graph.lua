@@ -521,7 +521,7 @@ end
 
 ---Some revisions in the order in which Alembic applies them. It walks down from the heads, on one
 ---branch as far as it can: RevisionMap._topological_sort of alembic/script/revision.py. Heads that
----nothing else orders come in the order of their files in the folder, as os.listdir has it.
+---nothing else orders come in the order in which Alembic reads their files (revisions.read).
 ---@param graph dgrun.revisions
 ---@param set table<string, boolean> ids
 ---@param targets string[] that they lead to

@@ -3,6 +3,7 @@ local alembic_ini = require "dgrun.alembic_ini"
 local check = require "dgrun.check"
 local fs = require "host.fs"
 local links = require "dgrun.revision_graph"
+local python = require "dgrun.python"
 
 local M = {}
 
@@ -131,10 +132,16 @@ local function names_in(folder)
     return names
 end
 
+---Alembic reads the files sorted by name since 1.10, before that as os.listdir has them.
+local function reads_sorted(dir)
+    local major, minor = (python.version_of(dir, "alembic") or ""):match "^(%d+)%.(%d+)"
+    return not major or tonumber(major) > 1 or tonumber(minor) >= 10
+end
+
 ---The place of each file in its folder, in the order in which Alembic reads them.
-local function places_in(folder, before)
+local function places_in(folder, before, is_sorted)
     local places = {}
-    for i, name in ipairs(check(fs.list(folder, "unsorted"))) do
+    for i, name in ipairs(check(fs.list(folder, not is_sorted and "unsorted" or nil))) do
         places[folder / name] = before + i
     end
     return places
@@ -145,9 +152,9 @@ end
 function M.read(dir)
     local graph = { dir = dir, by_id = {}, names = {}, order = {}, place = {} }
     local read = require("host.migrations").read
-    local count = 0
+    local count, is_sorted = 0, reads_sorted(dir)
     for _, folder in ipairs(alembic_ini.folders(dir)) do
-        local names, places = names_in(folder), places_in(folder, count)
+        local names, places = names_in(folder), places_in(folder, count, is_sorted)
         count = count + #names
         for i, found in ipairs(check(read { folder = folder, names = names,
             limit = FILE_LIMIT })) do

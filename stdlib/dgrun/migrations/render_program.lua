@@ -173,9 +173,11 @@ class ReadOnly:
         if name != "postgresql" or self.shadow or not writes:
             return statement, parameters
         if context is not None:
-            context.executemany = False
+            # SQLAlchemy 2 derives executemany from the style.
             if hasattr(context, "execute_style"):
                 context.execute_style = type(context.execute_style).EXECUTE
+            else:
+                context.executemany = False
         return "SELECT 1", type(parameters)() if isinstance(parameters, (tuple, dict)) else ()
 
     def transaction(self, connection, text):
