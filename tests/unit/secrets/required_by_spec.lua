@@ -91,6 +91,11 @@ local function has(python, module)
     return result ~= nil and result.status == 0
 end
 
+---The class for the version of pydantic that Debian's Python has.
+local function debians()
+    return has(DEBIAN, "pydantic_settings") and two or one
+end
+
 local function honours_class(python, source, library)
     local dir = application(source)
     local given = { APP_DATABASE_URL = secret.new("U", "u-value"), TOKEN = "t", API_KEY = "k",
@@ -232,7 +237,7 @@ environments:
     end)
 
     it("asks the Python of the application's .venv first", function()
-        local dir = application(one)
+        local dir = application(debians())
         fs.mkdir(dir / ".venv/bin", { parents = true })
         fs.write(dir / ".venv/bin/python", "#!/bin/sh\nexec " .. DEBIAN .. ' "$@"\n',
             { mode = "0755" })
@@ -242,7 +247,7 @@ environments:
     end)
 
     it("can be asked in a plan", function()
-        local dir = application(one)
+        local dir = application(debians())
         local r = run.execute({ name = "t", root = "/nowhere", plan = true }, function()
             secrets.required_by { dir = dir, python = DEBIAN, secrets = {} }
         end)
