@@ -25,31 +25,35 @@ local function collect(folder, files)
     end
 end
 
----The text with everything but comments blank, so that positions and lines stay.
+local line_comments = {
+    lua = { "^%s*%-%-+(.*)$", "%s%-%-%s(.*)$" },
+    hash = { "^%s*#+(.*)$", "%s#%s(.*)$" },
+}
+local kinds = { lua = "lua", py = "hash", sh = "hash", yml = "hash", txt = "hash", [""] = "hash" }
+
+---The comments of a file, a line for each of its lines; all of a Markdown file.
 local function comments(path, text)
-    local suffix = path:match "%.(%w+)$"
-    local function blank(code) return (code:gsub("[^\n]", " ")) end
+    local suffix = path:match "%.(%w+)$" or ""
     if suffix == "md" then
         return text
-    elseif suffix == "lua" then
-        local lines = {}
-        for line in (text .. "\n"):gmatch "(.-)\n" do
-            local code, comment = line:match "^(%s*)%-%-+(.*)$"
-            if not code then
-                code, comment = line:match "^(.*%s)%-%-(%s.*)$"
-            end
-            lines[#lines + 1] = code and blank(code) .. "  " .. comment or ""
-        end
-        return table.concat(lines, "\n")
     elseif suffix == "c" or suffix == "h" or suffix == "cpp" then
         local result, at = {}, 1
         for from, to in text:gmatch "()/%*.-%*/()" do
-            result[#result + 1] = blank(text:sub(at, from - 1)) .. text:sub(from, to - 1)
+            result[#result + 1] = text:sub(at, from - 1):gsub("[^\n]+", " ")
+                .. text:sub(from, to - 1)
             at = to
         end
         return table.concat(result)
     end
-    return ""
+    local patterns = line_comments[kinds[suffix]]
+    if not patterns then
+        return ""
+    end
+    local lines = {}
+    for line in (text .. "\n"):gmatch "(.-)\n" do
+        lines[#lines + 1] = line:match(patterns[1]) or line:match(patterns[2]) or ""
+    end
+    return table.concat(lines, "\n")
 end
 
 local sections_of = {}
