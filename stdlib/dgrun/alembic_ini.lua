@@ -93,6 +93,11 @@ function M.folders(dir)
     local script = folder_of(dir, settings.script_location, path)
     local locations = settings.version_locations
     if not locations or locations == "" then
+        if not fs.exists(script / "versions") then
+            fail("no_versions", ("%s: script_location is %s, and there is no folder %s"):format(
+                path, settings.script_location, script / "versions"),
+                "Correct script_location in alembic.ini.")
+        end
         return { script / "versions" }
     end
     local name = settings.path_separator or settings.version_path_separator

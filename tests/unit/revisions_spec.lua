@@ -122,6 +122,15 @@ down_revision = None
         assert.matches("b1.py", e.msg, 1, true)
     end)
 
+    it("name the setting when their folder does not exist", function()
+        local dir = assert(fs.temp_dir("alembic"))
+        assert(fs.write(dir / "alembic.ini", "[alembic]\nscript_location = nope\n"))
+        local code, e = code_of(revisions.read, dir)
+        fs.remove(dir, { recursive = true })
+        assert.equal("migrations.no_versions", code)
+        assert.matches("alembic.ini: script_location is nope", e.msg, 1, true)
+    end)
+
     it("agree with Alembic on the sample", function()
         local dir = fs.cwd() / "tests/fixtures/draftguru"
         local graph = revisions.read(dir)
