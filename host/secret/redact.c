@@ -12,7 +12,6 @@
 #include "base/mem.h"
 #include "secret/reading.h"
 #include "secret/redact_forms.h"
-#include "secret/secret.h"
 #include "secret/trie.h"
 
 enum { SLICE = 64 * 1024 };

@@ -13,10 +13,6 @@ void redact_register(const char *data, size_t len);
    stands in a file for all to see. */
 void redact_public(const char *word, size_t len);
 
-/* Values shorter than this are not masked: they would turn ordinary words into asterisks.
- */
-enum { REDACT_MIN = 4 };
-
 /* A streaming filter: what it lets through goes to `write`. A possible beginning of a
    secret is held back until the next bytes decide. */
 struct redactor;

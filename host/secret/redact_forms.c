@@ -5,7 +5,6 @@
 
 #include "base/buf.h"
 #include "base/percent.h"
-#include "secret/redact.h"
 
 static const char *const alphabets[] = {
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",

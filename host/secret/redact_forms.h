@@ -3,6 +3,10 @@
 
 #include "secret/trie.h"
 
+/* Values shorter than this are not masked: they would turn ordinary words into asterisks.
+ */
+enum { REDACT_MIN = 4 };
+
 /* Adds the patterns of one secret value. URL-encoded and escaped forms are not patterns:
    the redactor decodes while it reads, which covers every mixture an encoder may choose.
  */

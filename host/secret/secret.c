@@ -3,15 +3,11 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/modules.h"
 #include "base/opt.h"
 #include "secret/redact.h"
-#include "secret/secret_json.h"
-#include "secret/secret_rule.h"
 #include "secret/vault.h"
 
 struct secret {
@@ -108,7 +104,7 @@ const char *secret_bytes(lua_State *L, int index, size_t *len)
     return s ? secret_open(s, len) : NULL;
 }
 
-static struct secret *check_secret(lua_State *L, const char *op)
+struct secret *secret_check(lua_State *L, const char *op)
 {
     struct secret *s = secret_test(L, 1);
     if (!s)
@@ -116,8 +112,7 @@ static struct secret *check_secret(lua_State *L, const char *op)
     return s;
 }
 
-/* Names are printed: no control characters, nothing endless. */
-static const char *check_name(lua_State *L, int index, const char *op)
+const char *secret_check_name(lua_State *L, int index, const char *op)
 {
     const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : NULL;
     size_t len = name ? lua_objlen(L, index) : 0;
@@ -139,7 +134,7 @@ static int l_gc(lua_State *L)
 
 static int l_tostring(lua_State *L)
 {
-    lua_pushfstring(L, "secret(%s)", check_secret(L, "secret.tostring")->name);
+    lua_pushfstring(L, "secret(%s)", secret_check(L, "secret.tostring")->name);
     return 1;
 }
 
@@ -187,15 +182,15 @@ static int l_concat(lua_State *L)
 /* s:name() → string */
 static int l_name(lua_State *L)
 {
-    lua_pushstring(L, check_secret(L, "secret.name")->name);
+    lua_pushstring(L, secret_check(L, "secret.name")->name);
     return 1;
 }
 
 /* s:rename(name) → the same value under another name */
 static int l_rename(lua_State *L)
 {
-    const struct secret *s = check_secret(L, "secret.rename");
-    const char *name = check_name(L, 2, "secret.rename");
+    const struct secret *s = secret_check(L, "secret.rename");
+    const char *name = secret_check_name(L, 2, "secret.rename");
     secret_push(L, secret_derive(name, s->data, s->len));
     return 1;
 }
@@ -203,7 +198,7 @@ static int l_rename(lua_State *L)
 /* s:line() → the same value without the newline at its end, where it is the only one */
 static int l_line(lua_State *L)
 {
-    struct secret *s = check_secret(L, "secret.line");
+    struct secret *s = secret_check(L, "secret.line");
     const char *newline = memchr(s->data, '\n', s->len);
     size_t len = s->len;
     if (newline && newline + 1 == s->data + len) {
@@ -232,140 +227,12 @@ static void add_json(struct buf *out, const char *data, size_t len)
 /* s:json() → sealed JSON string literal, quotes included */
 static int l_json(lua_State *L)
 {
-    const struct secret *s = check_secret(L, "secret.json");
+    const struct secret *s = secret_check(L, "secret.json");
     struct buf text;
     buf_init(&text);
     add_json(&text, s->data, s->len);
     secret_push(L, secret_derive(s->name, text.data, text.len));
     buf_fini_wiped(&text);
-    return 1;
-}
-
-/* new(name, string) → sealed */
-static int l_new(lua_State *L)
-{
-    const char *name = check_name(L, 1, "secret.new");
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return err_argument(L, "secret.new", "the value must be a string, not %s",
-                            luaL_typename(L, 2));
-    size_t len;
-    const char *value = lua_tolstring(L, 2, &len);
-    secret_push(L, secret_new(name, value, len));
-    return 1;
-}
-
-/* Values taken from the environment: it is emptied on the first read, the value stays. */
-struct taken {
-    struct taken *next;
-    struct secret *value;
-};
-static struct taken *taken;
-
-static struct secret *find_taken(const char *name)
-{
-    for (const struct taken *t = taken; t; t = t->next)
-        if (strcmp(t->value->name, name) == 0)
-            return t->value;
-    return NULL;
-}
-
-/* In place, so that /proc/self/environ forgets the value too; a name may stand there
- * twice. */
-static void wipe_env(const char *name)
-{
-    size_t len = strlen(name);
-    for (char **entry = environ; entry && *entry; entry++)
-        if (strncmp(*entry, name, len) == 0 && (*entry)[len] == '=')
-            mem_wipe(*entry + len + 1, strlen(*entry + len + 1));
-    unsetenv(name);
-}
-
-static struct secret *take_from_env(const char *name)
-{
-    const char *value = getenv(name);
-    if (!value)
-        return NULL;
-    struct taken *t = mem_alloc(sizeof *t);
-    t->value = secret_new(name, value, strlen(value));
-    t->next = taken;
-    taken = t;
-    wipe_env(name);
-    return t->value;
-}
-
-/* from_env(NAME) → sealed, or nil when it is not set; children no longer inherit it */
-static int l_from_env(lua_State *L)
-{
-    const char *name = check_name(L, 1, "secret.from_env");
-    if (strchr(name, '='))
-        return err_argument(L, "secret.from_env", "'%s' cannot be a variable's name",
-                            name);
-    struct secret *s = find_taken(name);
-    if (!s)
-        s = take_from_env(name);
-    if (!s)
-        return 0;
-    secret_push(L, secret_ref(s));
-    return 1;
-}
-
-/* env_test(NAME, kind, argument) → boolean; false when it is not set. The variable stays
- * where it is. */
-static int l_env_test(lua_State *L)
-{
-    const char *name = check_name(L, 1, "secret.env_test");
-    const struct secret *s = find_taken(name);
-    const char *data = s ? s->data : getenv(name);
-    if (data)
-        return secret_rule_test(L, data, s ? s->len : strlen(data), 2, "secret.env_test");
-    lua_pushboolean(L, 0);
-    return 1;
-}
-
-/* is(value) → boolean */
-static int l_is(lua_State *L)
-{
-    lua_pushboolean(L, secret_test(L, 1) != NULL);
-    return 1;
-}
-
-/* unmasked(sealed) → true when the value is too short to be masked */
-static int l_unmasked(lua_State *L)
-{
-    lua_pushboolean(L, check_secret(L, "secret.unmasked")->len < REDACT_MIN);
-    return 1;
-}
-
-/* public{word, …}: values that are just one of these are no secrets */
-static int l_public(lua_State *L)
-{
-    if (!lua_istable(L, 1))
-        return err_argument(L, "secret.public", "needs a list of words");
-    for (size_t i = 1, count = lua_objlen(L, 1); i <= count; i++) {
-        size_t len;
-        lua_rawgeti(L, 1, (int)i);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            return err_argument(L, "secret.public", "words must be strings");
-        const char *word = lua_tolstring(L, -1, &len);
-        redact_public(word, len);
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-/* redact(string) → string */
-static int l_redact(lua_State *L)
-{
-    if (lua_type(L, 1) != LUA_TSTRING)
-        return err_argument(L, "secret.redact", "needs a string, not %s",
-                            luaL_typename(L, 1));
-    size_t len;
-    const char *text = lua_tolstring(L, 1, &len);
-    struct buf out;
-    buf_init(&out);
-    secret_redact(text, len, &out);
-    lua_pushlstring(L, buf_text(&out), out.len);
-    buf_fini(&out);
     return 1;
 }
 
@@ -376,8 +243,8 @@ static void push_metatable(lua_State *L)
         {"__len", l_len}, {"__concat", l_concat},     {NULL, NULL},
     };
     static const luaL_Reg methods[] = {
-        {"name", l_name}, {"rename", l_rename},    {"line", l_line},
-        {"json", l_json}, {"test", secret_l_test}, {NULL, NULL},
+        {"name", l_name}, {"rename", l_rename}, {"line", l_line},
+        {"json", l_json}, {NULL, NULL},
     };
     luaL_checkstack(L, 4, "sealed value");
     lua_pushlightuserdata(L, (void *)&opt_sealed_key);
@@ -397,22 +264,11 @@ static void push_metatable(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-int luaopen_host_secret(lua_State *L)
+void secret_add_method(lua_State *L, const char *name, lua_CFunction method)
 {
-    static const luaL_Reg funcs[] = {
-        {"new", l_new},
-        {"from_env", l_from_env},
-        {"from_json", secret_l_from_json},
-        {"is", l_is},
-        {"unmasked", l_unmasked},
-        {"redact", l_redact},
-        {"public", l_public},
-        {"test", secret_l_test},
-        {"env_test", l_env_test},
-        {"pattern_fault", secret_l_pattern_fault},
-        {NULL, NULL},
-    };
-    lua_newtable(L);
-    luaL_setfuncs(L, funcs, 0);
-    return 1;
+    push_metatable(L);
+    lua_getfield(L, -1, "__index");
+    lua_pushcfunction(L, method);
+    lua_setfield(L, -2, name);
+    lua_pop(L, 2);
 }

@@ -31,3 +31,12 @@ struct secret *secret_test(lua_State *L,
 /* A string or sealed value at `index` as bytes, borrowed: *len is set. NULL if it is
  * neither. */
 const char *secret_bytes(lua_State *L, int index, size_t *len);
+
+/* The sealed value that is the first argument; raises when it is not one. */
+struct secret *secret_check(lua_State *L, const char *op);
+/* The name at `index`; raises. Names are printed: no control characters, nothing endless.
+ */
+const char *secret_check_name(lua_State *L, int index, const char *op);
+
+/* A method of sealed values that stands in another file. */
+void secret_add_method(lua_State *L, const char *name, lua_CFunction method);
