@@ -2,6 +2,11 @@
 return [==[
 class Expressions:
     def value(self, node, scope, is_statement=False):
+        if isinstance(node, ast.Constant):
+            return self.of_Constant(node, scope)
+        self.steps += 1
+        if self.steps > STEPS:
+            raise TooLong()
         if isinstance(node, ast.Call):
             return self.on_call(node, scope, is_statement)
         return getattr(self, "of_" + type(node).__name__, self.of_other)(node, scope)
