@@ -84,6 +84,15 @@ function M.dialect(dir)
     return (read_ini(dir).url or ""):match("^%s*(%a+)[+:]") or ""
 end
 
+---The folder with env.py.
+---@param dir string folder with alembic.ini
+---@return string
+function M.script(dir)
+    local path, settings = dir / "alembic.ini", read_ini(dir)
+    check_settings(settings, path)
+    return folder_of(dir, settings.script_location, path)
+end
+
 ---The folders that hold revision files.
 ---@param dir string folder with alembic.ini
 ---@return string[]

@@ -1,5 +1,6 @@
 -- What revision files do, read from their Python source. No code of the files is run, and no
 -- database is asked: for revisions that cannot be rendered, and for judging files alone.
+local alembic_ini = require "dgrun.alembic_ini"
 local check = require "dgrun.check"
 local err = require "dgrun.err"
 local fs = require "host.fs"
@@ -87,11 +88,12 @@ end
 ---@param list dgrun.revision[]
 ---@return table<string, dgrun.migrations.source> # by revision
 function M.read(opts, list)
-    local files, env = {}, nil
+    local files = {}
     for i, revision in ipairs(list) do
         files[i] = fs.absolute(revision.file)
-        env = env or files[i]:gsub("/[^/]*/[^/]*$", "") / "env.py"
     end
+    local has_ini = fs.exists(opts.dir / "alembic.ini")
+    local env = has_ini and fs.absolute(alembic_ini.script(opts.dir) / "env.py") or nil
     local result = check(proc.run {
         argv = command(opts.dir), read_only = true, timeout = opts.timeout or TIMEOUT,
         stdin = json.encode { files = json.array(files), dialect = opts.dialect, env = env },

@@ -75,8 +75,9 @@ local function tell_hazards(opts)
         end
         for _, finding in ipairs(revision.findings) do
             if not finding.accepted and finding.severity ~= "note" then
+                local why = finding.why .. (finding.detail and ": " .. finding.detail or "")
                 effect.note(("%s: %s (%s): %s. Instead: %s"):format(revision.revision,
-                    finding.statement, finding.rule, finding.why, finding.instead))
+                    finding.statement, finding.rule, why, finding.instead))
             end
         end
     end
