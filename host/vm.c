@@ -205,7 +205,7 @@ static int protected_open(lua_State *L)
     lua_pop(L, 1);
 
     lua_getglobal(L, "require");
-    lua_pushliteral(L, "dgrun.globals");
+    lua_pushliteral(L, "dgrun.core.globals");
     lua_call(L, 1, 0);
     return 0;
 }

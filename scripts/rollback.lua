@@ -1,5 +1,5 @@
 local dg = require "dgrun"
-local place_of = require "dgrun.place"
+local place_of = require "dgrun.project.target"
 
 return dg.pipeline {
     description = "Go back to an earlier release: its image and its configuration",

@@ -1,11 +1,11 @@
 -- git for pipelines: questions are answered from the repository as it is; changes are effects.
 -- A ref is looked for in this order: a full SHA, a tag, a branch, a branch of the remote, then
 -- whatever git understands (HEAD~2, a short SHA, origin/main).
-local check = require "dgrun.check"
-local checkouts = require "dgrun.checkouts"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local check = require "dgrun.core.check"
+local checkouts = require "dgrun.core.checkouts"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local host = require "host.git"
 local refs = require "dgrun.git_refs"
 
@@ -88,7 +88,7 @@ local exports = 0
 ---The commit's files in a folder of the run. It appears under its name when it is complete.
 local function export(git_dir, commit)
     local fs = require "host.fs"
-    local run = require("dgrun.run").current()
+    local run = require("dgrun.run.execute").current()
     local parent = run and run.dir or check(fs.temp_dir("dgrun-git-"))
     local dest = parent / ("source-" .. commit:sub(1, 12))
     checkouts.add(dest, commit)
@@ -146,7 +146,7 @@ function M.checkout(opts)
     note_uncommitted(dir, info, found)
     local folder = export(info.git_dir, found.commit)
     note_missing(folder, info.git_dir)
-    require("dgrun.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,
+    require("dgrun.run.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,
         commit = found.commit }
     return {
         commit = found.commit, ref = opts.ref, kind = found.kind, subject = commit.subject,

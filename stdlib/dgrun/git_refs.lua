@@ -1,6 +1,6 @@
 -- Refs that were asked for, and what to say about those that are not there.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local host = require "host.git"
 
 local M = {}

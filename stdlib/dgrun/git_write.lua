@@ -1,7 +1,7 @@
 -- The changes of dgrun.git: fetch, tag, push. Each looks first whether there is anything to do.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local host = require "host.git"
 local refs = require "dgrun.git_refs"
 

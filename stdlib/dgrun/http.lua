@@ -1,7 +1,7 @@
 -- HTTP requests of scripts: host.http, with failures raised.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 
 local M = {}
 
@@ -50,7 +50,7 @@ end
 function M.request(opts)
     opts = routed(opts)
     if opts.json ~= nil then
-        opts.body = require("dgrun.json").body(opts.json)
+        opts.body = require("dgrun.core.json").body(opts.json)
         opts.json = nil
         opts.headers = opts.headers or {}
         opts.headers["Content-Type"] = opts.headers["Content-Type"] or "application/json"

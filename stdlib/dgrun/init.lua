@@ -16,23 +16,26 @@ local dg = {}
 
 -- Names that are one function of a module.
 local functions = {
-    pipeline = { "dgrun.pipeline", "new" },
-    command = { "dgrun.command", "new" },
-    place = { "dgrun.place", "find" },
-    places = { "dgrun.place", "list" },
-    step = { "dgrun.run", "step" },
-    log = { "dgrun.run", "log" },
-    environment = { "dgrun.environment", "get" },
-    note = { "dgrun.effect", "note" },
-    output = { "dgrun.output", "give" },
+    pipeline = { "dgrun.project.pipeline", "new" },
+    command = { "dgrun.project.command", "new" },
+    place = { "dgrun.project.target", "find" },
+    places = { "dgrun.project.target", "list" },
+    step = { "dgrun.run.execute", "step" },
+    log = { "dgrun.run.execute", "log" },
+    environment = { "dgrun.project.environment", "get" },
+    note = { "dgrun.run.effect", "note" },
+    output = { "dgrun.project.output", "give" },
     preflight = { "dgrun.preflight", "preflight" },
     verify = { "dgrun.verify", "verify" },
 }
 
 local modules = {
-    cron = true, effect = true, err = true, fly = true, format = true, git = true,
-    http = true, json = true, migrations = true, path = true, probe = true, proc = true,
-    review = true, run = true, secrets = true, status = true, store = true, task = true,
+    cron = "dgrun.cron", effect = "dgrun.run.effect", err = "dgrun.core.err", fly = "dgrun.fly",
+    format = "dgrun.core.format", git = "dgrun.git", http = "dgrun.http", json = "dgrun.core.json",
+    migrations = "dgrun.migrations", path = "dgrun.core.path", probe = "dgrun.probe",
+    proc = "dgrun.proc", review = "dgrun.review", run = "dgrun.run.execute",
+    secrets = "dgrun.secrets", status = "dgrun.status", store = "dgrun.run.store",
+    task = "dgrun.core.task",
 }
 
 local function known_names()
@@ -49,7 +52,7 @@ end
 
 local function unknown_name(name)
     local nearest = require("host.opt").nearest(tostring(name), known_names())
-    require("dgrun.err").raise {
+    require("dgrun.core.err").raise {
         code = "input.unknown_name",
         msg = ("dgrun has no '%s'"):format(tostring(name)),
         hint = nearest and ("Did you mean dg.%s?"):format(nearest)
@@ -63,9 +66,9 @@ return setmetatable(dg, {
         if functions[name] then
             value = require(functions[name][1])[functions[name][2]]
         elseif modules[name] then
-            value = require("dgrun." .. name)
+            value = require(modules[name])
         elseif name == "assert" then
-            value = require "dgrun.check"
+            value = require "dgrun.core.check"
         else
             unknown_name(name)
         end
@@ -73,7 +76,7 @@ return setmetatable(dg, {
         return value
     end,
     __newindex = function(_, name)
-        require("dgrun.err").raise {
+        require("dgrun.core.err").raise {
             code = "input.invalid",
             msg = ("dgrun cannot be changed: dg.%s = …"):format(tostring(name)),
             hint = "Keep the value in a local variable.",

@@ -1,11 +1,11 @@
 -- Child processes for scripts. A child is its list of arguments; no shell reads it.
 --   proc.run { argv = { "npm", "ci" }, cwd = source.dir }
 --   local version = proc.run { argv = { "uv", "--version" }, read_only = true }.stdout
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local host = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -42,7 +42,7 @@ local function host_options(opts)
             result[name] = value
         end
     end
-    result.env = opts.env and require("dgrun.environment").complete(opts.env)
+    result.env = opts.env and require("dgrun.project.environment").complete(opts.env)
     return result
 end
 
@@ -55,7 +55,7 @@ function M.shown(argv)
         word = tostring(word)
         words[i] = word:find("^[%w%-_./=:@%%+,]+$") and word or ("'%s'"):format(word)
     end
-    return require("dgrun.format").excerpt(table.concat(words, " "), 120)
+    return require("dgrun.core.format").excerpt(table.concat(words, " "), 120)
 end
 
 local function expected(status, expect)

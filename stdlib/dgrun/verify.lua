@@ -1,8 +1,8 @@
 -- The end of a deploy: does the site answer, and are the cron machines as declared?
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local cron = require "dgrun.cron"
-local err = require "dgrun.err"
-local given = require "dgrun.environment_options"
+local err = require "dgrun.core.err"
+local given = require "dgrun.project.environment_options"
 local probe = require "dgrun.probe"
 
 local M = {}

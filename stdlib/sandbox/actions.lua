@@ -73,7 +73,7 @@ function M.stop(world, context, body)
     local machine = leases.changeable(world, context)
     local timeout = body and body.timeout
     local way = way_to_stop(machine, input.field(body, "signal", "string"),
-        timeout ~= require("dgrun.json").null and timeout or nil)
+        timeout ~= require("dgrun.core.json").null and timeout or nil)
     if stoppable[machine.state] then
         lifecycle.stop(world, context.app, machine, way)
     end

@@ -2,7 +2,7 @@
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- How a simulated machine behaves: as its image was registered to, or as was said of this machine.
 local answer = require "sandbox.answer"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local registry = require "sandbox.registry"
 local world_of = require "sandbox.world"
 

@@ -1,5 +1,5 @@
 -- As much of a Dockerfile as is needed to run its last stage: WORKDIR, ENV, ENTRYPOINT, CMD.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -2,7 +2,7 @@
 -- exchanges as JSON lines, to be held against Fly's formal specification.
 local fs = require "host.fs"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -3,7 +3,7 @@ local answer = require "sandbox.answer"
 local behaviour = require "sandbox.behaviour"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 
 local M = {}

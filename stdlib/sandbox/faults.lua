@@ -1,7 +1,7 @@
 -- Failures on request: the n-th call of a kind answers badly, late, or not at all.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- The local Fly. It serves the Machines API, the release API and the logs as Fly's references
 -- describe them, strictly, on a port of loopback, for dgrun itself or any other client.
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local log = require "host.log"
 local world_of = require "sandbox.world"
 

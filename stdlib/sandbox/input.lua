@@ -1,6 +1,6 @@
 -- What a client sent, before a handler sees it: JSON that is safe to keep, a query of plain texts.
 local answer = require "sandbox.answer"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -2,7 +2,7 @@
 -- task that takes a moment; resume.lua goes on with what was interrupted.
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local logs = require "sandbox.logs"
 local world_of = require "sandbox.world"
 

@@ -3,7 +3,7 @@
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local secret = require "host.secret"
 local time = require "host.time"
 

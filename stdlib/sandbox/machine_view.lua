@@ -1,7 +1,7 @@
 -- A machine as the API shows it, whole or short, and the filters of lists.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local lifecycle = require "sandbox.lifecycle"
 local time = require "host.time"

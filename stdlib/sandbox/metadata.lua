@@ -1,7 +1,7 @@
 -- Metadata of machines: docs/fly/machines-api.md, section 6.8. Writing them makes no new version.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local world_of = require "sandbox.world"
 

@@ -2,7 +2,7 @@
 -- section 6, docs/fly/machines-api.md, section 12.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local view = require "sandbox.machine_view"
 
 local M = {}

@@ -1,7 +1,7 @@
 -- Regions, and where machines could be placed: docs/fly/machines-api.md, section 12.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -185,7 +185,7 @@ function M.start(world, app, machine, image)
         ---Ends it with all that it started; it is gone when this returns.
         close = function()
             child:kill("SIGKILL")
-            require("dgrun.task").shield(child.stop, child)
+            require("dgrun.core.task").shield(child.stop, child)
         end,
     }
 end

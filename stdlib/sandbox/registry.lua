@@ -2,8 +2,8 @@
 local answer = require "sandbox.answer"
 local digest = require "host.digest"
 local fs = require "host.fs"
-local check = require "dgrun.check"
-local json = require "dgrun.json"
+local check = require "dgrun.core.check"
+local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -38,7 +38,7 @@ end
 local function copy_tree(from, to, files)
     for _, path in ipairs(files) do
         local target = to / path
-        check(fs.mkdir(require("dgrun.path").dirname(target), { parents = true }))
+        check(fs.mkdir(require("dgrun.core.path").dirname(target), { parents = true }))
         check(fs.copy(from / path, target))
     end
 end

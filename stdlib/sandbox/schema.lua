@@ -2,7 +2,7 @@
 -- another type is refused with the field's path, as the real API refuses it.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- Secrets of an app and their version: docs/fly/machines-api.md, section 8. Values go to the vault.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
 
 local M = {}

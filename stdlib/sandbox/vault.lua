@@ -1,8 +1,8 @@
 -- The values of secrets. Fly keeps them readable for machines only; so does this: encrypted in a
 -- file of its own, with a key in another, both private.
 local fs = require "host.fs"
-local json = require "dgrun.json"
-local check = require "dgrun.check"
+local json = require "dgrun.core.json"
+local check = require "dgrun.core.check"
 local digest = require "host.digest"
 
 local M = {}

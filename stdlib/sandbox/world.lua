@@ -2,9 +2,9 @@
 -- Written before an answer is sent; reading never changes a byte.
 local clock = require "sandbox.clock"
 local fs = require "host.fs"
-local json = require "dgrun.json"
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local json = require "dgrun.core.json"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local host_task = require "host.task"
 local time = require "host.time"
 

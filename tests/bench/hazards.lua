@@ -2,7 +2,7 @@
 -- in the same run:
 --   dgrun tests/bench/hazards.lua [rounds]
 -- A judge that reads a text once takes twice as long for twice the text. Status 1: a ratio above 3.
-local hazards = require "dgrun.hazards"
+local hazards = require "dgrun.migrations.hazards"
 
 local LIMIT = 3
 local rounds = tonumber((...)) or 5

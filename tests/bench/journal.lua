@@ -4,9 +4,9 @@
 -- and take turns, so that what else the disk does hits both alike; the median counts.
 local dg = require "dgrun"
 local fs = require "host.fs"
-local journal = require "dgrun.store.journal"
-local store_of = require "dgrun.store"
-local task = require "dgrun.task"
+local journal = require "dgrun.run.journal"
+local store_of = require "dgrun.run.store"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 local effects, rounds = tonumber((...)) or 200, tonumber((select(2, ...))) or 21

@@ -6,11 +6,11 @@ package.path = "tests/?.lua"
 
 local log = require "host.log"
 local log_soak = require "support.log_soak"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local PER_SECOND, MACHINES = 5000, 5
 
-require("dgrun.run").leave()
+require("dgrun.run.execute").leave()
 local minutes = tonumber((...)) or 5
 local result
 task.scope(function()

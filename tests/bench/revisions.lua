@@ -6,7 +6,7 @@
 -- kept between the rounds, which is Alembic's better case. Status 1: it was less than 20 times.
 local dg = require "dgrun"
 local fs = require "host.fs"
-local revisions = require "dgrun.revisions"
+local revisions = require "dgrun.migrations.revisions"
 local time = require "host.time"
 
 local COUNT = 1000
@@ -54,8 +54,8 @@ local function write_files(dir)
             text:format(i, id, below, id, below, i, i, i, i, i, i)))
     end
     assert(fs.write(dir / "heads.lua",
-        "print(table.concat(require('dgrun.revisions').heads("
-        .. "require('dgrun.revisions').read(...)), ' '))\n"))
+        "print(table.concat(require('dgrun.migrations.revisions').heads("
+        .. "require('dgrun.migrations.revisions').read(...)), ' '))\n"))
 end
 
 local function median(values)

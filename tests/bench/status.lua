@@ -1,13 +1,13 @@
 -- dgrun status of two environments, on an API that takes 50 ms for each answer:
 --   dgrun tests/bench/status.lua [times]
 -- The ideal is the longest chain of calls that must follow each other. It is one call: nothing that
--- status asks Fly for needs another answer, which tests/unit/status_spec.lua proves. What a call
--- takes is measured first, one at a time.
+-- status asks Fly for needs another answer, which tests/unit/status/init_spec.lua proves. What a
+-- call takes is measured first, one at a time.
 local fs = require "host.fs"
 local http = require "host.http"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local time = require "host.time"
 
 local CHAIN = 1
@@ -79,11 +79,12 @@ end
 
 ---The report and its text, in this process.
 local function ask(dir)
-    require("dgrun.environment").look_from(dir / "scripts")
+    require("dgrun.project.environment").look_from(dir / "scripts")
     local started = time.now()
     local text
     local record = run.execute({ name = "status", root = dir, journal = false }, function()
-        local report = require("dgrun.status").ask { places = require("dgrun.place").list() }
+        local places = require("dgrun.project.target").list()
+        local report = require("dgrun.status").ask { places = places }
         text = require("dgrun.ui.status").text(report)
     end)
     assert(record.status == "done", tostring(record.error))

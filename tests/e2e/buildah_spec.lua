@@ -2,12 +2,12 @@ local api = require "dgrun.fly.api"
 local build = require("dgrun.fly.build").build
 local ffi = require "ffi"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local registry = require "support.registry"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local secret = require "host.secret"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 ffi.cdef "int setenv(const char *name, const char *value, int overwrite);"
 

@@ -1,9 +1,9 @@
 -- Planted secrets must not be found anywhere but where they are meant to be: in what brings them to
 -- Fly, and in the environment of the children that they are given to.
 local canaries = require "support.canaries"
-local everything = require "support.everything"
+local everything = require "support.all_commands"
 local fs = require "host.fs"
-local witness = require "support.witness"
+local witness = require "support.leak_harness"
 
 ---What is run of each command of dgrun itself; nothing is found that is not here.
 local words = {
@@ -22,7 +22,7 @@ local words = {
 }
 
 ---Words of actions whose declaration does not tell enough, by name.
----@type table<string, fun(w: support.witness): string[][]>
+---@type table<string, fun(w: support.leak_harness): string[][]>
 local special = {
     ["cron remove"] = function(w)
         local made = w:run { "--sandbox", "machines", "clone", "stage",

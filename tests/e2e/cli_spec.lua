@@ -51,7 +51,7 @@ require("dgrun").secrets.sync { app = "draft-app-prod",
 
     it("serves the local Fly for other clients, until interrupted", function()
         local project = sample.new()
-        local task = require "dgrun.task"
+        local task = require "dgrun.core.task"
         local fs = require "host.fs"
         local child = assert(require("host.proc").spawn {
             argv = { os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe", "sandbox" },

@@ -1,5 +1,5 @@
 -- Commands as people and shells use them.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local fs = require "host.fs"
 local sample = require "support.sample"

@@ -1,5 +1,5 @@
 local fast_project = require "support.fast_project"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local old_cron = require "support.old_cron"
 
 local COMMAND = "/app/.venv/bin/python -m app.cli.cron_runner"

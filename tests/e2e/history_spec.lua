@@ -1,12 +1,12 @@
 -- Runs that are looked at, resumed and held, as people do it on the command line.
 local fs = require "host.fs"
 local host_task = require "host.task"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local project = require "support.project"
 local repository = require "support.repository"
 local scripts = require "support.scripts"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 
@@ -36,7 +36,7 @@ return dg.pipeline {
             put("second", "once")
             dg.task.sleep(input.wait)
             if require("host.fs").exists "broken" then
-                require("dgrun.err").raise { code = "x.broken", msg = "it is broken" }
+                require("dgrun.core.err").raise { code = "x.broken", msg = "it is broken" }
             end
         end)
         dg.step("Third", function()

@@ -3,9 +3,9 @@
 local fs = require "host.fs"
 local host_task = require "host.task"
 local interrupt = require "support.interrupted"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local league = require "support.league"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local function succeeds(project, argv, env)
     local run = project:run(argv, { env = env })

@@ -34,7 +34,7 @@ local function state(project, name, app)
                     config.metadata.dgrun_cron or config.metadata.fly_process_group,
                     config.image:match "[^@]+", tostring(config.schedule),
                     tostring(config.metadata.dgrun_commit),
-                    require("dgrun.json").encode(config.init or {}))
+                    require("dgrun.core.json").encode(config.init or {}))
             end
         end
         local _, secrets = call("GET", ("/v1/apps/%s/secrets"):format(app))

@@ -1,5 +1,5 @@
 -- dgrun logs as people use it, against a local Fly in another process.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local local_fly = require "support.local_fly"
 local log_soak = require "support.log_soak"
 local proc = require "host.proc"

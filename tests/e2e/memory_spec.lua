@@ -3,10 +3,10 @@ local canaries = require "support.canaries"
 local daemon = require "support.daemon"
 local fs = require "host.fs"
 local host_task = require "host.task"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local server = require "host.server"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 local root = fs.cwd()
@@ -80,7 +80,7 @@ end
 local CRASH = [[
 local dg = require "dgrun"
 local s = dg.environment("prod").secrets
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 pcall(dg.migrations.current, { database = s.DATABASE_URL })
 local child = [=[sleep 0.3; kill -ABRT $PPID; sleep 5]=]
 task.all {
@@ -163,7 +163,7 @@ describe("the memory of dgrun", function()
             "assert(s.SECRET_KEY)",
             [[dg.proc.run { argv = { "true" }, read_only = true, stdin = s.GEMINI_API_KEY,
                 env = { A = s.SECRET_KEY, B = s.S3_SECRET_ACCESS_KEY, C = s.DATABASE_URL } }]],
-            [[pcall(require("dgrun.task").timeout, 0.2, function()
+            [[pcall(require("dgrun.core.task").timeout, 0.2, function()
                 dg.fly.api.machines("GET", "/v1/apps/web/machines")
             end)]],
         } do

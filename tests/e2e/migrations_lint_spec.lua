@@ -1,7 +1,7 @@
 -- `dgrun migrations lint` in real repositories, without a database.
 local app = require "support.alembic_app"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local league = require "support.league"
 local proc = require "host.proc"
 local repository = require "support.repository"

@@ -1,6 +1,6 @@
 -- The recipes of the operations manual, each a line of dgrun: what `flyctl … --json | jq …` gave is
 -- compared with what the API of the local Fly says itself. Logs are in logs_spec.lua.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local local_fly = require "support.local_fly"
 local until_true = require("support.wait").until_true
 

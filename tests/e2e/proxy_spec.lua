@@ -3,7 +3,7 @@ local fs = require "host.fs"
 local local_fly = require "support.local_fly"
 local proc = require "host.proc"
 local sample = require "support.sample"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 ---A proxy that writes down what reaches it.
 local function listener()

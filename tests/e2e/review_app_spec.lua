@@ -1,10 +1,10 @@
 -- An app for each pull request, as CI runs it: real git, real Alembic, the local Fly.
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local postgres = require "support.postgres"
 local proc = require "host.proc"
 local sample = require "support.sample"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"
 local NEWEST = "9caf00c0de09"

@@ -1,6 +1,6 @@
 -- dgrun rollback on the sample project.
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local sample = require "support.sample"
 

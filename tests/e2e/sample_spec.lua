@@ -3,7 +3,7 @@ local postgres = require "support.postgres"
 local proc = require "host.proc"
 local sample = require "support.sample"
 local fs = require "host.fs"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local function python(project, url, module, more)
     local env = { PATH = os.getenv "PATH", LANG = "C.UTF-8", PYTHONDONTWRITEBYTECODE = "1",

@@ -67,7 +67,7 @@ describe("secrets of a deploy", function()
         fs.remove(project.dir / ".env.prod")
         source(project, "[env, { age: .env.prod.age, identity: ../identity.txt }]")
         local outside = assert(fs.temp_dir "identity")
-        require("dgrun.task").defer(function() fs.remove(outside, { recursive = true }) end)
+        require("dgrun.core.task").defer(function() fs.remove(outside, { recursive = true }) end)
         local key = assert(proc.run { argv = { "age-keygen" } })
         assert(proc.run { stdin = dotenv(project), argv = { "age", "-r",
             key.stdout:match "public key: (%S+)", "-o", project.dir / ".env.prod.age" } })
@@ -98,7 +98,7 @@ describe("secrets of a deploy", function()
         source(project, "[env, { command: [../op, item, get, draft-prod, --format, json], "
             .. "at: fields }]")
         local bin = assert(fs.temp_dir "op")
-        require("dgrun.task").defer(function() fs.remove(bin, { recursive = true }) end)
+        require("dgrun.core.task").defer(function() fs.remove(bin, { recursive = true }) end)
         local function op(script)
             assert(fs.write(bin / "op", "#!/bin/sh\n" .. script, { mode = "0755" }))
         end

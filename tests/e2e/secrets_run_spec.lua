@@ -2,7 +2,7 @@
 local fs = require "host.fs"
 local proc = require "host.proc"
 local sample = require "support.sample"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local terminal = require "support.terminal"
 
 local binary = os.getenv "DGRUN_BINARY" or fs.real "/proc/self/exe"

@@ -1,6 +1,6 @@
 -- dgrun secrets as people use it, and secrets on their way through a deploy.
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local sample = require "support.sample"
 local web = require("support.sandbox").web_config

@@ -1,6 +1,6 @@
 -- dgrun status as people and monitors call it, on the sample project.
 local fast_project = require "support.fast_project"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local repository = require "support.repository"
 local sample = require "support.sample"

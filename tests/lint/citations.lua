@@ -137,5 +137,5 @@ for _, path in ipairs(files) do
     check(path, comments(path, read(path)))
 end
 if #problems > 0 then
-    require("dgrun.err").raise { code = "lint.citations", msg = table.concat(problems, "\n") }
+    require("dgrun.core.err").raise { code = "lint.citations", msg = table.concat(problems, "\n") }
 end

@@ -5,7 +5,7 @@ local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local postgres = require "support.postgres"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local COUNT = matrix.pick(10, 20)
 ---Those that are killed once they change something.

@@ -2,8 +2,8 @@
 -- the job has run once, and its exit code is known.
 local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
-local points = require "support.points"
-local task = require "dgrun.task"
+local points = require "support.kill_points"
+local task = require "dgrun.core.task"
 
 local AT_ONCE = 3
 local SIGKILL = 9

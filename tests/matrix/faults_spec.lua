@@ -4,7 +4,7 @@
 -- DGRUN_SEED=n takes other seeds.
 local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local AT_ONCE = 6
 local LONGEST = 240

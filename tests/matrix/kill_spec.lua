@@ -3,8 +3,8 @@
 -- of the journal, in each child. Then it is resumed, and all must be as if nothing had happened.
 local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
-local points = require "support.points"
-local task = require "dgrun.task"
+local points = require "support.kill_points"
+local task = require "dgrun.core.task"
 
 local AT_ONCE = 3
 local SIGKILL = 9

@@ -2,8 +2,8 @@
 -- tells by its exit status, and can be resumed.
 local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
-local points = require "support.points"
-local task = require "dgrun.task"
+local points = require "support.kill_points"
+local task = require "dgrun.core.task"
 
 local AT_ONCE = 3
 

@@ -3,10 +3,10 @@
 -- Unit tests run on the paused clock (see host.time): most of them would only wait for health
 -- checks, leases and retries. A file about the world outside of the process begins with
 -- `before_each(function() time.pause(false) end)`.
-local globals = require "dgrun.globals"
+local globals = require "dgrun.core.globals"
 local host_task = require "host.task"
 local records = require "support.records"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 local debian_lua = "/usr/share/lua/5.1/"
@@ -98,7 +98,7 @@ end
 ---@return support.record[]
 return function(path, opts)
     globals.relax()
-    require("dgrun.run").leave()
+    require("dgrun.run.execute").leave()
     package.path = table.concat({
         "tests/?.lua", debian_lua .. "?.lua", debian_lua .. "?/init.lua",
     }, ";")

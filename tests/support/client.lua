@@ -4,8 +4,8 @@
 -- it at the n-th such point; ttl, heartbeat, poll of leases.
 local ffi = require "ffi"
 
-local journal = require "dgrun.store.journal"
-local json = require "dgrun.json"
+local journal = require "dgrun.run.journal"
+local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 
 ffi.cdef [[ int kill(int pid, int signal); int getpid(void); ]]
@@ -58,9 +58,9 @@ function proc.spawn(options)
     return child, e
 end
 
-require("dgrun.run").leave()
+require("dgrun.run.execute").leave()
 require("dgrun.fly.health").smoke_seconds = 0.01
-local tickets, lease = require "dgrun.store.tickets", require "dgrun.lease"
+local tickets, lease = require "dgrun.run.tickets", require "dgrun.run.lock"
 for i, delay in ipairs(retry.delays) do
     retry.delays[i] = delay * 0.05
 end

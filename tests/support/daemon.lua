@@ -1,7 +1,7 @@
 -- Servers that refuse to run as root, in the background for the length of a test.
 local host_task = require "host.task"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

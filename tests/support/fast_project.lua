@@ -1,6 +1,6 @@
 -- The sample project beside a local Fly that loses no time, for tests of many deploys: images are
 -- registered instead of built, dgrun is a process of its own each time.
-local field_of = require "support.field"
+local field_of = require "support.matrix_env"
 local fs = require "host.fs"
 local repository = require "support.repository"
 local sample = require "support.sample"
@@ -12,7 +12,7 @@ local HOUR = 3600
 
 ---@class support.fast_project
 ---@field dir string
----@field field support.field
+---@field field support.matrix_env
 local Project = {}
 Project.__index = Project
 

@@ -1,7 +1,7 @@
 -- dgrun in a project, interrupted by a signal when it prints a certain line.
 local fs = require "host.fs"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

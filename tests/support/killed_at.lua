@@ -21,7 +21,7 @@ function log.err(line)
     seen = seen or now
 end
 
-require("dgrun.run").leave()
+require("dgrun.run.execute").leave()
 local status = require("dgrun.cli").main { select(3, ...) }
 log.flush()
 os.exit(status)

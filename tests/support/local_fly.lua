@@ -2,11 +2,11 @@
 -- type one command after the other.
 local fs = require "host.fs"
 local host_task = require "host.task"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local project = require "support.project"
 local sandbox = require "support.sandbox"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local until_true = require("support.wait").until_true
 
 local M = {}

@@ -2,9 +2,9 @@
 -- counts what is wrong with what it gets: `dgrun logs --follow --json` in a process of its own,
 -- against a local Fly in another.
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local local_fly = require "support.local_fly"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 local until_true = require("support.wait").until_true
 

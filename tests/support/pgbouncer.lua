@@ -4,7 +4,7 @@ local daemon = require "support.daemon"
 local free_port = require "support.port"
 local fs = require "host.fs"
 local postgres = require "support.postgres"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

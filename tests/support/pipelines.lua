@@ -1,9 +1,9 @@
 -- The pipelines of the sample before a deploy, for matrices: templates of the project and its local
 -- Fly, and what both must look like when all is done.
-local field_of = require "support.field"
+local field_of = require "support.matrix_env"
 local fs = require "host.fs"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -114,7 +114,7 @@ function M.templates()
 end
 
 ---@param template string
----@return support.field
+---@return support.matrix_env
 function M.field(template)
     local field = field_of.new(template)
     point_databases_at(field.dir)
@@ -145,7 +145,7 @@ local function machine_text(machine)
         metadata.dgrun_cron or metadata.fly_process_group or machine.name, state_of(machine),
         config.image:match("[^:/]+:%w+") or config.image,
         machine.cordoned and "cordoned" or "open", tostring(metadata.dgrun_commit),
-        tostring(config.schedule), require("dgrun.json").encode(config.init or {}),
+        tostring(config.schedule), require("dgrun.core.json").encode(config.init or {}),
         sorted_keys(config.env))
 end
 
@@ -168,7 +168,7 @@ local function settled_machines(field, app)
 end
 
 ---What the world is like, as text that is the same for the same state.
----@param field support.field
+---@param field support.matrix_env
 ---@param app string
 ---@return string
 function M.state(field, app)
@@ -224,7 +224,7 @@ function M.journal(field)
 end
 
 ---All that counts after a pipeline.
----@param field support.field
+---@param field support.matrix_env
 ---@param pipeline table of `list`
 ---@return string
 function M.whole(field, pipeline)

@@ -3,7 +3,7 @@ local daemon = require "support.daemon"
 local free_port = require "support.port"
 local fs = require "host.fs"
 local postgres = require "host.postgres"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local until_true = require("support.wait").until_true
 
 local M = {}

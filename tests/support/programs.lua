@@ -2,7 +2,7 @@
 -- called.
 local ffi = require "ffi"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

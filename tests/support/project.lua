@@ -1,6 +1,6 @@
 -- A project in a temporary folder, for tests of what reads one.
 local fs = require "host.fs"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- How tests went: a record for each, kept as lines of JSON, and the summary for people.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -4,7 +4,7 @@ local fs = require "host.fs"
 local host_task = require "host.task"
 local http = require "host.http"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local until_true = require("support.wait").until_true
 
 local M = {}

@@ -1,7 +1,7 @@
 -- Real git repositories in temporary folders, for tests.
 local fs = require "host.fs"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

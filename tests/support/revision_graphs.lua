@@ -211,7 +211,7 @@ local function questions(random, nodes, labels, forms, count)
         if random(25) == 1 and not table.concat(current, " "):find(extra, 1, true) then
             current[#current + 1] = extra
         end
-        list[i] = { require("dgrun.json").array(current),
+        list[i] = { require("dgrun.core.json").array(current),
             target_of(random, nodes, labels, forms) }
     end
     return list

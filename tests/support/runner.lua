@@ -11,7 +11,7 @@ local memory_folder = require "support.memory_folder"
 local proc = require "host.proc"
 local records = require "support.records"
 local spec_files = require "support.spec_files"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local BUSY_LOOPS = 4
 
@@ -126,7 +126,7 @@ end
 ---@param argv string[]
 return function(opts, argv)
     memory_folder()
-    require("dgrun.run").leave()
+    require("dgrun.run.execute").leave()
     local words = parse(argv)
     if words.record then
         -- One file of many: its parent counts.

@@ -3,7 +3,7 @@ local fs = require "host.fs"
 local proc = require "host.proc"
 local repository = require "support.repository"
 local sandbox = require "sandbox"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -92,7 +92,7 @@ end
 ---The local Fly of the project, while no run uses it: with_fly(function(call) … end)
 ---@param body fun(call: fun(method: string, path: string, value?: table): integer, any)
 function Project:with_fly(body)
-    local json = require "dgrun.json"
+    local json = require "dgrun.core.json"
     local fly = sandbox.start { dir = self.dir / ".dgrun/sandbox",
         apps = self.apps }
     local ok, e = pcall(body, function(method, path, value)

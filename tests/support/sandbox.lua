@@ -1,9 +1,9 @@
 -- A sandbox of its own for a test: run(function(fly) … end).
 local fs = require "host.fs"
 local http = require "host.http"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local sandbox = require "sandbox"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -3,8 +3,8 @@
 local pgbouncer = require "support.pgbouncer"
 local postgres = require "support.postgres"
 local project = require "support.project"
-local store = require "dgrun.store"
-local task = require "dgrun.task"
+local store = require "dgrun.run.store"
+local task = require "dgrun.core.task"
 
 local M = {}
 

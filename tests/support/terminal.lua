@@ -1,5 +1,5 @@
 -- A command in a terminal of its own, with somebody at the keys: see terminal.py.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- Waits, with a deadline, for what happens in its own time: the end of a process, a line in a log.
 -- It is real time that passes, also in a test on the paused clock.
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 local M = {}

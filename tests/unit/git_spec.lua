@@ -1,8 +1,8 @@
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local git = require "dgrun.git"
 local repository = require "support.repository"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)
@@ -58,7 +58,7 @@ describe("dgrun.git.checkout", function()
     it("works for two tasks at once", function()
         local dir = repository.new()
         in_run(function()
-            local sources = require("dgrun.task").map({ 1, 2, 3, 4 }, {}, function()
+            local sources = require("dgrun.core.task").map({ 1, 2, 3, 4 }, {}, function()
                 return git.checkout { ref = "main", dir = dir }
             end)
             for _, source in ipairs(sources) do

@@ -1,7 +1,7 @@
-local effect = require "dgrun.effect"
+local effect = require "dgrun.run.effect"
 local fs = require "host.fs"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)
@@ -102,7 +102,7 @@ describe("dgrun.proc", function()
 
     it("ends a spawned child with its task", function()
         local pid
-        require("dgrun.task").scope(function()
+        require("dgrun.core.task").scope(function()
             local child = proc.spawn { argv = { "sh", "-c", "echo up; sleep 60" } }
             pid = child:pid()
             assert.equal("up", (proc.lines(child)()))

@@ -1,6 +1,6 @@
 -- The command line: options of dgrun itself, which may stand before or after the word, the word,
 -- and what belongs to the script.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

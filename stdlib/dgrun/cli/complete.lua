@@ -1,6 +1,6 @@
 -- dgrun complete -- WORD…: what the last word, which is begun, may become: lines of a candidate, a
 -- tab, and what it is. For the scripts of `dgrun completion`; it says nothing about what is wrong.
-local candidates = require "dgrun.cli.candidates"
+local candidates = require "dgrun.cli.completions"
 local inputs = require "dgrun.cli.inputs"
 local log = require "host.log"
 local scripts = require "dgrun.cli.scripts"
@@ -110,10 +110,10 @@ local function of_script(word, words, begun, behind)
     end
     local value = scripts.declaration(script, { names_only = true })
     -- What is declared was read; from here on questions may wait.
-    if require("dgrun.command").is(value) then
+    if require("dgrun.project.command").is(value) then
         return of_command(value, words, begun, behind)
     end
-    return require("dgrun.pipeline").is(value) and of_face(value, words, begun) or {}
+    return require("dgrun.project.pipeline").is(value) and of_face(value, words, begun) or {}
 end
 
 local function of_line(line, begun)

@@ -1,6 +1,6 @@
 -- dgrun completion bash|zsh|fish: a script for the shell, which asks `dgrun complete` for words.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local log = require "host.log"
 
 local M = {}

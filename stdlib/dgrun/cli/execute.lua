@@ -1,11 +1,11 @@
 -- Runs or plans one script, a line of code or a file, and tells how it went.
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
-local globals = require "dgrun.globals"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
+local globals = require "dgrun.core.globals"
 local inputs = require "dgrun.cli.inputs"
 local outcome = require "dgrun.cli.outcome"
 local scripts = require "dgrun.cli.scripts"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -30,7 +30,7 @@ end
 ---@param read_only? boolean what happens to it is not kept
 function M.use_sandbox(script, read_only)
     if not read_only then
-        require("dgrun.folder").make(script.root)
+        require("dgrun.run.folder").make(script.root)
     end
     local sandbox = require("sandbox").start {
         dir = script.root / ".dgrun/sandbox", persist = not read_only,
@@ -63,9 +63,9 @@ local function take_group(r, pipeline, input)
     if not concurrency or r.plan then
         return
     end
-    local group = require("dgrun.pipeline").group(pipeline, input)
-    require("dgrun.lease").take(r, {
-        name = require("dgrun.lease").group(group, r.sandbox),
+    local group = require("dgrun.project.pipeline").group(pipeline, input)
+    require("dgrun.run.lock").take(r, {
+        name = require("dgrun.run.lock").group(group, r.sandbox),
         when_busy = concurrency.when_busy, reason = reason_of(r),
     })
 end
@@ -79,7 +79,8 @@ local function declared(script)
         return nil
     end
     local value = scripts.declaration(script)
-    if not require("dgrun.pipeline").is(value) and not require("dgrun.command").is(value) then
+    if not require("dgrun.project.pipeline").is(value)
+        and not require("dgrun.project.command").is(value) then
         err.raise {
             code = "pipeline.invalid", where = script.path,
             msg = script.path .. " calls dg.pipeline but does not return its result",
@@ -91,7 +92,7 @@ end
 
 ---What `run` of an action or a pipeline gets: words for a place as places.
 local function with_places(action, input)
-    local place = require "dgrun.place"
+    local place = require "dgrun.project.target"
     local resolved = {}
     for name, value in pairs(input) do
         resolved[name] = value
@@ -116,7 +117,7 @@ end
 
 ---What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
 local function run_returned(value, r, arguments)
-    if require("dgrun.pipeline").is(value) then
+    if require("dgrun.project.pipeline").is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
         environment.resolve_all()
         return value.run(with_places(value, r.input))
@@ -139,7 +140,7 @@ end
 local function carry_out(x, input, body)
     local ui = require "dgrun.ui.plain"
     local script = x.script
-    return require("dgrun.run").execute({
+    return require("dgrun.run.execute").execute({
         name = script.name, script = script.path, root = script.root, input = input,
         plan = x.plan, sandbox = x.arguments.sandbox, source = script.source,
         arguments = x.arguments.rest, past = x.past,
@@ -191,7 +192,8 @@ local function run_command(x, command)
             return outcome.of_refusal(err.object(e), arguments)
         end
     end
-    local action, rest = require("dgrun.command").action(command, arguments.rest, script.name)
+    local action, rest = require("dgrun.project.command").action(command, arguments.rest,
+        script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name
     if action.pipeline then
@@ -240,7 +242,7 @@ function M.run(arguments, opts)
     local value = declared(x.script)
     if not value then
         return run_plain(x)
-    elseif require("dgrun.command").is(value) then
+    elseif require("dgrun.project.command").is(value) then
         return run_command(x, value)
     end
     return run_pipeline(x, value, arguments.rest, x.script.name)

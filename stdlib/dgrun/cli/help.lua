@@ -102,7 +102,7 @@ local function described(called, description, face)
     if #rows > 0 then
         lines[#lines + 1] = ""
     end
-    for _, line in ipairs(require("dgrun.format").columns(rows, "  ")) do
+    for _, line in ipairs(require("dgrun.core.format").columns(rows, "  ")) do
         lines[#lines + 1] = line
     end
     return table.concat(lines, "\n") .. "\n"
@@ -117,7 +117,7 @@ local function actions(script, command)
     end
     return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION shows the inputs of an action.\n"):format(
         script.name, command.description,
-        table.concat(require("dgrun.format").columns(rows, "  "), "\n"),
+        table.concat(require("dgrun.core.format").columns(rows, "  "), "\n"),
         command.default and ("Without an action: %s. "):format(command.default) or "", script.name)
 end
 
@@ -133,16 +133,16 @@ local function describe(word, action)
     end
     require("host.gate").close()
     local value = scripts.declaration(script, { names_only = true })
-    if require("dgrun.pipeline").is(value) then
+    if require("dgrun.project.pipeline").is(value) then
         return described(script.name, value.description, value)
-    elseif not require("dgrun.command").is(value) then
+    elseif not require("dgrun.project.command").is(value) then
         return ("%s: a plain script, %s\n"):format(script.name, script.path)
     elseif value.actions[""] then
         return described(script.name, value.description, value.actions[""])
     elseif not action then
         return actions(script, value)
     end
-    require("dgrun.check").known(action, value.actions,
+    require("dgrun.core.check").known(action, value.actions,
         ("dgrun %s has no action"):format(script.name), "input.unknown")
     return described(script.name .. " " .. action, value.actions[action].description,
         value.actions[action])

@@ -1,5 +1,5 @@
 -- dgrun history: the runs that the store knows, newest first.
-local history = require "dgrun.history"
+local history = require "dgrun.run.history"
 local log = require "host.log"
 
 local M = {}
@@ -24,7 +24,7 @@ function M.run(arguments)
     local face = require "dgrun.ui.history"
     if options.json then
         for _, row in ipairs(rows) do
-            log.out(require("dgrun.json").masked(face.run_data(row)) .. "\n")
+            log.out(require("dgrun.core.json").masked(face.run_data(row)) .. "\n")
         end
     elseif #rows == 0 then
         log.err("No matching runs.\n")

@@ -1,6 +1,6 @@
 -- The command line of dgrun: dgrun WORD [inputs]. A word is a command of the list below, a path
 -- or the name of a script. Each command is a module with `run(arguments) → exit status`.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 
@@ -86,7 +86,7 @@ end
 ---@param argv string[] behind the program's name
 ---@return integer # exit status
 function M.main(argv)
-    local ok, status = xpcall(dispatch, require("dgrun.run").explained, argv)
+    local ok, status = xpcall(dispatch, require("dgrun.run.execute").explained, argv)
     if ok then
         return status
     end

@@ -1,8 +1,8 @@
 -- The inputs of a pipeline or a command on the command line: --ref v1, --ref=v1, --allow-older,
 -- --no-allow-older, -f; an underscore may be written as a dash; plain words where a command takes
 -- some. All that is wrong is told at once.
-local err = require "dgrun.err"
-local input_of = require "dgrun.input"
+local err = require "dgrun.core.err"
+local input_of = require "dgrun.project.input"
 
 local M = {}
 
@@ -33,7 +33,7 @@ local function parsed(input, text)
     elseif input.type == "integer" then
         return text:match("^[+-]?%d+$") and tonumber(text) or nil
     elseif input.type == "seconds" then
-        return require("dgrun.format").seconds(text)
+        return require("dgrun.core.format").seconds(text)
     end
     return text
 end
@@ -64,7 +64,7 @@ function Reading:unknown(name)
         for i, other in ipairs(known) do
             known[i] = M.flag(other)
         end
-        hint = "Its inputs are " .. require("dgrun.format").list(known) .. "."
+        hint = "Its inputs are " .. require("dgrun.core.format").list(known) .. "."
     end
     self:problem("unknown", ("unknown input %s"):format(M.flag(name)), hint)
 end

@@ -1,5 +1,5 @@
 -- dgrun list: the scripts of the nearest scripts/, each with its description and inputs.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local log = require "host.log"
 
 local M = {}
@@ -34,9 +34,9 @@ local function described(script)
         return M.comment(script.text) or "(a plain script)", {}
     end
     local value = scripts.declaration(script, { names_only = true })
-    if require("dgrun.pipeline").is(value) then
+    if require("dgrun.project.pipeline").is(value) then
         return value.description, require("dgrun.cli.usage").rows(value)
-    elseif require("dgrun.command").is(value) then
+    elseif require("dgrun.project.command").is(value) then
         return value.description, actions(value)
     end
     return M.comment(script.text) or "(a plain script)", {}
@@ -76,7 +76,7 @@ function M.run(arguments)
     end
     -- Declarations cannot change anything; should one try, it is refused.
     require("host.gate").close()
-    local format = require "dgrun.format"
+    local format = require "dgrun.core.format"
     local names = scripts.names(root)
     local width = 0
     for _, name in ipairs(names) do

@@ -1,9 +1,9 @@
 -- dgrun lock list|hold|release: who holds which group, and freezing one.
-local err = require "dgrun.err"
-local history = require "dgrun.history"
-local lease = require "dgrun.lease"
+local err = require "dgrun.core.err"
+local history = require "dgrun.run.history"
+local lease = require "dgrun.run.lock"
 local log = require "host.log"
-local tickets = require "dgrun.store.tickets"
+local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
@@ -14,7 +14,7 @@ local function list(arguments, rest)
     end)
     local face = require "dgrun.ui.locks"
     if options.json then
-        log.out(require("dgrun.json").masked(face.data(rows, holds)) .. "\n")
+        log.out(require("dgrun.core.json").masked(face.data(rows, holds)) .. "\n")
     else
         log.out(log.clean(face.text(rows, holds)))
     end
@@ -92,7 +92,7 @@ function M.run(arguments)
         err.raise { code = "input.missing", msg = "dgrun lock needs list, hold, or release",
             hint = "dgrun help lock" }
     end
-    require("dgrun.check").known(action, actions, "dgrun lock has no action",
+    require("dgrun.core.check").known(action, actions, "dgrun lock has no action",
         "input.unknown")
     return actions[action](arguments, arguments.rest)
 end

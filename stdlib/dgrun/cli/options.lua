@@ -1,13 +1,13 @@
 -- Arguments of a command of dgrun itself: --limit 20, --json, and plain words. All others are
 -- refused with the nearest one.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 
 local kinds = {
     text = function(text) return text end,
     number = function(text) return text:match("^%d+$") and tonumber(text) end,
-    seconds = function(text) return require("dgrun.format").seconds(text) end,
+    seconds = function(text) return require("dgrun.core.format").seconds(text) end,
 }
 
 local must_be = { text = "text", number = "a whole number", seconds = "a time such as 2h or 3d" }

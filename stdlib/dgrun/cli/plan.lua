@@ -1,5 +1,5 @@
 -- dgrun plan NAME|FILE [inputs]: runs a script with its effects recorded instead of applied.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

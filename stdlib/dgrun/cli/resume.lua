@@ -1,14 +1,14 @@
 -- dgrun resume [RUN]: goes on with a run that was interrupted.
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
-local history = require "dgrun.history"
-local journal = require "dgrun.store.journal"
-local lease = require "dgrun.lease"
+local history = require "dgrun.run.history"
+local journal = require "dgrun.run.journal"
+local lease = require "dgrun.run.lock"
 local library = require "dgrun.cli.library"
 local log = require "host.log"
-local replay = require "dgrun.replay"
-local tickets = require "dgrun.store.tickets"
+local replay = require "dgrun.run.replay"
+local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
@@ -44,7 +44,7 @@ local function check_status(row, force)
 end
 
 local function check_children(row)
-    local child = require("dgrun.process").children(row.id)[1]
+    local child = require("dgrun.core.process").children(row.id)[1]
     if child then
         err.raise { code = "lock.running",
             msg = ("%s was killed, but its child process %d is still running: %s"):format(row.id,
@@ -76,7 +76,7 @@ local function changes(row, script, root)
             head and head:sub(1, 12) or "nothing", row.commit_id and row.commit_id:sub(1, 12)
                 or "nothing")
     end
-    local source = require("dgrun.store.rows").redacted(script.source)
+    local source = require("dgrun.run.store_rows").redacted(script.source)
     if row.source ~= source then
         local before, modules_before = nil, {}
         if row.source then
@@ -133,7 +133,7 @@ local function script_of(row, root)
     local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
     local value = scripts.declares(script) and scripts.declaration(script)
-    local command = require "dgrun.command"
+    local command = require "dgrun.project.command"
     if command.is(value) and not command.action(value, row.arguments, row.name).pipeline then
         err.raise { code = "input.not_resumable",
             msg = ("%s is a command; it has no steps to resume"):format(row.name),
@@ -155,7 +155,7 @@ function M.run(arguments)
         check_status(row, options.force)
         check_children(row)
         local script = script_of(row, root)
-        require("dgrun.environment").seal(script.folder)
+        require("dgrun.project.environment").seal(script.folder)
         check_changes(row, script, script.root, options.force)
         if not journal.claim(store, row) then
             err.raise { code = "lock.running",
@@ -163,7 +163,7 @@ function M.run(arguments)
         end
         tickets.forget_run(store, row.id)
         local loaded = replay.load(store, row)
-        loaded.dir = require("dgrun.folders").taken_over(store, row)
+        loaded.dir = require("dgrun.run.folders").taken_over(store, row)
         return loaded, script
     end)
     if not ok then

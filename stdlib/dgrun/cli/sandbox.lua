@@ -1,5 +1,5 @@
 -- dgrun sandbox [--port N]: serves the local Fly until interrupted.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local log = require "host.log"
 
 local M = {}
@@ -35,13 +35,13 @@ end
 function M.run(arguments)
     local port = port_of(arguments.rest)
     local scripts = require "dgrun.cli.scripts"
-    local task = require "dgrun.task"
+    local task = require "dgrun.core.task"
     local root = scripts.root()
-    local folder = require("dgrun.folder").make(root) / "sandbox"
+    local folder = require("dgrun.run.folder").make(root) / "sandbox"
     task.scope(function()
         local sandbox = require("sandbox").start {
             dir = folder, port = port, persist = true,
-            apps = require("dgrun.environment").apps(root / "scripts"),
+            apps = require("dgrun.project.environment").apps(root / "scripts"),
         }
         task.defer(sandbox.close)
         log.err(("Serving a local Fly on %s until you press Ctrl-C. Its state is in %s.\n"

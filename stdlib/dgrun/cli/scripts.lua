@@ -1,8 +1,8 @@
 -- Where scripts are: a path is a file, a name is a file of the nearest scripts/ upwards.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local library = require "dgrun.cli.library"
-local path = require "dgrun.path"
+local path = require "dgrun.core.path"
 local shipped = require "dgrun.cli.shipped"
 
 local M = {}
@@ -24,7 +24,7 @@ M.NAME = "^[a-z0-9_-]+$"
 ---@param from string
 ---@return string?
 function M.project(from)
-    local at = require "dgrun.check" (fs.absolute(from))
+    local at = require "dgrun.core.check" (fs.absolute(from))
     while true do
         if fs.exists(at / "scripts/.") then
             return at
@@ -111,7 +111,7 @@ local function by_name(name)
     if not file or not fs.exists(file) then
         return shipped.find(name, root) or unknown_script(name, root)
     end
-    local check = require "dgrun.check"
+    local check = require "dgrun.core.check"
     local real, within = check(fs.real(file)), check(fs.real(root / "scripts"))
     if real:sub(1, #within + 1) ~= within .. "/" then
         err.raise {
@@ -146,7 +146,7 @@ end
 ---@param script dgrun.cli.script
 function M.load(script)
     local text = script.text
-        or require "dgrun.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
+        or require "dgrun.core.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
     if text:sub(1, 2) == "#!" then
         text = "--" .. text
     end
@@ -192,8 +192,8 @@ end
 ---@param opts? {names_only?: boolean} nothing will run: secrets are not looked up
 ---@return any # what the script returns
 function M.declaration(script, opts)
-    require("dgrun.environment").look_from(script.folder, opts)
-    local ok, result = pcall(require("dgrun.run").declaring, script.chunk)
+    require("dgrun.project.environment").look_from(script.folder, opts)
+    local ok, result = pcall(require("dgrun.run.execute").declaring, script.chunk)
     if not ok then
         if result.code == "lua.error" and result.msg:find("cannot wait", 1, true) then
             result.msg = "a pipeline declaration cannot wait"

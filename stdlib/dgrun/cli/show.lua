@@ -1,7 +1,7 @@
 -- dgrun show [RUN]: what one run did, step by step.
-local err = require "dgrun.err"
-local history = require "dgrun.history"
-local journal = require "dgrun.store.journal"
+local err = require "dgrun.core.err"
+local history = require "dgrun.run.history"
+local journal = require "dgrun.run.journal"
 local log = require "host.log"
 
 local M = {}
@@ -20,7 +20,7 @@ function M.run(arguments)
     end)
     local face = require "dgrun.ui.history"
     if options.json then
-        log.out(require("dgrun.json").masked(face.whole_data(row, steps, effects)) .. "\n")
+        log.out(require("dgrun.core.json").masked(face.whole_data(row, steps, effects)) .. "\n")
     else
         log.out(log.clean(face.whole(row, steps, effects)))
     end

@@ -1,7 +1,7 @@
 local M = {}
 
 function M.run()
-    require("host.log").out("dgrun " .. require("dgrun.version") .. "\n")
+    require("host.log").out("dgrun " .. require("dgrun.core.version") .. "\n")
     return 0
 end
 

@@ -1,9 +1,9 @@
 -- How a cron machine differs from its declaration, in words.
-local changes_of = require "dgrun.fly.changes"
+local changes_of = require "dgrun.fly.diff"
 local config_of = require "dgrun.fly.config"
-local image_of = require "dgrun.fly.image"
-local secrets_state = require "dgrun.fly.secrets_state"
-local unknown = require "dgrun.unknown"
+local image_of = require "dgrun.core.image_ref"
+local secrets_state = require "dgrun.fly.secrets"
+local unknown = require "dgrun.core.unknown"
 
 local M = {}
 

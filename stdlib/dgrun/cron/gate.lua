@@ -1,13 +1,13 @@
 -- May a cron machine be created? A declaration says so by `create`, by `gate` in environments.yaml,
 -- or by a function `when` in Lua. A machine that exists is kept up to date whatever they say.
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local config_of = require "dgrun.fly.config"
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
 local job = require "dgrun.cron.job"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run"
-local secrets_state = require "dgrun.fly.secrets_state"
+local run = require "dgrun.run.execute"
+local secrets_state = require "dgrun.fly.secrets"
 
 local M = {}
 
@@ -94,7 +94,8 @@ function M.of(desk, cron, view)
             local config = config_of.copy(view.wanted)
             local version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata)
             config.init = config.init or {}
-            config.init.cmd, config.init.exec = require("dgrun.json").array { unpack(command) }, nil
+            config.init.exec = nil
+            config.init.cmd = require("dgrun.core.json").array { unpack(command) }
             config.mounts = nil
             return job.run({
                 app = desk.app, name = cron.name .. "-gate", config = config, region = view.region,

@@ -1,7 +1,7 @@
 -- What is wrong with a cron machine: drift from its declaration, a schedule that stands still, a
 -- tick that is overdue, one that ended badly.
-local format = require "dgrun.format"
-local ticks_of = require "dgrun.cron.ticks"
+local format = require "dgrun.core.format"
+local ticks_of = require "dgrun.cron.job_runs"
 
 local M = {}
 

@@ -2,13 +2,13 @@
 -- command that tells whether the machine may be created. It is destroyed behind its command. One of
 -- a run that was killed is found again by its metadata.
 local config_of = require "dgrun.fly.config"
-local dossier = require "dgrun.fly.dossier"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local dossier = require "dgrun.fly.diagnosis"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run"
-local task = require "dgrun.task"
+local run = require "dgrun.run.execute"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -116,7 +116,7 @@ local function carry_out(job, key)
     elseif not exit then
         err.raise { code = "cron.run_timeout", op = "cron.run_now", machine = machine_id,
             msg = ("%s did not end within %s; its machine was destroyed"):format(job.name,
-                require("dgrun.format").duration(job.timeout)),
+                require("dgrun.core.format").duration(job.timeout)),
             hint = "Give it more time: timeout, in seconds." }
     end
     return { exit_code = exit.exit_code, oom_killed = exit.oom_killed, machine = machine_id }

@@ -1,14 +1,14 @@
 -- A change of a machine with a schedule: not in the middle of a tick, and started afterwards, which
 -- alone arms its schedule again.
 local api = require "dgrun.fly.api"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local leases = require "dgrun.fly.leases"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
-local run = require "dgrun.run"
-local task = require "dgrun.task"
-local ticks_of = require "dgrun.cron.ticks"
+local run = require "dgrun.run.execute"
+local task = require "dgrun.core.task"
+local ticks_of = require "dgrun.cron.job_runs"
 local time = require "host.time"
 
 local M = {}

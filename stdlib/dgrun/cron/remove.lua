@@ -1,10 +1,10 @@
 -- Removes cron machines that nobody declares, and those that are there twice.
-local changes_of = require "dgrun.fly.changes"
+local changes_of = require "dgrun.fly.diff"
 local cron_machine = require "dgrun.cron.machine"
-local dossier = require "dgrun.fly.dossier"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local image_of = require "dgrun.fly.image"
+local dossier = require "dgrun.fly.diagnosis"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local roster_of = require "dgrun.cron.roster"
 

@@ -1,19 +1,19 @@
 -- Are the cron machines of an app as they are declared, and do their ticks end well?
 local api = require "dgrun.fly.api"
 local clock = require "dgrun.fly.clock"
-local declaration = require "dgrun.cron.declaration"
-local desk_of = require "dgrun.cron.desk"
-local dossier = require "dgrun.fly.dossier"
+local declaration = require "dgrun.cron.spec"
+local desk_of = require "dgrun.cron.inventory"
+local dossier = require "dgrun.fly.diagnosis"
 local drift = require "dgrun.cron.drift"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local gate = require "dgrun.cron.gate"
 local inspect = require "dgrun.cron.inspect"
 local machines = require "dgrun.fly.machines"
-local task = require "dgrun.task"
-local ticks_of = require "dgrun.cron.ticks"
+local task = require "dgrun.core.task"
+local ticks_of = require "dgrun.cron.job_runs"
 
 local M = {}
 
@@ -151,7 +151,7 @@ function M.run(opts)
     for _, stray in ipairs(desk.roster.strays) do
         effect.note(("machine %s (%s, %s, %s) is a cron machine that nobody declares"):format(
             stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
-            drift.short_image(require("dgrun.fly.image").of_machine(stray))))
+            drift.short_image(require("dgrun.core.image_ref").of_machine(stray))))
     end
     if #problems > 0 then
         refuse(opts.app, problems)

@@ -1,10 +1,10 @@
 -- Calls of Fly's APIs: the session, typed errors, what is tried again. Rules:
 -- docs/fly/machines-api.md, sections 1 to 3.
-local err = require "dgrun.err"
-local check = require "dgrun.check"
+local err = require "dgrun.core.err"
+local check = require "dgrun.core.check"
 local clock = require "dgrun.fly.clock"
 local errors = require "dgrun.fly.errors"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 
 local M = {}
@@ -166,7 +166,7 @@ end
 
 local function call(api, method, path, opts)
     opts = check.options(opts or {}, call_options, "fly." .. api)
-    local pretended, as_status = require("dgrun.fly.pretend").answer(method, path)
+    local pretended, as_status = require("dgrun.fly.plan_overlay").answer(method, path)
     if as_status then
         return pretended, as_status
     end
@@ -184,7 +184,7 @@ local function call(api, method, path, opts)
         sandbox = M.is_sandbox(),
         send = function()
             if api == "machines" and not M.is_sandbox() then
-                require("dgrun.fly.pace").wait(method, path)
+                require("dgrun.fly.rate_limit").wait(method, path)
             end
             return readable(what, current:request(request))
         end,

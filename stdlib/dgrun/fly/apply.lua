@@ -1,11 +1,11 @@
 -- One machine of a deploy: created, updated or destroyed, each an effect.
-local changes_of = require "dgrun.fly.changes"
+local changes_of = require "dgrun.fly.diff"
 local config_of = require "dgrun.fly.config"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local image_of = require "dgrun.fly.image"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}

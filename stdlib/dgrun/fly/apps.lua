@@ -1,12 +1,12 @@
 -- Apps and their addresses: docs/fly/machines-api.md, section 4. Creating and destroying converge,
 -- also after an answer that was lost.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local pretend = require "dgrun.fly.pretend"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local pretend = require "dgrun.fly.plan_overlay"
 local retry = require "dgrun.fly.retry"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -208,8 +208,8 @@ end
 ---that a run allocated before it was killed are completed.
 ---@param opts {app: string, kinds: string[]}
 function M.first_addresses(opts)
-    local store, key = require "dgrun.store", "addresses.begun:" .. opts.app
-    local journaled = require("dgrun.run").current() ~= nil
+    local store, key = require "dgrun.run.store", "addresses.begun:" .. opts.app
+    local journaled = require("dgrun.run.execute").current() ~= nil
     if #M.addresses(opts.app) > 0 and not (journaled and store.kv_get(key)) then
         return
     elseif journaled then

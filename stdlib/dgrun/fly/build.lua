@@ -1,15 +1,15 @@
 -- From a folder to an image in the registry, by the builder that is there. The local Fly builds by
 -- itself.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local image_of = require "dgrun.fly.image"
-local given = require "dgrun.environment_options"
-local path_of = require "dgrun.path"
+local image_of = require "dgrun.core.image_ref"
+local given = require "dgrun.project.environment_options"
+local path_of = require "dgrun.core.path"
 local registry = require "dgrun.fly.registry"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 
 local M = {}
 

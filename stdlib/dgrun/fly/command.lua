@@ -1,15 +1,15 @@
 -- A command on a machine of its own: with the image, the secrets and the configuration of those
 -- that serve, followed to its end, then destroyed. What a killed dgrun left is found by the next.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local image_of = require "dgrun.fly.image"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 
 local M = {}
 
@@ -39,8 +39,8 @@ local options = { app = "string", command = "table", group = "string?", region =
 local function is_abandoned(id)
     local current = run.current()
     local row = current and id ~= current.id
-        and require("dgrun.store.journal").run(require("dgrun.store").current(), id)
-    return row and require("dgrun.process").ended(row) or nil
+        and require("dgrun.run.journal").run(require("dgrun.run.store").current(), id)
+    return row and require("dgrun.core.process").ended(row) or nil
 end
 
 local busy = { started = true, starting = true, stopping = true }
@@ -101,7 +101,7 @@ local function config_of(opts, machine)
     local config = require("dgrun.fly.machine_copy").configuration(machine)
     local init = config.init or {}
     config.image = image_of.of_machine(machine)
-    config.init = { cmd = require("dgrun.json").array { unpack(opts.command) },
+    config.init = { cmd = require("dgrun.core.json").array { unpack(opts.command) },
         entrypoint = init.entrypoint, swap_size_mb = init.swap_size_mb }
     -- It serves nobody, and a volume belongs to one machine.
     for _, name in ipairs { "services", "checks", "metrics", "statics", "schedule", "mounts",

@@ -1,11 +1,11 @@
 -- A fly.toml: found, read, brought to its present form, checked. What a machine gets of it is
 -- machine_config.lua.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
-local json = require "dgrun.json"
-local path_of = require "dgrun.path"
+local json = require "dgrun.core.json"
+local path_of = require "dgrun.core.path"
 
 local M = {}
 

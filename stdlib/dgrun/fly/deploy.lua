@@ -1,20 +1,20 @@
 -- A deploy of an app by flyctl's algorithm: docs/fly/deploy.md. It converges: machines that are
 -- already as wanted are left alone, and when all are, there is no release.
 local apply = require "dgrun.fly.apply"
-local changes_of = require "dgrun.fly.changes"
-local check = require "dgrun.check"
-local checkouts = require "dgrun.checkouts"
+local changes_of = require "dgrun.fly.diff"
+local check = require "dgrun.core.check"
+local checkouts = require "dgrun.core.checkouts"
 local config_of = require "dgrun.fly.config"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local gate = require "dgrun.fly.gate"
-local given = require "dgrun.environment_options"
-local image_of = require "dgrun.fly.image"
+local given = require "dgrun.project.environment_options"
+local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
 
@@ -186,12 +186,12 @@ local function change_existing(deploy, changes)
         for _, change in ipairs(changes.destroy) do
             apply.destroy(deploy, change, nonces[change.machine.id])
         end
-        deploy.strategy(require("dgrun.fly.blocks").of(deploy, changes.update, nonces))
+        deploy.strategy(require("dgrun.fly.deploy_steps").of(deploy, changes.update, nonces))
     end
     if deploy.plan or #ids == 0 then
         return go {}
     end
-    require("dgrun.fly.leases").with(deploy.app, ids, go)
+    require("dgrun.fly.lease").with(deploy.app, ids, go)
 end
 
 local function carry_out(deploy, changes)
@@ -297,7 +297,7 @@ function M.deploy(opts)
     opts = given.fill(opts, fill, "fly.deploy")
     check.options(opts, options, "fly.deploy")
     gate.check(opts)
-    return require("dgrun.fly.dossier").around(opts.app, deploy_with, opts)
+    return require("dgrun.fly.diagnosis").around(opts.app, deploy_with, opts)
 end
 
 return M

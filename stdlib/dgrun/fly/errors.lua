@@ -1,6 +1,6 @@
 -- Fly's error answers as errors with codes: docs/fly/machines-api.md, section 3.
-local err = require "dgrun.err"
-local json = require "dgrun.json"
+local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -37,7 +37,7 @@ local function message_of(answer)
             end
         end
     end
-    local text = require("dgrun.format").excerpt(answer.text, 200)
+    local text = require("dgrun.core.format").excerpt(answer.text, 200)
     return text ~= "" and text or "no explanation"
 end
 

@@ -1,9 +1,9 @@
 -- The gate of a deploy: a person's verdict on each machine that was updated, and on the whole at
 -- the end. Bad stops the deploy; inconclusive is told, and does not.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 
 local M = {}
 

@@ -1,9 +1,9 @@
 -- When is a machine good? Started, not crashing, its checks passing:
 -- docs/fly/deploy.md, section 10.
 local api = require "dgrun.fly.api"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local machines = require "dgrun.fly.machines"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -57,7 +57,7 @@ local function failing_check(machine)
     local checks = machines.checks(machine)
     for _, one in ipairs(checks) do
         if one.status ~= "passing" then
-            local output = require("dgrun.format").excerpt(tostring(one.output or ""), 200)
+            local output = require("dgrun.core.format").excerpt(tostring(one.output or ""), 200)
             return ("check %s is %s: %s"):format(one.name, one.status, output)
         end
     end

@@ -1,15 +1,16 @@
 -- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
 local parts = {
-    api = "api", apps = "apps", config = "config", image = "image", leases = "leases",
-    machines = "operations", releases = "releases", strategies = "strategies", logs = "logs",
+    api = "dgrun.fly.api", apps = "dgrun.fly.apps", config = "dgrun.fly.config",
+    image = "dgrun.core.image_ref", leases = "dgrun.fly.lease", machines = "dgrun.fly.operations",
+    releases = "dgrun.fly.releases", strategies = "dgrun.fly.strategies", logs = "dgrun.fly.logs",
 }
 local functions = {
     deploy = { "dgrun.fly.deploy", "deploy" },
     build = { "dgrun.fly.build", "build" },
     rollback = { "dgrun.fly.rollback", "rollback" },
     rollback_target = { "dgrun.fly.rollback", "rollback_target" },
-    refuse_older = { "dgrun.fly.guard", "refuse_older" },
-    deployed = { "dgrun.fly.guard", "deployed" },
+    refuse_older = { "dgrun.fly.no_downgrade", "refuse_older" },
+    deployed = { "dgrun.fly.no_downgrade", "deployed" },
     run = { "dgrun.fly.command", "run" },
     exit_problem = { "dgrun.fly.exit", "problem" },
 }
@@ -30,7 +31,7 @@ return setmetatable({}, {
         if functions[name] then
             value = require(functions[name][1])[functions[name][2]]
         elseif parts[name] then
-            value = require("dgrun.fly." .. parts[name])
+            value = require(parts[name])
         else
             local known = {}
             for _, list in ipairs { parts, functions } do
@@ -38,7 +39,7 @@ return setmetatable({}, {
                     known[key] = true
                 end
             end
-            require("dgrun.check").known(name, known, "dg.fly has no", "input.unknown_name")
+            require("dgrun.core.check").known(name, known, "dg.fly has no", "input.unknown_name")
         end
         rawset(self, name, value)
         return value

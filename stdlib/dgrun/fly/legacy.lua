@@ -1,7 +1,7 @@
 -- Older forms of fly.toml that flyctl still reads, brought to the present one:
 -- docs/fly/fly-toml.md, section 3, in its order. What is of a type that no form has is left for the
 -- validation to name.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -1,10 +1,10 @@
 -- The logs of apps: the last lines, what comes, of one app or of several at once. How a page is
 -- read is log_reader.lua.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local log_reader = require "dgrun.fly.log_reader"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

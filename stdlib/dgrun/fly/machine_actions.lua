@@ -1,15 +1,15 @@
 -- What `dgrun machines` does to several machines, one after the other: the next one only when the
 -- one before is as it should be.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
 local machines = require "dgrun.fly.machines"
 local names = require "dgrun.fly.machine_names"
 local operations = require "dgrun.fly.operations"
-local rows = require "dgrun.fly.machine_rows"
+local rows = require "dgrun.fly.machine_view"
 
 local M = {}
 

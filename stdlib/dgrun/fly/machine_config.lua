@@ -1,8 +1,8 @@
 -- The machine configuration of a process group, from a fly.toml: docs/fly/fly-toml.md, section 5.
 local config_of = require "dgrun.fly.config"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local service = require "dgrun.fly.service"
 local units = require "dgrun.fly.units"
 

@@ -1,7 +1,7 @@
 -- A command inside a machine that is up.
 local api = require "dgrun.fly.api"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 
 local M = {}
 
@@ -31,7 +31,7 @@ function M.run(opts, machine)
             -- Once: nobody knows whether doing it twice equals doing it once.
             answer = api.machines("POST", ("/v1/apps/%s/machines/%s/exec"):format(opts.app,
                 opts.id), {
-                json = { command = require("dgrun.json").array { unpack(opts.command) },
+                json = { command = require("dgrun.core.json").array { unpack(opts.command) },
                     timeout = timeout },
                 timeout = timeout + 15, once = true,
             })

@@ -1,6 +1,6 @@
 -- Machines as people name them: by id, by the beginning of an id that no other has, or by name.
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
 
 local M = {}

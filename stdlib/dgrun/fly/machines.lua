@@ -1,9 +1,9 @@
 -- Machines of an app, a call each: docs/fly/machines-api.md, section 6.
 local api = require "dgrun.fly.api"
-local err = require "dgrun.err"
-local json = require "dgrun.json"
+local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -1,11 +1,11 @@
 -- A machine that runs one command and is destroyed behind it: the release command, machine checks.
 -- docs/fly/deploy.md, sections 6 and 11.
 local api = require "dgrun.fly.api"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -1,14 +1,14 @@
 -- Machines by hand: what `fly machine …` does, as effects. A machine is changed under its lease, so
 -- that no deploy is in the middle of it.
 local api = require "dgrun.fly.api"
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
-local dossier = require "dgrun.fly.dossier"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local leases = require "dgrun.fly.leases"
+local dossier = require "dgrun.fly.diagnosis"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
-local rows = require "dgrun.fly.machine_rows"
+local rows = require "dgrun.fly.machine_view"
 
 local M = {}
 
@@ -97,7 +97,7 @@ end
 ---@param opts dgrun.fly.machines.list
 ---@return dgrun.fly.machine.row[]
 function M.overview(opts)
-    local list = require("dgrun.json").array {}
+    local list = require("dgrun.core.json").array {}
     for _, row in ipairs(rows.all(M.list(opts), commit_reader(opts.app))) do
         -- One that no deploy touches is in no group.
         list[#list + 1] = (not opts.group or row.group == opts.group) and row or nil
@@ -266,7 +266,7 @@ function M.clone(opts)
     local machine = found(opts, "fly.machines.clone")
     local config = require("dgrun.fly.machine_copy").configuration(machine)
     -- The tag may have moved since; the copy is of what runs.
-    config.image = require("dgrun.fly.image").of_machine(machine)
+    config.image = require("dgrun.core.image_ref").of_machine(machine)
     return effect.write {
         kind = "fly.machine.create", target = opts.app, name = "machine",
         summary = ("create a machine like %s of %s"):format(opts.id, opts.app),

@@ -1,5 +1,5 @@
 -- Machines as those read them who want to know how an app is: without the API's own shapes.
-local image_of = require "dgrun.fly.image"
+local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 
 local M = {}

@@ -1,8 +1,8 @@
 -- An image registry's own API: what a tag stands for. OCI distribution specification.
 local api = require "dgrun.fly.api"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local errors = require "dgrun.fly.errors"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 
 local M = {}

@@ -1,12 +1,12 @@
 -- The release command: a machine of its own that runs it once, before any other is touched.
 -- docs/fly/deploy.md, section 6.
 local config_of = require "dgrun.fly.config"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local units = require "dgrun.fly.units"
 
 local M = {}

@@ -1,11 +1,11 @@
 -- The record of a release around a deploy: made, running, then complete or failed.
 local config_of = require "dgrun.fly.config"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local image_of = require "dgrun.fly.image"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local releases = require "dgrun.fly.releases"
-local run = require "dgrun.run"
-local task = require "dgrun.task"
+local run = require "dgrun.run.execute"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -14,7 +14,7 @@ local function definition_of(deploy)
     local definition = config_of.copy(deploy.config.definition)
     local current = run.current()
     if current or deploy.commit or deploy.heads then
-        local array = require("dgrun.json").array
+        local array = require("dgrun.core.json").array
         definition.dgrun = {
             run = current and current.id, commit = deploy.commit,
             heads = deploy.heads and array(deploy.heads) or nil,
@@ -26,9 +26,9 @@ end
 
 ---Has the run ended that began a release, without telling its end?
 local function is_abandoned(id)
-    local store = run.current() and require("dgrun.store").current()
-    local row = store and require("dgrun.store.journal").run(store, id)
-    return row ~= nil and require("dgrun.process").ended(row) == true
+    local store = run.current() and require("dgrun.run.store").current()
+    local row = store and require("dgrun.run.journal").run(store, id)
+    return row ~= nil and require("dgrun.core.process").ended(row) == true
 end
 
 ---A release that was begun and not ended. One of this very run, by an attempt that was killed, goes

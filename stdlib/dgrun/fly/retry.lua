@@ -1,9 +1,9 @@
 -- Which calls of Fly are made again, and after how long: docs/fly/machines-api.md, section 3.1.
 -- What may have happened already is made again only when twice equals once.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local errors = require "dgrun.fly.errors"
-local run = require "dgrun.run"
-local task = require "dgrun.task"
+local run = require "dgrun.run.execute"
+local task = require "dgrun.core.task"
 
 local M = {}
 

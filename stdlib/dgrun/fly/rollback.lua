@@ -1,14 +1,14 @@
 -- Back to an earlier release: its image and its configuration. Not when the database has moved on
 -- to revisions that the old image does not know, unless they only add to it.
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local config_of = require "dgrun.fly.config"
 local database = require "dgrun.fly.rollback_database"
 local deploy = require "dgrun.fly.deploy"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local given = require "dgrun.environment_options"
-local json = require "dgrun.json"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local given = require "dgrun.project.environment_options"
+local json = require "dgrun.core.json"
 local releases = require "dgrun.fly.releases"
 
 local M = {}

@@ -1,9 +1,9 @@
 -- May an app go back to an earlier release, seen from its database? Each revision between the two
 -- is classed: the old image can live with what only adds.
 local ahead_of = require "dgrun.migrations.ahead"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- Services and checks of fly.toml as a machine has them: docs/fly/fly-toml.md, sections 2.7 to 2.9
 -- and 5.3 to 5.5. The file was checked before.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local units = require "dgrun.fly.units"
 
 local M = {}

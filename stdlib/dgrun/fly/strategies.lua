@@ -8,9 +8,9 @@
 -- The same when the gate says bad: the old ones of bluegreen are still there then.
 -- immediate, every machine with the new version, whatever became of it, but for those that Fly did
 -- not let be updated.
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local task = require "dgrun.task"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -177,7 +177,7 @@ function M.canary(deploy)
 end
 
 local function check_same_image(deploy)
-    local image_of = require "dgrun.fly.image"
+    local image_of = require "dgrun.core.image_ref"
     local first
     for _, change in ipairs(deploy.updates) do
         local ref = change.machine.image_ref

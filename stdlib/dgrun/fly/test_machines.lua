@@ -1,10 +1,10 @@
 -- The machine checks of a group: short-lived machines that test one that was updated.
 -- docs/fly/deploy.md, section 11.
 local config_of = require "dgrun.fly.config"
-local err = require "dgrun.err"
-local image_of = require "dgrun.fly.image"
+local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- Durations, sizes and command lines as fly.toml writes them: docs/fly/fly-toml.md, sections 1, 4
 -- and 6.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 
 local M = {}
 

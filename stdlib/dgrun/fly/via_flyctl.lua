@@ -1,11 +1,11 @@
 -- fly.deploy{via = "flyctl"}: the deploy is flyctl's own, by its documented command line; its
 -- result is read back. docs/fly/deploy.md, sections 3 and 4.
 local command = require "dgrun.fly.builders.command"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local flyctl = require "dgrun.fly.builders.flyctl"
-local image_of = require "dgrun.fly.image"
-local json = require "dgrun.json"
+local image_of = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
 
 local M = {}

@@ -1,8 +1,8 @@
 -- Volumes of machines: which one a new machine gets, and what a deploy may change about a mount.
 -- Rules: docs/fly/deploy.md, sections 5, 7.1 and 8.
 local api = require "dgrun.fly.api"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -28,7 +28,7 @@ end
 
 local function is_free(volume)
     local machine = volume.attached_machine_id
-    return machine == nil or machine == "" or machine == require("dgrun.json").null
+    return machine == nil or machine == "" or machine == require("dgrun.core.json").null
 end
 
 ---Free volumes, each given out once.

@@ -1,9 +1,9 @@
 -- What a database has that an older release does not know, and whether that release can live with
 -- it. All comes from revision files, in folders and in commits: no store is needed.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local plan = require "dgrun.migrations.plan"
-local revisions = require "dgrun.revisions"
+local revisions = require "dgrun.migrations.revisions"
 
 local M = {}
 

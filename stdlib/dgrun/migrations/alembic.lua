@@ -1,9 +1,9 @@
 -- The application's own Alembic: where it is, and what it is run with.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local python = require "dgrun.python"
-local run = require "dgrun.run"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local python = require "dgrun.project.python"
+local run = require "dgrun.run.execute"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- Which sessions keep a migration waiting for a lock. pg_stat_activity and pg_blocking_pids():
 -- https://www.postgresql.org/docs/current/monitoring-stats.html
 local host_task = require "host.task"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 

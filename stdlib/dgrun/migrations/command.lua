@@ -1,8 +1,8 @@
 -- Migrations by another tool than Alembic, with the same journal, lease and timeouts.
 local alembic = require "dgrun.migrations.alembic"
-local carry_out = require "dgrun.migrations.carry_out"
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
+local carry_out = require "dgrun.migrations.execute"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
 
 local M = {}
 

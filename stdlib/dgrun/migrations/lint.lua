@@ -1,13 +1,13 @@
 -- Hazards of the revisions that a branch adds or changes, from files alone, for pull requests.
-local alembic_ini = require "dgrun.alembic_ini"
-local check = require "dgrun.check"
-local environment_of = require "dgrun.environment"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local alembic_ini = require "dgrun.migrations.alembic_ini"
+local check = require "dgrun.core.check"
+local environment_of = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local git = require "host.git"
 local plan = require "dgrun.migrations.plan"
 local refs = require "dgrun.git_refs"
-local revisions = require "dgrun.revisions"
+local revisions = require "dgrun.migrations.revisions"
 local source = require "dgrun.migrations.source"
 
 local M = {}

@@ -1,13 +1,13 @@
 -- What an upgrade would do: the pending revisions in their order, each with its SQL and what is
 -- dangerous about it. Nothing is changed.
-local carry_out = require "dgrun.migrations.carry_out"
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local carry_out = require "dgrun.migrations.execute"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local hazards = require "dgrun.hazards"
+local hazards = require "dgrun.migrations.hazards"
 local migrations = require "dgrun.migrations"
 local render = require "dgrun.migrations.render"
-local revisions = require "dgrun.revisions"
+local revisions = require "dgrun.migrations.revisions"
 local source = require "dgrun.migrations.source"
 
 local M = {}

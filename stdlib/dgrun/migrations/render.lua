@@ -1,8 +1,8 @@
 -- The SQL of revisions, rendered by one run of the project's env.py that changes nothing.
 local alembic = require "dgrun.migrations.alembic"
-local check = require "dgrun.check"
-local format = require "dgrun.format"
-local json = require "dgrun.json"
+local check = require "dgrun.core.check"
+local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 local log = require "host.log"
 local proc = require "host.proc"
 local program = require "dgrun.migrations.render_program"

@@ -1,13 +1,13 @@
 -- Bringing a database to a revision: forwards, backwards, or by saying so.
 local alembic = require "dgrun.migrations.alembic"
-local carry_out = require "dgrun.migrations.carry_out"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local carry_out = require "dgrun.migrations.execute"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local migrations = require "dgrun.migrations"
 local proc = require "dgrun.proc"
-local revisions = require "dgrun.revisions"
-local run = require "dgrun.run"
+local revisions = require "dgrun.migrations.revisions"
+local run = require "dgrun.run.execute"
 
 local M = {}
 

@@ -1,9 +1,9 @@
 -- A probe tried until it is good, or its time is over.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local task = require "dgrun.task"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- One try of a command probe: its exit status tells.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- One try of an HTTP probe.
-local err = require "dgrun.err"
-local json = require "dgrun.json"
+local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -151,7 +151,7 @@ local function fault_of(answer, want)
     if not is_expected(answer.status, want.ranges) then
         local expect = want.opts.expect or 200
         return ("answered %d, not %s"):format(answer.status, type(expect) == "table"
-            and require("dgrun.format").list(expect, "or") or tostring(expect))
+            and require("dgrun.core.format").list(expect, "or") or tostring(expect))
     end
     local fault = want.opts.body and not answer.body:find(want.opts.body, 1, true)
         and ("its body lacks %s"):format(shown(want.opts.body))

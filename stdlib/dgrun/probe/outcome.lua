@@ -1,5 +1,5 @@
 -- What a function of a person says of something: good, bad, or nothing. It may return, or raise.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- One try of a TCP probe: does something listen there?
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

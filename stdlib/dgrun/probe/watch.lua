@@ -1,9 +1,9 @@
 -- Looking on for a while, and the verdict: good, bad, or inconclusive.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local task = require "dgrun.task"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -139,7 +139,7 @@ end
 ---@param why string
 function M.tell_inconclusive(why)
     effect.note("INCONCLUSIVE: " .. why)
-    require("dgrun.run").fact("inconclusive", why)
+    require("dgrun.run.execute").fact("inconclusive", why)
 end
 
 ---@param opts dgrun.probe.watch

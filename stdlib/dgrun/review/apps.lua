@@ -2,10 +2,10 @@
 -- thing of an app itself that can be set and listed.
 local api = require "dgrun.fly.api"
 local apps = require "dgrun.fly.apps"
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
 local machines = require "dgrun.fly.machines"
 local secrets = require "dgrun.secrets"
 

@@ -1,13 +1,13 @@
 -- Databases by three functions of a person, over the API of whoever hosts them.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 
 local M = {}
 
 local function sealed(app, url)
     local secret = require "host.secret"
-    if secret.is(url) or require("dgrun.unknown").is(url) then
+    if secret.is(url) or require("dgrun.core.unknown").is(url) then
         return url
     elseif type(url) ~= "string" or url == "" then
         err.raise { code = "input.invalid", op = "review.hosted",

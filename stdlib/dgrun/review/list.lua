@@ -1,11 +1,11 @@
 -- The review apps that are there, and those of them that are strays.
 local apps = require "dgrun.fly.apps"
-local check = require "dgrun.check"
+local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
 local machines = require "dgrun.fly.machines"
-local template_of = require "dgrun.environment_template"
+local template_of = require "dgrun.project.environment_template"
 
 local M = {}
 
@@ -58,7 +58,7 @@ function M.list(opts)
             found[#found + 1] = { app = app, pr = pr }
         end
     end
-    local list = require("dgrun.task").map(found, { limit = AT_ONCE }, function(one)
+    local list = require("dgrun.core.task").map(found, { limit = AT_ONCE }, function(one)
         return look(name, template, one.app, one.pr)
     end)
     table.sort(list, function(a, b)

@@ -1,8 +1,8 @@
 -- A schema or a database in a PostgreSQL server for each review app, with a role of its own. The
 -- role carries a comment that says whose it is; what has none is not touched.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 
 local M = {}
 
@@ -40,7 +40,7 @@ end
 
 local function connected(server, f)
     local url = check(require("host.dburl").libpq(server))
-    local connection = require("dgrun.task").timeout(CONNECT_SECONDS, function()
+    local connection = require("dgrun.core.task").timeout(CONNECT_SECONDS, function()
         return check(require("host.postgres").connect { url = url })
     end)
     local result = { pcall(f, function(sql, parameters)

@@ -1,7 +1,7 @@
 -- A SQLite file for each review app, for a local Fly.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 
 local M = {}

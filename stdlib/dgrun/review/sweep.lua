@@ -1,10 +1,10 @@
 -- Destroys the review apps that nobody needs any more.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local run = require "dgrun.run"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local run = require "dgrun.run.execute"
 
 local M = {}
 
@@ -14,9 +14,9 @@ local function is_busy(app)
     if not current then
         return false
     end
-    local name = require("dgrun.lease").group(app, current.sandbox)
-    local tickets = require "dgrun.store.tickets"
-    for _, row in ipairs(tickets.list(require("dgrun.store").current(), name)) do
+    local name = require("dgrun.run.lock").group(app, current.sandbox)
+    local tickets = require "dgrun.run.tickets"
+    for _, row in ipairs(tickets.list(require("dgrun.run.store").current(), name)) do
         if row.left > 0 then
             return true
         end

@@ -1,8 +1,8 @@
 -- A change to the secrets of an app: how a plan tells it, and how it is made.
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local record = require "dgrun.secrets.record"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local record = require "dgrun.secrets.fingerprints"
 
 local M = {}
 
@@ -61,7 +61,7 @@ local function carry_out(change)
         changed[name] = true
     end
     for _, name in ipairs(change.unset) do
-        values[name] = require("dgrun.json").null
+        values[name] = require("dgrun.core.json").null
     end
     local write = require "dgrun.secrets.write"
     local ok, version, now = pcall(write.carry_out, { app = change.app, values = values,
@@ -97,7 +97,7 @@ function M.make(change, apply)
     end
     local machines
     if apply then
-        machines = require("dgrun.fly.refresh").secrets(change.app,
+        machines = require("dgrun.secrets.refresh").secrets(change.app,
             #change.set + #change.unset > 0)
     end
     return require("dgrun.secrets").coming_version(change.app), machines

@@ -1,10 +1,10 @@
 -- Two environments side by side: which secrets each declares and has on its app, and which have the
 -- same value on both, told by fingerprints. A value is known by what dgrun set on the app, as long
 -- as nobody set it since; else by the sources of the environment, where they can be read here.
-local check = require "dgrun.check"
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
-local record = require "dgrun.secrets.record"
+local check = require "dgrun.core.check"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
+local record = require "dgrun.secrets.fingerprints"
 local state = require "dgrun.secrets.state"
 
 local M = {}
@@ -110,7 +110,7 @@ local function pair_of(left, right, name, key)
 end
 
 local function lists_of(pairs_of)
-    local array = require("dgrun.json").array
+    local array = require("dgrun.core.json").array
     local lists = { same = array {}, different = array {}, unknown = array {}, mistakes = array {},
         declared_only = { left = array {}, right = array {} },
         present_only = { left = array {}, right = array {} } }
@@ -148,10 +148,10 @@ function M.of(opts)
         err.raise { code = "input.invalid", op = "secrets.compare",
             msg = ("secrets.compare: that is %s twice"):format(opts.left.name) }
     end
-    local left, right = unpack(require("dgrun.task").all {
+    local left, right = unpack(require("dgrun.core.task").all {
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })
     local key = record.key()
-    local list = require("dgrun.json").array {}
+    local list = require("dgrun.core.json").array {}
     for i, name in ipairs(state.names(left.declared, left.there, right.declared, right.there)) do
         list[i] = pair_of(left, right, name, key)
     end

@@ -1,12 +1,12 @@
 -- Masks the values of an environment's secrets in all that dgrun prints, for commands that show
 -- what machines print. Every source is opened, also one whose values another source hides: the app
 -- may have been given any of them.
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
-local format = require "dgrun.format"
-local place_of = require "dgrun.place"
-local sources = require "dgrun.sources"
-local task = require "dgrun.task"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
+local format = require "dgrun.core.format"
+local place_of = require "dgrun.project.target"
+local sources = require "dgrun.project.sources"
+local task = require "dgrun.core.task"
 
 local M = {}
 

@@ -1,10 +1,10 @@
 -- Compares what an application requires of its environment with what a deploy would give it.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local json = require "dgrun.json"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 
 local M = {}
 

@@ -1,9 +1,9 @@
 -- A command of this machine with the secrets of an environment: in its process environment, never
 -- on its command line. Nothing of it is journaled; a plan records it and does not run it.
-local check = require "dgrun.check"
-local effect = require "dgrun.effect"
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
 local host = require "host.proc"
 local proc = require "dgrun.proc"
 

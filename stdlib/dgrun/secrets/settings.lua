@@ -1,8 +1,8 @@
 -- Asks an application which settings it takes from its environment: its own Python imports the
 -- module and looks at the class, a BaseSettings of pydantic 1 or of pydantic-settings 2. The class
 -- is not filled, so that nothing needs a value; the child changes nothing.
-local err = require "dgrun.err"
-local json = require "dgrun.json"
+local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -130,7 +130,7 @@ end
 ---@return string? reason why the application cannot be asked
 function M.ask(opts)
     local python = type(opts.python) == "string" and { opts.python } or opts.python
-        or require("dgrun.python").find(opts.dir)
+        or require("dgrun.project.python").find(opts.dir)
     if not python then
         return nil, "there is no Python: no .venv, uv or poetry of its own, none in PATH"
     end

@@ -8,9 +8,9 @@
 --                somebody else set it since, or the store is new. It is set anew
 --     extra      on the app, but not declared
 --     kept       on the app and declared as optional, but no source has a value
-local err = require "dgrun.err"
-local record = require "dgrun.secrets.record"
-local unknown = require "dgrun.unknown"
+local err = require "dgrun.core.err"
+local record = require "dgrun.secrets.fingerprints"
+local unknown = require "dgrun.core.unknown"
 
 local M = {}
 
@@ -113,7 +113,7 @@ function M.of(app, values, declared, there)
     local key = record.key()
     local diff = { app = app, names = {}, version = require("dgrun.secrets").version(app) }
     for _, word in ipairs(M.words) do
-        diff[word] = require("dgrun.json").array {}
+        diff[word] = require("dgrun.core.json").array {}
     end
     for _, name in ipairs(M.names(values, there)) do
         local how = declared and declared[name] or values[name] ~= nil and "given" or nil
@@ -134,11 +134,11 @@ end
 ---@param declared table<string, string>
 ---@return dgrun.secrets.overview
 function M.overview(app, declared)
-    local array = require("dgrun.json").array
+    local array = require("dgrun.core.json").array
     local there = require("dgrun.secrets.write").read(app)
     local version = require("dgrun.secrets").version(app)
     local overview = { app = app, version = version, secrets = array {}, missing = array {},
-        behind = version and require("dgrun.fly.refresh").behind(app, version) or nil }
+        behind = version and require("dgrun.secrets.refresh").behind(app, version) or nil }
     for i, name in ipairs(M.names(declared, there)) do
         local one = there[name]
         overview.secrets[i] = { name = name, present = one ~= nil, digest = one and one.digest,

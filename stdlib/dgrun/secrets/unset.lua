@@ -1,15 +1,16 @@
 -- Removes secrets by name.
 local api = require "dgrun.fly.api"
-local effect = require "dgrun.effect"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
-local json = require "dgrun.json"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 
 local M = {}
 
 local function refuse_required(opts, names)
     local list = {}
-    local declared = opts.secrets and require("dgrun.environment").declared(opts.secrets) or {}
+    local declared = opts.secrets
+        and require("dgrun.project.environment").declared(opts.secrets) or {}
     for _, name in ipairs(names) do
         local how = declared[name]
         list[#list + 1] = (how == "required" or how == "literal") and name or nil

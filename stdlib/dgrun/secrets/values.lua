@@ -1,8 +1,8 @@
 -- Values that a person gives: asked for at the terminal, from files, from standard input; never
 -- from the command line, where other processes and the shell's history see them.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local state = require "dgrun.secrets.state"
 
 local M = {}
@@ -139,8 +139,8 @@ end
 
 ---Refuses values that break a rule of the environment.
 local function judge(values, secrets)
-    local _, rules = require("dgrun.environment").declared(secrets)
-    local judging, broken = require "dgrun.secrets.rules", {}
+    local _, rules = require("dgrun.project.environment").declared(secrets)
+    local judging, broken = require "dgrun.project.secret_rules", {}
     for name, value in pairs(values) do
         for _, rule in ipairs(judging.broken((rules or {})[name], value)) do
             local advice = judging.advice(rule, value)

@@ -1,13 +1,13 @@
 -- Where each secret of an environment comes from. All of its sources are asked; nothing of a value
 -- is told.
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
 local exposure = require "dgrun.secrets.exposure"
-local format = require "dgrun.format"
-local json = require "dgrun.json"
-local rules = require "dgrun.secrets.rules"
+local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
+local rules = require "dgrun.project.secret_rules"
 local secret = require "host.secret"
-local sources = require "dgrun.sources"
+local sources = require "dgrun.project.sources"
 
 local M = {}
 
@@ -143,7 +143,7 @@ end
 function M.of(where)
     if type(where) == "string" then
         where = environment.get(where, { lazy = true })
-    elseif require("dgrun.place").is(where) then
+    elseif require("dgrun.project.target").is(where) then
         where = where.environment
     end
     local entry = entry_of(where)
@@ -156,7 +156,7 @@ function M.of(where)
         opened[#opened + 1] = source
         data.sources[#opened] = source_of(source, need)
     end
-    for i, name in ipairs(require("dgrun.secrets.declaration").names(declared)) do
+    for i, name in ipairs(require("dgrun.project.secret_spec").names(declared)) do
         local one = secret_at(name, declared, opened)
         one.need = need[name]
         one.state = one.state or (one.need == "required" and "missing" or "absent")

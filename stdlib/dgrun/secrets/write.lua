@@ -2,10 +2,10 @@
 -- was lost was carried out is read from Fly; its version then comes from a write that changes
 -- nothing, as flyctl learns it.
 local api = require "dgrun.fly.api"
-local err = require "dgrun.err"
-local json = require "dgrun.json"
+local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -84,7 +84,7 @@ local function verify(write)
     table.sort(faults)
     err.raise { code = "secrets.not_set", op = "secrets",
         msg = ("Fly took the secrets of %s, but on the app %s"):format(write.app,
-            require("dgrun.format").list(faults)),
+            require("dgrun.core.format").list(faults)),
         hint = api.command "secrets list"
             .. " shows what is there; running this again sets them again." }
 end

@@ -1,5 +1,5 @@
 -- Which image runs, by digest.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local overview = require "dgrun.fly.overview"
 
 local M = {}

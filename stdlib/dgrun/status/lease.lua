@@ -1,6 +1,6 @@
 -- Who holds the app now, who waits for it, whether it is frozen.
 local history = require "dgrun.status.history"
-local lease = require "dgrun.lease"
+local lease = require "dgrun.run.lock"
 local locks = require "dgrun.ui.locks"
 
 local M = {}

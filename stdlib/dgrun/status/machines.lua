@@ -1,5 +1,5 @@
 -- The machines of deploys by group, state and health.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local overview = require "dgrun.fly.overview"
 
 local M = {}
@@ -77,7 +77,7 @@ end
 ---@return dgrun.status.machines
 ---@return string[] problems
 function M.ask(place)
-    local array = require("dgrun.json").array
+    local array = require("dgrun.core.json").array
     local facts = { groups = array {}, leases = array {}, cordoned = 0, others = 0 }
     local by_name, problems = {}, {}
     for _, machine in ipairs(overview.all(place.machines())) do

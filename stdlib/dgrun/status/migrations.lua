@@ -1,11 +1,11 @@
 -- Which migrations the database lacks: of the code that is deployed, and of the branch that comes
 -- next.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local migrations = require "dgrun.migrations"
-local revisions = require "dgrun.revisions"
+local revisions = require "dgrun.migrations.revisions"
 local shared = require "dgrun.status.shared"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -19,7 +19,7 @@ M.patience = 5
 ---@field base? string the branch
 
 local function declared(place)
-    local secrets = require("dgrun.environment").entry(place.environment).secrets
+    local secrets = require("dgrun.project.environment").entry(place.environment).secrets
     for _, list in ipairs { secrets.required, secrets.optional, secrets.private } do
         for _, name in ipairs(list) do
             if name == place.database then
@@ -62,7 +62,7 @@ local function current_of(place)
     check_whose(place, url)
     local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, place.left())),
         function()
-            local root = require("dgrun.environment").entry(env).root
+            local root = require("dgrun.project.environment").entry(env).root
             return migrations.current { database = url, dir = root }
         end)
     if not ok and err.is(result, "timeout") then
@@ -82,7 +82,7 @@ local function alembic_folder(place, dir)
 end
 
 local function ids(list)
-    local found = require("dgrun.json").array {}
+    local found = require("dgrun.core.json").array {}
     for i, revision in ipairs(list) do
         found[i] = revision.revision
     end
@@ -95,7 +95,7 @@ end
 
 ---Those of `all` that are not in `known`.
 local function without(all, known)
-    local seen, rest = {}, require("dgrun.json").array {}
+    local seen, rest = {}, require("dgrun.core.json").array {}
     for _, id in ipairs(known) do
         seen[id] = true
     end
@@ -111,7 +111,8 @@ local function of_deployed(dir, current)
     if list then
         return list
     elseif err.is(e, "migrations.unknown_revision") then
-        return require("dgrun.json").array {}, ("the database is at %s, which the deployed code "
+        return require("dgrun.core.json").array {}, (
+            "the database is at %s, which the deployed code "
             .. "does not have"):format(e.revision or table.concat(current, ", "))
     end
     err.raise(e)
@@ -142,7 +143,7 @@ function M.ask(place)
         facts.pending, problems[1] = of_deployed(deployed, current)
         if #facts.pending > 0 then
             problems[1] = ("the deployed code wants %s that the database lacks"):format(
-                require("dgrun.format").count(#facts.pending, "migration"))
+                require("dgrun.core.format").count(#facts.pending, "migration"))
         end
     end
     local ahead = branch and shared.attempt(pending, branch, current)

@@ -1,5 +1,5 @@
 -- The newest release, as Fly has it.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- The project's repository, as far as status looks into it.
-local check = require "dgrun.check"
-local err = require "dgrun.err"
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local git = require "dgrun.git"
 local refs = require "dgrun.git_refs"
 local host = require "host.git"

@@ -14,7 +14,7 @@ function M.ask(place)
     if not newest then
         return nil
     end
-    local list, problems = require("dgrun.json").array {}, {}
+    local list, problems = require("dgrun.core.json").array {}, {}
     for i, row in ipairs(rows) do
         list[i] = history.run_data(row)
     end

@@ -1,11 +1,11 @@
 -- What several sources want to know is asked once, at the start: the machines of each app, the
 -- repository, the history of runs. Who needs it waits for the one answer.
 local commit_reader = require("dgrun.fly.commit").reader
-local err = require "dgrun.err"
-local format = require "dgrun.format"
+local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local host_task = require "host.task"
 local machines = require "dgrun.fly.machines"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 local M = {}
@@ -130,7 +130,7 @@ function M.places(opts)
         database = opts.database or "DATABASE_URL", now = time.wall(), places = {},
         clock = { timeout = timeout, left = function() return deadline - time.now() end },
     }
-    local run = require("dgrun.run").current()
+    local run = require("dgrun.run.execute").current()
     local root = run and run.root or "."
     -- The start of a program holds up the loop: what goes over the network goes first.
     local function start(name, f)

@@ -1,8 +1,8 @@
 -- Runs of the journal as people and programs read them.
-local advice_of = require "dgrun.advice"
-local format = require "dgrun.format"
-local lease = require "dgrun.lease"
-local plan = require "dgrun.plan"
+local advice_of = require "dgrun.run.advice"
+local format = require "dgrun.core.format"
+local lease = require "dgrun.run.lock"
+local plan = require "dgrun.run.plan"
 local plain = require "dgrun.ui.plain"
 
 local M = {}
@@ -46,7 +46,7 @@ end
 
 ---@return table
 function M.whole_data(row, steps, effects)
-    local json = require "dgrun.json"
+    local json = require "dgrun.core.json"
     local data = M.run_data(row)
     data.steps, data.effects = json.array {}, json.array {}
     local names = {}
@@ -73,7 +73,7 @@ local outcomes = {
 }
 
 local function show_effect(lines, e)
-    e.action = require("dgrun.effect").action(e)
+    e.action = require("dgrun.run.effect").action(e)
     local text = ("  %s %s"):format(plan.signs[e.action], e.summary)
     local notes = {}
     if e.finished and e.finished - e.started >= 0.05 then

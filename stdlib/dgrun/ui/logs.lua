@@ -1,6 +1,6 @@
 -- Lines of logs as they are written to standard output, for people or one JSON object a line.
-local format = require "dgrun.format"
-local json = require "dgrun.json"
+local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 local log = require "host.log"
 local logs = require "dgrun.fly.logs"
 local style = require "dgrun.ui.style"

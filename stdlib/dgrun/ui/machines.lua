@@ -1,6 +1,6 @@
 -- Machines as people read them.
-local format = require "dgrun.format"
-local image_of = require "dgrun.fly.image"
+local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local log = require "host.log"
 local style = require "dgrun.ui.style"
 local time = require "host.time"

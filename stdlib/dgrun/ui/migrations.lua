@@ -1,5 +1,5 @@
 -- Hazards of revision files as people read them.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local log = require "host.log"
 local style = require "dgrun.ui.style"
 

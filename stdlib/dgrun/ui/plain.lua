@@ -1,9 +1,9 @@
 -- What a run tells, in plain lines that need no terminal: progress on standard error as it happens,
 -- the summary on standard output, and for a failure what, where, why, what now.
-local format = require "dgrun.format"
-local globals = require "dgrun.globals"
+local format = require "dgrun.core.format"
+local globals = require "dgrun.core.globals"
 local log = require "host.log"
-local plan = require "dgrun.plan"
+local plan = require "dgrun.run.plan"
 local style_of = require "dgrun.ui.style"
 
 ---@class dgrun.ui.plain observes a run
@@ -101,7 +101,7 @@ function M.inputs(input)
             parts[#parts + 1] = flag
         elseif value then
             parts[#parts + 1] = ("%s %s"):format(flag, format.shell_word(type(value) == "string"
-                and value or require("dgrun.json").masked(value)))
+                and value or require("dgrun.core.json").masked(value)))
         end
     end
     table.sort(parts)

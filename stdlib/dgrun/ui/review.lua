@@ -1,5 +1,5 @@
 -- Review apps as people read them.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local log = require "host.log"
 
 local M = {}

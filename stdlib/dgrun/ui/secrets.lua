@@ -1,5 +1,5 @@
 -- Secrets as people read them: names, digests and what is to be done, never a value.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local log = require "host.log"
 local style = require "dgrun.ui.style"
 

@@ -1,5 +1,5 @@
 -- What dg.secrets.where found, as text: no values, since it has none.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 
 local M = {}
 

@@ -1,5 +1,5 @@
 -- How environments are, for people: what is wrong first, then what is not known, then the rest.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local facts_of = require "dgrun.ui.status_facts"
 local log = require "host.log"
 local status = require "dgrun.status"

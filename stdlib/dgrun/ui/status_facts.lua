@@ -1,7 +1,7 @@
 -- The facts of each source of a status as lines: NAME(facts, lines, context) adds them, and returns
 -- true when a part of them is not known.
-local format = require "dgrun.format"
-local lease = require "dgrun.lease"
+local format = require "dgrun.core.format"
+local lease = require "dgrun.run.lock"
 local plain = require "dgrun.ui.plain"
 
 local M = {}

@@ -1,6 +1,6 @@
 -- Values of arguments and variables by their types: October 2021 specification, section 3 "Input
 -- coercion". A type here is a text as in the schema language: "[String!]!", "CreateAppInput!".
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

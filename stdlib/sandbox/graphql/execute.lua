@@ -1,7 +1,7 @@
 -- Executes a document over a schema: October 2021 specification, sections 5 and 6. Everything that
 -- can be seen without data, such as fields that do not exist, is refused before anything runs.
 local coerce = require "sandbox.graphql.coerce"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

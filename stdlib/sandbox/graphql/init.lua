@@ -1,6 +1,6 @@
 -- POST /graphql: docs/fly/graphql.md, section 2.
 local answer = require "sandbox.answer"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 local M = {}
 

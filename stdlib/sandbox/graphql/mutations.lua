@@ -1,7 +1,7 @@
 -- Mutations of the GraphQL API. Each is done by the function behind the REST endpoint.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
 
 local M = {}

@@ -1,7 +1,7 @@
 -- The part of Fly's GraphQL schema that deploys and common clients use: docs/fly/graphql.md,
 -- section 3. Types and queries; mutations.lua changes things.
 local answer = require "sandbox.answer"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local mutations = require "sandbox.graphql.mutations"
 local platform = require "sandbox.platform"
 local registry = require "sandbox.registry"

@@ -2,7 +2,7 @@
 -- the team looked for what was broken.
 local http = require "host.http"
 local pipelines = require "support.pipelines"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 ---What the workflow did: one call for each machine, whose exit was the verdict; then its checks.
 local old_way = [[

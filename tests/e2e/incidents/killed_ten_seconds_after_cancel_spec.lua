@@ -20,7 +20,7 @@ with op.get_context().autocommit_block():
 local function pipeline(migrate)
     return [[
 local dg = require "dgrun"
-require("dgrun.migrations.lease").poll = 0.05
+require("dgrun.migrations.lock").poll = 0.05
 return dg.pipeline {
     description = "Migrate, then deploy",
     inputs = { commit = { required = true } },

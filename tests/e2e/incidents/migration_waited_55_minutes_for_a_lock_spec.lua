@@ -5,7 +5,7 @@ local fs = require "host.fs"
 local postgres = require "support.postgres"
 local project = require "support.project"
 local scripts = require "support.scripts"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local until_true = require("support.wait").until_true
 
 ---How long the site waits for its database, and how long a migration may make it wait.
@@ -29,7 +29,7 @@ local with_dgrun = [[
 local dg = require "dgrun"
 -- Its pauses, as short as the test likes them.
 require("dgrun.migrations.blockers").every = 0.05
-require("dgrun.migrations.carry_out").retry_seconds = 0.2
+require("dgrun.migrations.execute").retry_seconds = 0.2
 return dg.pipeline {
     description = "Migrate",
     run = function()

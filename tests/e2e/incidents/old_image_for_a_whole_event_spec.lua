@@ -1,7 +1,7 @@
 -- Production ran a 3.5-day-old image for a whole event and nobody knew: the workflow deployed what
 -- a moving label of the registry meant, and the label had not moved. It was green each time.
 local fast_project = require "support.fast_project"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 
 ---How it was done: deploy the label, ask the site, be content.
 local old_way = [[

@@ -50,7 +50,7 @@ local function replaced()
         "No release command: the image has no Alembic")
     repository.git(project.dir, { "push", "-q", "origin", "main" })
     local image = assert(fs.temp_dir "image")
-    require("dgrun.task").defer(function() fs.remove(image, { recursive = true }) end)
+    require("dgrun.core.task").defer(function() fs.remove(image, { recursive = true }) end)
     for path, text in pairs(files) do
         assert(fs.mkdir((image / path):match "^(.*)/", { parents = true }))
         assert(fs.write(image / path, text))

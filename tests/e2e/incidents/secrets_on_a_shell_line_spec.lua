@@ -3,8 +3,8 @@
 local canaries = require "support.canaries"
 local fs = require "host.fs"
 local proc = require "host.proc"
-local task = require "dgrun.task"
-local witness = require "support.witness"
+local task = require "dgrun.core.task"
+local witness = require "support.leak_harness"
 local until_true = require("support.wait").until_true
 
 local SECRET = canaries.values.S3_SECRET_ACCESS_KEY

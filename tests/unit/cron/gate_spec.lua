@@ -1,7 +1,7 @@
 -- Cron machines that are created under a condition of environments.yaml.
 local cron = require "dgrun.cron"
 local crons = require "support.crons"
-local environment = require "dgrun.environment"
+local environment = require "dgrun.project.environment"
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 
@@ -27,7 +27,7 @@ local function with(condition, body)
             how = how or {}
             return execute(function()
                 if how.input then
-                    require("dgrun.run").current().input = how.input
+                    require("dgrun.run.execute").current().input = how.input
                 end
                 return verb { app = "web", crons = env.crons, dir = fly.dir,
                     image = crons.image_a }

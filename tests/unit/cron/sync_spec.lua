@@ -3,7 +3,7 @@ local crons = require "support.crons"
 local fly_run = require "support.fly_run"
 local secret = require "host.secret"
 local secrets = require "dgrun.secrets"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local kinds, done, notes, starts = fly_run.kinds, crons.done, crons.notes, crons.starts
 
@@ -243,7 +243,7 @@ describe("cron.sync carries the app's secrets", function()
         with_job(function(fly, execute, sync)
             local path = "/v1/apps/web/secrets"
             for _, values in ipairs { { A = "1", B = "1" }, { A = "2" },
-                { A = require("dgrun.json").null } } do
+                { A = require("dgrun.core.json").null } } do
                 local status, answer = fly.call("POST", path, { values = values })
                 assert.equal(200, status)
                 local e = execute(function() cron.verify(crons.options(fly)) end).error
@@ -273,7 +273,7 @@ describe("a tick that runs", function()
                 function() record = done(sync(opts)) end,
                 function()
                     fly.until_true(function()
-                        local current = require("dgrun.run").current()
+                        local current = require("dgrun.run.execute").current()
                         return current and notes(current):find("waiting for its end", 1, true)
                     end)
                     -- The tick ends.

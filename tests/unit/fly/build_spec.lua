@@ -2,7 +2,7 @@ local build = require("dgrun.fly.build").build
 local deploy = require("dgrun.fly.deploy").deploy
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local programs = require "support.programs"
 local secret = require "host.secret"
 
@@ -153,7 +153,7 @@ describe("a build with buildah", function()
 end)
 
 describe("the build context", function()
-    local checkouts = require "dgrun.checkouts"
+    local checkouts = require "dgrun.core.checkouts"
     local toml = 'app = "web"\n[build]\n%s\n[http_service]\ninternal_port = 8080\n'
 
     ---A checkout whose fly.toml is in deploy/fly.

@@ -1,7 +1,7 @@
 -- Commands on a machine of their own: dg.fly.run.
 local fly_run = require "support.fly_run"
 local run = require "dgrun.fly.command"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local image = "registry.fly.io/web:a"
 

@@ -1,5 +1,5 @@
 local fly_config = require "support.fly_config"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local schema = require "dgrun.fly.schema"
 
 local problems, warnings = fly_config.problems, fly_config.warnings

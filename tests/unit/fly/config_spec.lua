@@ -1,7 +1,7 @@
 local config = require "dgrun.fly.config"
 local fs = require "host.fs"
-local image = require "dgrun.fly.image"
-local json = require "dgrun.json"
+local image = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 local units = require "dgrun.fly.units"
 
 local function load(text, name)

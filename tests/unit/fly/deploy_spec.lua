@@ -3,8 +3,8 @@ local deploy = require("dgrun.fly.deploy").deploy
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
-local leases = require "dgrun.fly.leases"
-local task = require "dgrun.task"
+local leases = require "dgrun.fly.lease"
+local task = require "dgrun.core.task"
 
 local kinds = fly_run.kinds
 

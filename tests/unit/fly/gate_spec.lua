@@ -1,11 +1,11 @@
 -- The gate of a deploy: asked after each machine and at the end, with three outcomes.
 local deploy = require("dgrun.fly.deploy").deploy
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
 local probe = require "dgrun.probe"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local toml = [=[
 app = "web"

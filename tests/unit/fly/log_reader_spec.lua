@@ -1,5 +1,5 @@
 -- Servers that answer what the references allow but the local Fly does not do.
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local log_reader = require "dgrun.fly.log_reader"
 local logs = require "dgrun.fly.logs"
 local wire = require "support.wire"

@@ -1,6 +1,6 @@
 local fly_run = require "support.fly_run"
 local logs = require "dgrun.fly.logs"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local image = "registry.fly.io/web:a"
 

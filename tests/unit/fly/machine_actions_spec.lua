@@ -232,7 +232,7 @@ describe("a machine's row", function()
     end)
 
     it("reads the time of a ULID", function()
-        local time = require("dgrun.fly.machine_rows").ulid_time
+        local time = require("dgrun.fly.machine_view").ulid_time
         assert.equal(1469918176.385, time "01ARYZ6S41TSV4RRFFQ69G5FAV")
         assert.is_nil(time "01ARYZ6S41")
         assert.is_nil(time "!!ARYZ6S41TSV4RRFFQ69G5FAV")

@@ -47,7 +47,7 @@ describe("releases", function()
     end)
 
     it("have images that tables show shortly", function()
-        local short = require("dgrun.fly.image").short
+        local short = require("dgrun.core.image_ref").short
         assert.equal("v1", short("registry.fly.io/web:v1@sha256:" .. ("a"):rep(64)))
         assert.equal("sha256:aaaaaaaaaaaa", short("registry.fly.io/web@sha256:" .. ("a"):rep(64)))
         assert.equal("-", short "-")

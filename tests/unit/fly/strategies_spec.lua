@@ -153,7 +153,7 @@ describe("a strategy", function()
                     local record = go("new", { strategy = strategy })
                     assert.equal("done", record.status, tostring(record.error))
                     local found, machines
-                    require("dgrun.task").timeout(10, function()
+                    require("dgrun.core.task").timeout(10, function()
                         repeat
                             found, machines = tags()
                         until #machines == 4

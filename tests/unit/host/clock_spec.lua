@@ -2,7 +2,7 @@ local host_task = require "host.task"
 local http = require "host.http"
 local proc = require "host.proc"
 local server_of = require "host.server"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 -- It is about the world outside of the process, which does not jump.
@@ -232,7 +232,7 @@ describe("a paused clock", function()
             local time = require "host.time"
             time.pause(true)
             print("began")
-            while true do require("dgrun.task").sleep(1000) end]] } })
+            while true do require("dgrun.core.task").sleep(1000) end]] } })
         assert.equal("began", child:read().line)
         child:kill "SIGTERM"
         task.timeout(30, function()

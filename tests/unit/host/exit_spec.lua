@@ -1,7 +1,7 @@
 -- The end of dgrun: no handle, no child and no file is left, whatever it did and however it ends.
 local fs = require "host.fs"
 local proc = require "host.proc"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local waits = require "support.waits"
 local time = require "host.time"
 local until_true = require("support.wait").until_true
@@ -77,8 +77,8 @@ require("host.log").flush()
 local endings = {
     { "its end", "", 0 },
     { "an error", "error 'boom'", 1 },
-    { "a signal", "require('dgrun.task').sleep(600)", 143 },
-    { "an error of a child", "require('dgrun.task').all { function() error 'boom' end }", 1 },
+    { "a signal", "require('dgrun.core.task').sleep(600)", 143 },
+    { "an error of a child", "require('dgrun.core.task').all { function() error 'boom' end }", 1 },
     { "a deadlock", [[
         local a, b
         a = host_task.spawn(function() return b:join() end)
@@ -160,7 +160,7 @@ describe("a second signal", function()
     end
 
     local children = [[
-        local host, log, task = require "host.proc", require "host.log", require "dgrun.task"
+        local host, log, task = require "host.proc", require "host.log", require "dgrun.core.task"
         local function child(script)
             local one = assert(host.spawn { argv = { "sh", "-c", script } })
             package.loaded[one] = one
@@ -215,7 +215,7 @@ end)
 describe("a signal", function()
     it("ends a script that catches every error, after its cleanup", function()
         local status, all = ended([[
-            local task = require "dgrun.task"
+            local task = require "dgrun.core.task"
             task.scope(function()
                 task.defer(function()
                     task.sleep(0.01)
@@ -270,8 +270,8 @@ describe("a name that is looked up for ever", function()
             return pending "needs a C compiler"
         end
         local status, all = ended([[
-            local task = require "dgrun.task"
-            local check = require "dgrun.check"
+            local task = require "dgrun.core.task"
+            local check = require "dgrun.core.check"
             local function told(f)
                 local ok, e = pcall(task.timeout, 0.1, function() return check(f()) end)
                 print(ok, type(e) == "table" and e.code or e)

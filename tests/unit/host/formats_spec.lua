@@ -1,4 +1,4 @@
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local toml = require "host.toml"
 local yaml = require "host.yaml"
 

@@ -1,5 +1,5 @@
 local fs = require "host.fs"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)

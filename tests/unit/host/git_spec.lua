@@ -1,7 +1,7 @@
 local fs = require "host.fs"
 local git = require "host.git"
 local repository = require "support.repository"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 -- Other processes have a part in it: their time does not jump.

@@ -3,7 +3,7 @@ local http = require "host.http"
 local proc = require "host.proc"
 local secret = require "host.secret"
 local server = require "host.server"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 -- It is about the world outside of the process, which does not jump.
@@ -305,7 +305,7 @@ describe("host.http.connect", function()
         local port = require("support.waits").listener "full"
         local ok, e = pcall(task.timeout, 0.05, function()
             local _, why = http.connect { host = "127.0.0.1", port = port, timeout = 600 }
-            require("dgrun.err").raise(why)
+            require("dgrun.core.err").raise(why)
         end)
         assert.is_false(ok)
         assert.equal("timeout", e.code)

@@ -3,7 +3,7 @@ local postgres = require "host.postgres"
 local proc = require "host.proc"
 local secret = require "host.secret"
 local server_of = require "support.postgres"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 
 -- Other processes have a part in it: their time does not jump.
@@ -109,7 +109,7 @@ describe("host.postgres", function()
             local connection = connect(server.url, read_only)
             assert.same({ { a = "1", b = "x'y" } }, connection:query(
                 "SELECT $1::int AS a, $2::text AS b, $3::text AS c",
-                { "1", "x'y", require("dgrun.json").null }))
+                { "1", "x'y", require("dgrun.core.json").null }))
             assert.equal("42703", sqlstate(connection, "SELECT nosuch"))
             assert.equal("22012", sqlstate(connection, "SELECT 1 / 0"))
             assert.matches("division by zero", failure_of(connection, "SELECT 1 / 0").msg)

@@ -85,7 +85,7 @@ describe("secrets out of JSON", function()
         fails("json.syntax", "no JSON", [[{"S": "plain text"}]], { at = { "S" } })
         local text = '{"A":"x"}'
         for _ = 1, 8 do
-            text = require("dgrun.json").encode(text)
+            text = require("dgrun.core.json").encode(text)
         end
         fails("json.shape", "not an object", text)
     end)

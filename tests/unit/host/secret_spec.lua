@@ -24,7 +24,7 @@ describe("host.secret", function()
         assert.is_false(pcall(setmetatable, s, {}))
         assert.is_false(pcall(string.rep, s, 2))
         assert.is_false(pcall(table.concat, { s }))
-        assert.is_false(pcall(require("dgrun.json").encode, { s }))
+        assert.is_false(pcall(require("dgrun.core.json").encode, { s }))
     end)
 
     it("compares the bytes", function()

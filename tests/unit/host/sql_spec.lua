@@ -1,4 +1,4 @@
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local sql = require "host.sql"
 
 local function parts(text, opts)

@@ -1,6 +1,6 @@
 local fs = require "host.fs"
 local sqlite = require "host.sqlite"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local function with_database(body)
     local dir = assert(fs.temp_dir("sqlite"))
@@ -18,7 +18,7 @@ describe("host.sqlite", function()
         with_database(function(db, path)
             assert(db:exec("CREATE TABLE t(a, b)"))
             local done = assert(db:exec("INSERT INTO t VALUES (?, ?), (?, ?)",
-                { 1, "x'; DROP TABLE t; --", true, require("dgrun.json").null }))
+                { 1, "x'; DROP TABLE t; --", true, require("dgrun.core.json").null }))
             assert.equal(2, done.changes)
             assert.same({ { a = 1, b = "x'; DROP TABLE t; --" }, { a = 1 } },
                 db:query("SELECT * FROM t"))

@@ -103,7 +103,7 @@ describe("a question at the terminal", function()
     it("stands alone, and masks what it shows", function()
         local result = ask({ { type = "two\n" } }, nil, [[
             require("host.secret").new("S", "masked-word")
-            local task = require "dgrun.task"
+            local task = require "dgrun.core.task"
             task.scope(function()
                 task.spawn(function()
                     print(require("host.tty").ask("KEY", "masked-word (not shown): "))
@@ -170,9 +170,9 @@ describe("standard input", function()
         local result = assert(proc.run { argv = { "sh", "-c", [[
             (until [ -e "$DIR/go" ]; do sleep 0.02; done; echo first; sleep 0.02; echo second) | {
                 "$DGRUN" -e '
-                    local task = require "dgrun.task"
+                    local task = require "dgrun.core.task"
                     print(pcall(task.timeout, 0.05, function()
-                        return require("dgrun.check")(require("host.stdin").read("IN")) end))'
+                        return require("dgrun.core.check")(require("host.stdin").read("IN")) end))'
                 touch "$DIR/go"
                 cat; }]] }, env = { DGRUN = binary, DIR = dir } })
         fs.remove(dir, { recursive = true })

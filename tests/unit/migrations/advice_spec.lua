@@ -1,5 +1,5 @@
 -- What is said to do about a tool that did not migrate.
-local carry_out = require "dgrun.migrations.carry_out"
+local carry_out = require "dgrun.migrations.execute"
 
 local function hint_of(...)
     local ok, e = pcall(carry_out.fail, {}, { exit = { status = 1 }, lines = { ... },

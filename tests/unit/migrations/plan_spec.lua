@@ -5,7 +5,7 @@ local migrations = require "dgrun.migrations"
 local postgres = require "support.postgres"
 local project = require "support.project"
 local repository = require "support.repository"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local until_true = require("support.wait").until_true
 local time = require "host.time"
 
@@ -218,7 +218,7 @@ describe("a downgrade", function()
     end)
 
     it("is refused when another one moved the database while it waited", function()
-        require("dgrun.migrations.lease").poll = 0.05
+        require("dgrun.migrations.lock").poll = 0.05
         local server = postgres.start()
         local dir = application { ["b.py"] = revision("bbbb", "aaaa", "pass"),
             ["c.py"] = revision("cccc", "bbbb", "pass") }

@@ -4,7 +4,7 @@ local fs = require "host.fs"
 local migrations = require "dgrun.migrations"
 local proc = require "host.proc"
 local project = require "support.project"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local until_true = require("support.wait").until_true
 local time = require "host.time"
 
@@ -68,7 +68,7 @@ describe("migrations of an SQLite file", function()
         for i = 1, 3 do
             runs[i] = scripts.start({ root = dir, env = {} }, [[
                 local dg = require "dgrun"
-                require("dgrun.migrations.lease").poll = 0.05
+                require("dgrun.migrations.lock").poll = 0.05
                 dg.step("Migrate", function()
                     dg.log("applied " .. table.concat(dg.migrations.upgrade {
                         dir = ".", database = "sqlite:///app.db" }.applied, ","))
@@ -97,7 +97,7 @@ op.execute("INSERT INTO told VALUES (1)")]]) })
         local scripts = require "support.scripts"
         local text = [[
             local dg = require "dgrun"
-            require("dgrun.migrations.lease").poll = 0.05
+            require("dgrun.migrations.lock").poll = 0.05
             dg.step("Migrate", function()
                 dg.migrations.upgrade { dir = ".", database = "sqlite:///app.db" }
             end)]]

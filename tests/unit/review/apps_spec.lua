@@ -1,8 +1,8 @@
 -- Review apps on the local Fly: made, marked, listed, swept, destroyed.
-local environment = require "dgrun.environment"
+local environment = require "dgrun.project.environment"
 local fly_run = require "support.fly_run"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local project = require "support.project"
 local review = require "dgrun.review"
 
@@ -276,8 +276,8 @@ describe("review apps", function()
             done(on.create(1))
             local record = on.execute(function()
                 -- As a deploy of it, in another process.
-                local tickets = require "dgrun.store.tickets"
-                local store = require("dgrun.store").current()
+                local tickets = require "dgrun.run.tickets"
+                local store = require("dgrun.run.store").current()
                 tickets.draw(store, { name = "shop-pr-1", run = "other", reason = "x" })
                 return review.sweep { open = "none" }
             end)

@@ -1,11 +1,11 @@
 -- Databases of review apps that somebody hosts: branches over an API such as Neon's.
 local dg = require "dgrun"
-local effect = require "dgrun.effect"
-local json = require "dgrun.json"
-local run = require "dgrun.run"
+local effect = require "dgrun.run.effect"
+local json = require "dgrun.core.json"
+local run = require "dgrun.run.execute"
 local secret = require "host.secret"
 local server_of = require "host.server"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 ---A small hosted PostgreSQL: branches by name, each with a URL. `api.lose` names a method whose
 ---next answer does not arrive.

@@ -1,13 +1,13 @@
 -- Databases of review apps in a real PostgreSQL, where everybody needs a password.
 local dburl = require "host.dburl"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local postgres = require "host.postgres"
 local review = require "dgrun.review"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local secret = require "host.secret"
 local server_of = require "support.postgres"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local until_true = require("support.wait").until_true
 local time = require "host.time"
 

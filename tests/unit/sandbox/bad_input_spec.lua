@@ -1,6 +1,6 @@
 -- Anything may be sent to the local Fly: it answers with an error, and goes on.
 local http = require "host.http"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local routes = require "sandbox.routes"
 local world = require "support.sandbox"
 

@@ -1,4 +1,4 @@
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local world = require "support.sandbox"
 
 local image = "registry.fly.io/web:1"

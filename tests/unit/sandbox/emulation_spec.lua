@@ -1,6 +1,6 @@
 -- What clients of Fly have to cope with, and so the local Fly does too.
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local time = require "host.time"
 local world = require "support.sandbox"
@@ -89,7 +89,7 @@ end)
 
 local server = [[
 local dir = ...
-require("dgrun.run").leave()
+require("dgrun.run.execute").leave()
 local fly = require("sandbox").start { dir = dir, token = "fo1_test", apps = { "web" },
     pace = 0.01 }
 require("host.log").out(fly.url .. "\n")

@@ -1,5 +1,5 @@
 local http = require "host.http"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local time = require "host.time"
 local until_true = require("support.wait").until_true
 local world = require "support.sandbox"
@@ -54,7 +54,7 @@ describe("faults", function()
             fly.fault { path = "/v1/apps/web$", invalid = true, when = "after" }
             answer = get()
             assert.equal(200, answer.status)
-            assert.is_false(pcall(require("dgrun.json").decode, answer.body))
+            assert.is_false(pcall(require("dgrun.core.json").decode, answer.body))
             assert.equal(200, get().status)
         end)
     end)

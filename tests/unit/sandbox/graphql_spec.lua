@@ -1,4 +1,4 @@
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local parser = require "sandbox.graphql.parser"
 local sandbox = require "support.sandbox"
 

@@ -1,6 +1,6 @@
 local logs = require "sandbox.logs"
 local sandbox = require "support.sandbox"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 
 local image = "registry.fly.io/web:a"
 

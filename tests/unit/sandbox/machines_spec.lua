@@ -1,5 +1,5 @@
-local json = require "dgrun.json"
-local task = require "dgrun.task"
+local json = require "dgrun.core.json"
+local task = require "dgrun.core.task"
 local world = require "support.sandbox"
 
 local image = "registry.fly.io/web:1"

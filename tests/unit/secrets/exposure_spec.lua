@@ -1,10 +1,10 @@
 -- Files with plain secrets: who can read them, and whether git has them.
-local environment = require "dgrun.environment"
+local environment = require "dgrun.project.environment"
 local exposure = require "dgrun.secrets.exposure"
 local fs = require "host.fs"
 local git = require "dgrun.git"
 local repository = require "support.repository"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local secrets = require "dgrun.secrets"
 local ui = require "dgrun.ui.secrets_where"
 

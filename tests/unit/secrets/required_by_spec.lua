@@ -1,11 +1,11 @@
 -- Applications with real pydantic classes: Debian 12 has version 1; version 2 is tested where
 -- python3 in PATH, or the one that DGRUN_TEST_PYDANTIC2 names, has pydantic-settings (Debian 13).
-local environment = require "dgrun.environment"
-local err = require "dgrun.err"
+local environment = require "dgrun.project.environment"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local project = require "support.project"
-local run = require "dgrun.run"
+local run = require "dgrun.run.execute"
 local secret = require "host.secret"
 local secrets = require "dgrun.secrets"
 local time = require "host.time"
@@ -241,7 +241,7 @@ environments:
         fs.mkdir(dir / ".venv/bin", { parents = true })
         fs.write(dir / ".venv/bin/python", "#!/bin/sh\nexec " .. DEBIAN .. ' "$@"\n',
             { mode = "0755" })
-        assert.same({ dir / ".venv/bin/python" }, require("dgrun.python").find(dir))
+        assert.same({ dir / ".venv/bin/python" }, require("dgrun.project.python").find(dir))
         assert.equal("secrets.undeclared_setting",
             caught(secrets.required_by, { dir = dir, secrets = {} }).code)
     end)

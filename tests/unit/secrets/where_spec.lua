@@ -1,10 +1,10 @@
-local environment = require "dgrun.environment"
+local environment = require "dgrun.project.environment"
 local fs = require "host.fs"
-local json = require "dgrun.json"
+local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local project = require "support.project"
 local secrets = require "dgrun.secrets"
-local task = require "dgrun.task"
+local task = require "dgrun.core.task"
 local ui = require "dgrun.ui.secrets_where"
 
 local yaml = [[
@@ -89,7 +89,7 @@ describe("secrets.where", function()
         local root = project.make { ["scripts/environments.yaml"] =
             "environments:\n  a: { app: x, secrets: { literal: { A: b } } }\n  b: { app: y }\n" }
         environment.look_from(root / "scripts")
-        local data, problem = secrets.where(require("dgrun.place").find "a")
+        local data, problem = secrets.where(require("dgrun.project.target").find "a")
         assert.is_true(data.ok)
         assert.is_nil(problem)
         assert.matches("No sources are listed", ui.text(data))

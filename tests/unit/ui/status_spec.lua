@@ -1,5 +1,5 @@
 -- The text of a report, as it stands where there is no terminal: 80 columns, no styles.
-local format = require "dgrun.format"
+local format = require "dgrun.core.format"
 local ui = require "dgrun.ui.status"
 
 local NOW = 1790000000

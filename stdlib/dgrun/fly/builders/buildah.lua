@@ -1,9 +1,9 @@
 -- buildah: builds without a daemon. It logs in for one push only, in a file of its own.
 local api = require "dgrun.fly.api"
 local command = require "dgrun.fly.builders.command"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local image_of = require "dgrun.fly.image"
+local image_of = require "dgrun.core.image_ref"
 local registry = require "dgrun.fly.registry"
 
 local M = {}

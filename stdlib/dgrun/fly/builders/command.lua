@@ -1,9 +1,9 @@
 -- Runs a builder's program: its output streams into the run's log, its end is an error that tells.
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run"
-local task = require "dgrun.task"
+local run = require "dgrun.run.execute"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -26,7 +26,7 @@ end
 ---@param f fun(dir: string): any
 ---@return any
 function M.with_folder(f)
-    local dir = require "dgrun.check" (fs.temp_dir "dgrun-build")
+    local dir = require "dgrun.core.check" (fs.temp_dir "dgrun-build")
     local ok, result = pcall(f, dir)
     task.shield(fs.remove, dir, { recursive = true })
     if not ok then
@@ -60,7 +60,7 @@ function M.run(command)
                 run.log(line)
             end
         end
-        return require "dgrun.check" (child:wait())
+        return require "dgrun.core.check" (child:wait())
     end)
     if status.status == 0 and not status.signal then
         return lines

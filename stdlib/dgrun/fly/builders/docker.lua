@@ -1,10 +1,10 @@
 -- docker with buildx. It logs in for one build only, in a folder of its own.
 local api = require "dgrun.fly.api"
 local command = require "dgrun.fly.builders.command"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local image_of = require "dgrun.fly.image"
-local json = require "dgrun.json"
+local image_of = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -15,7 +15,7 @@ end
 
 ---A configuration that keeps the plugins and builders of the person, and none of their logins.
 local function environment(dir)
-    local check = require "dgrun.check"
+    local check = require "dgrun.core.check"
     local own = os.getenv "DOCKER_CONFIG" or (os.getenv "HOME" or "") / ".docker"
     check(fs.write(dir / "config.json",
         json.encode { cliPluginsExtraDirs = { own / "cli-plugins" } }))

@@ -2,7 +2,7 @@
 -- size, and never its digest.
 local api = require "dgrun.fly.api"
 local command = require "dgrun.fly.builders.command"
-local err = require "dgrun.err"
+local err = require "dgrun.core.err"
 
 local M = {}
 

@@ -1,0 +1,160 @@
+-- What a word of the command line can be, by its kind. Those that only Fly knows are asked for, for
+-- a moment; where it does not answer there are none.
+local environment = require "dgrun.project.environment"
+local scripts = require "dgrun.cli.scripts"
+local task = require "dgrun.core.task"
+
+local M = {}
+
+local PATIENCE_SECONDS = 3
+local RUNS = 20
+
+local function values(names, text)
+    local list = {}
+    for i, name in ipairs(names) do
+        list[i] = { value = name, text = text }
+    end
+    return list
+end
+
+local function app_of(input)
+    local where = input.app or input.where
+    where = type(where) == "table" and where[1] or where
+    return require("dgrun.project.target").find(where).app
+end
+
+---By kind: each gets the values that stand on the line so far.
+---@type table<string, fun(input: table): dgrun.cli.candidate[]>
+local kinds = {}
+
+function kinds.place()
+    local list = {}
+    for i, name in ipairs(environment.names()) do
+        list[i] = { value = name, text = environment.get(name, { lazy = true }).app }
+    end
+    return list
+end
+kinds.environment = kinds.place
+
+function kinds.app()
+    return values(environment.apps("."))
+end
+
+---Ids with the name and state of each, and names.
+function kinds.machine(input)
+    local list = {}
+    for _, machine in ipairs(require("dgrun.fly.operations").list { app = app_of(input) }) do
+        list[#list + 1] = { value = machine.id,
+            text = ("%s, %s"):format(machine.name or "?", machine.state) }
+        list[#list + 1] = machine.name and { value = machine.name, text = machine.state } or nil
+    end
+    return list
+end
+
+function kinds.secret(input)
+    local place = require("dgrun.project.target").of_app(app_of(input))
+    local list = {}
+    for i, secret in ipairs(require("dgrun.secrets").overview { app = place.app,
+        secrets = place.environment and place.environment.secrets }.secrets) do
+        list[i] = { value = secret.name, text = (secret.declared or "not declared")
+            .. (secret.present and "" or ", not set") }
+    end
+    return list
+end
+
+function kinds.release(input)
+    local list = {}
+    for i, release in ipairs(require("dgrun.fly.releases").list(app_of(input))) do
+        list[i] = { value = tostring(release.version), text = release.status }
+    end
+    return list
+end
+
+function kinds.run()
+    local history = require "dgrun.run.history"
+    local list = {}
+    for i, row in ipairs(history.with({}, nil, function(store)
+        return history.list(store, { limit = RUNS })
+    end)) do
+        list[i] = { value = row.id, text = ("%s, %s"):format(row.name, row.status) }
+    end
+    return list
+end
+
+---@param input dgrun.input
+---@param given table<string, any> what stands on the line so far
+---@return dgrun.cli.candidate[]
+function M.of(input, given)
+    if input.choices then
+        return values(input.choices)
+    elseif type(input.complete) == "function" then
+        return values(input.complete(given))
+    end
+    local kind = kinds[input.complete or ""]
+    return kind and kind(given) or {}
+end
+
+---@return dgrun.cli.candidate[]
+function M.scripts()
+    local list, seen = {}, {}
+    local root = scripts.project(".")
+    for _, names in ipairs { root and scripts.names(root) or {},
+        require("dgrun.cli.shipped").names() } do
+        for _, name in ipairs(names) do
+            if not seen[name] then
+                seen[name] = true
+                list[#list + 1] = { value = name }
+            end
+        end
+    end
+    return list
+end
+
+---@return dgrun.cli.candidate[]
+function M.words()
+    local list = M.scripts()
+    for name in pairs(require("dgrun.cli").commands) do
+        list[#list + 1] = name ~= "complete" and { value = name } or nil
+    end
+    table.sort(list, function(a, b) return a.value < b.value end)
+    return list
+end
+
+---@return dgrun.cli.candidate[]
+function M.options()
+    return values { "--sandbox", "--trace", "--help", "--version", "-C", "-e" }
+end
+
+---What stands behind a command of dgrun itself.
+---@param word string
+---@param rest string[]
+---@return dgrun.cli.candidate[]
+function M.of_word(word, rest)
+    if word == "completion" then
+        return values { "bash", "fish", "zsh" }
+    elseif word == "show" or word == "resume" then
+        return kinds.run()
+    elseif word == "lock" then
+        return #rest == 0 and values { "hold", "list", "release" } or kinds.app()
+    end
+    return {}
+end
+
+---Asks within the patience of somebody who pressed a key; against the local Fly where the line
+---says so.
+---@param line dgrun.cli.arguments
+---@param f fun(): dgrun.cli.candidate[]
+---@return dgrun.cli.candidate[]
+function M.within(line, f)
+    return task.timeout(PATIENCE_SECONDS, function()
+        environment.look_from((scripts.project(".") or ".") / "scripts", { names_only = true })
+        if line.sandbox then
+            local root = scripts.root()
+            require("dgrun.cli.execute").use_sandbox({ root = root, folder = root / "scripts" },
+                true)
+        end
+        return f()
+    end)
+end
+
+return M

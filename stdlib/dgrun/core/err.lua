@@ -1,0 +1,80 @@
+-- The one error shape: {code, msg, op, hint, cause, where, …fields}.
+-- `code` is for programs ("fly.lease_held"), `msg` for people: what was tried, on what, and why
+-- it failed.
+local checkouts = require "dgrun.core.checkouts"
+local metatable = require("host.err").metatable()
+
+local M = {}
+
+---@class dgrun.err
+---@field code string dotted constant
+---@field msg string
+---@field op? string the call that failed
+---@field hint? string what to do next
+---@field where? string file:line of the script that made the call
+---@field cause? any the error behind this one
+
+---@param fields table
+---@return dgrun.err
+function M.new(fields)
+    return setmetatable(fields, metatable)
+end
+
+---Is it an error object at all?
+---@return boolean
+function M.is_object(e)
+    return type(e) == "table" and getmetatable(e) == metatable
+end
+
+---Is `e` an error with this code, or one below it: is(e, "fly") is true of "fly.lease_held".
+---@return boolean
+function M.is(e, code)
+    if not M.is_object(e) then
+        return false
+    end
+    return e.code == code or e.code:sub(1, #code + 1) == code .. "."
+end
+
+---The first line outside the stdlib: where a person wrote the call.
+---@return string?
+function M.where()
+    local level = 3
+    while true do
+        local frame = debug.getinfo(level, "Sl")
+        if not frame then
+            return nil
+        end
+        if frame.currentline > 0 and frame.short_src:sub(1, 7) ~= "stdlib/" then
+            return ("%s:%d"):format(frame.short_src, frame.currentline)
+        end
+        level = level + 1
+    end
+end
+
+---What people read of an error.
+local texts = { "msg", "hint" }
+
+---Raises an error object, or a table of its fields.
+function M.raise(e)
+    if type(e) == "table" and not M.is_object(e) then
+        M.new(e)
+    end
+    for _, name in ipairs(type(e) == "table" and texts or {}) do
+        e[name] = type(e[name]) == "string" and checkouts.readable(e[name]) or e[name]
+    end
+    if type(e) == "table" and not e.where then
+        e.where = M.where()
+    end
+    error(e, 0)
+end
+
+---Any caught value as an error object.
+---@return dgrun.err
+function M.object(e)
+    if M.is_object(e) then
+        return e
+    end
+    return M.new { code = "lua.error", msg = require("dgrun.core.inspect").text(e) }
+end
+
+return M

@@ -1,0 +1,133 @@
+-- What every chunk finds in its globals, set once when the state opens: output goes through the
+-- redactor, nothing stops the loop, a plan cannot write, an undefined name is an error.
+local log = require "host.log"
+local gate = require "host.gate"
+
+local M = {}
+
+local function joined(text_of, ...)
+    local parts = {}
+    for i = 1, select("#", ...) do
+        parts[i] = text_of((select(i, ...)))
+    end
+    return parts
+end
+
+-- A table shows its fields. Its module is loaded only where there is a table to show.
+local function shown(value)
+    return type(value) == "table" and require("dgrun.core.inspect").text(value) or tostring(value)
+end
+
+local line_is_open = false
+
+local function write_out(text)
+    line_is_open = text ~= "" and text:sub(-1) ~= "\n" or text == "" and line_is_open
+    log.out(text)
+end
+
+---Ends the line that a script began on standard output, where a terminal shows both streams: a
+---line of progress does not go on in it.
+function M.end_line()
+    if line_is_open and log.is_terminal "out" and log.is_terminal "err" then
+        write_out "\n"
+        log.flush()
+    end
+end
+
+function print(...)
+    write_out(table.concat(joined(shown, ...), "\t") .. "\n")
+end
+
+---A stand-in for io.stdout and io.stderr that writes through the redactor.
+local function stream(write)
+    local S = {}
+    function S.write(self, ...)
+        write(table.concat(joined(tostring, ...)))
+        return self
+    end
+    function S.flush(self)
+        log.flush()
+        return self
+    end
+    function S.setvbuf()
+        return true
+    end
+    function S.close()
+        return nil, "standard streams stay open"
+    end
+    return S
+end
+
+local open = io.open
+io.stdout = stream(write_out)
+io.stderr = stream(log.err)
+
+function io.write(...)
+    return io.stdout:write(...)
+end
+
+local function refuse(name, instead)
+    return function()
+        error(name .. " stops the loop; use " .. instead, 2)
+    end
+end
+
+os.execute = refuse("os.execute", "dgrun.proc.run")
+io.popen = refuse("io.popen", "dgrun.proc.run")
+
+local function guarded(name, write)
+    return function(path, ...)
+        if gate.closed() then
+            return nil, ("%s(%s): refused in a plan"):format(name, tostring(path))
+        end
+        return write(path, ...)
+    end
+end
+
+function io.open(path, mode)
+    if mode and mode:find("[wa+]") and gate.closed() then
+        return nil, ("io.open(%s): refused in a plan"):format(tostring(path))
+    end
+    return open(path, mode)
+end
+io.output = guarded("io.output", io.output)
+os.remove = guarded("os.remove", os.remove)
+os.rename = guarded("os.rename", os.rename)
+os.tmpname = nil
+
+-- source.dir / "fly.toml": paths are joined as they are read. Two numerals would divide.
+getmetatable("").__div = function(left, right)
+    return require("dgrun.core.path").join(left, right)
+end
+
+---Makes undefined globals errors, and new ones too.
+function M.strict()
+    setmetatable(_G, {
+        __index = function(_, name)
+            error(("undefined global '%s'"):format(tostring(name)), 2)
+        end,
+        __newindex = function(_, name)
+            error(("'%s' is not declared local"):format(tostring(name)), 2)
+        end,
+    })
+end
+
+---The global `arg`, as `lua` sets it: the script at 0, its arguments from 1.
+---@param script string
+---@param arguments string[]
+function M.set_arg(script, arguments)
+    local arg = { [0] = script }
+    for i, argument in ipairs(arguments) do
+        arg[i] = argument
+    end
+    rawset(_G, "arg", arg)
+end
+
+---For libraries that test for globals, such as test frameworks.
+function M.relax()
+    setmetatable(_G, nil)
+end
+
+M.strict()
+
+return M

@@ -1,0 +1,193 @@
+-- Reads what a person wrote in YAML: strict keys, and for whatever is wrong its file and line.
+-- A value is known by its keys from the top of the file: {"environments", "prod", "crons", 1}.
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
+
+local M = {}
+
+---The column of what a line says, behind the dash of a list; nil for blank lines and comments.
+local function column(line)
+    if line:match("^%s*$") or line:match("^%s*#") then
+        return nil
+    end
+    return #line:match("^%s*%-?%s*"), line:match("^%s*%-") and #line:match("^%s*") or nil
+end
+
+local function find_item(lines, from, outer, wanted)
+    local count, dash_column = 0, nil
+    for i = from + 1, #lines do
+        local text, dash = column(lines[i])
+        if text and text <= outer and not dash then
+            return nil
+        elseif dash and (not dash_column or dash == dash_column) then
+            dash_column, count = dash, count + 1
+            if count == wanted then
+                return i - 1, dash
+            end
+        end
+    end
+end
+
+local function find_key(lines, from, outer, key)
+    local literal = key:gsub("%p", "%%%0")
+    for i = from + 1, #lines do
+        local at = column(lines[i])
+        if at and at <= outer then
+            return nil
+        elseif at and lines[i]:sub(at + 1):match("^[\"']?" .. literal .. "[\"']?%s*:") then
+            return i, at
+        end
+    end
+end
+
+---The line that holds the value at these keys, or the nearest one around it.
+local function line_of(text, keys)
+    local lines = {}
+    for line in (text .. "\n"):gmatch("(.-)\r?\n") do
+        lines[#lines + 1] = line
+    end
+    local at, outer, found = 0, -1, 1
+    for _, key in ipairs(keys) do
+        local find = type(key) == "number" and find_item or find_key
+        local line, inner = find(lines, at, outer, key)
+        if not line then
+            break
+        end
+        at, outer = line, inner
+        found = type(key) == "number" and line + 1 or line
+    end
+    return found
+end
+
+---@class dgrun.environment_reader
+local Reader = {}
+Reader.__index = Reader
+
+function Reader:refuse(keys, message, hint)
+    local line = line_of(self.text, keys)
+    err.raise {
+        code = "environment.invalid", file = self.file, line = line, hint = hint,
+        msg = ("%s:%d: %s"):format(self.file, line, message),
+    }
+end
+
+local function named(keys)
+    local text = ""
+    for _, key in ipairs(keys) do
+        if type(key) == "number" then
+            text = ("%s[%d]"):format(text, key)
+        elseif key ~= "environments" or text ~= "" then
+            text = text == "" and key or text .. "." .. key
+        end
+    end
+    return text == "" and "the file" or text
+end
+
+---@param keys (string|integer)[]
+---@param key string|integer
+local function below(keys, key)
+    local deeper = { unpack(keys) }
+    deeper[#deeper + 1] = key
+    return deeper
+end
+
+local function is_map(value)
+    return type(value) == "table" and #value == 0
+end
+
+---@param known? table<string, any> keys that it may have; any when absent
+---@param required? string[]
+function Reader:map(value, keys, known, required)
+    if not is_map(value) then
+        self:refuse(keys, named(keys) .. " must be a mapping of keys to values")
+    end
+    local null = require("host.yaml").null
+    for key, item in pairs(value) do
+        local ok, e = pcall(check.known, key, known or value, named(keys) .. " has no key", "x")
+        if not ok then
+            self:refuse(below(keys, key), e.msg, e.hint)
+        elseif item == null then
+            value[key] = nil -- a key without a value is as good as none
+        end
+    end
+    for _, key in ipairs(required or {}) do
+        if value[key] == nil then
+            self:refuse(keys, ("%s needs the key '%s'"):format(named(keys), key))
+        end
+    end
+    return value
+end
+
+function Reader:list(value, keys)
+    if value == nil then
+        return {}
+    elseif type(value) ~= "table" or (next(value) ~= nil and #value == 0) then
+        self:refuse(keys, named(keys) .. " must be a list")
+    end
+    return value
+end
+
+function Reader:string(value, keys)
+    if value ~= nil and (type(value) ~= "string" or value == "") then
+        local hint = type(value) ~= "table" and value ~= ""
+            and ('Quote it: "%s".'):format(tostring(value)) or nil
+        self:refuse(keys, named(keys) .. " must be a string", hint)
+    end
+    return value
+end
+
+function Reader:boolean(value, keys)
+    if value ~= nil and type(value) ~= "boolean" then
+        self:refuse(keys, named(keys) .. " must be true or false")
+    end
+    return value
+end
+
+---A command line: a program and its arguments, each a string of its own. No shell reads it.
+---@return string[]?
+function Reader:words(value, keys)
+    if value == nil then
+        return nil
+    elseif type(value) == "string" then
+        self:refuse(keys, named(keys) .. " must be a list of words", "Write [program, argument]; "
+            .. "no shell splits it.")
+    end
+    for i, word in ipairs(self:list(value, keys)) do
+        self:string(word, below(keys, i))
+    end
+    if #value == 0 then
+        self:refuse(keys, named(keys) .. " must name a program")
+    end
+    return value
+end
+
+function Reader:one_of(value, keys, choices)
+    self:string(value, keys)
+    for _, choice in ipairs(choices) do
+        if value == nil or value == choice then
+            return value
+        end
+    end
+    local nearest = require("host.opt").nearest(value, choices)
+    self:refuse(keys, ("%s must be %s, not '%s'"):format(named(keys),
+        require("dgrun.core.format").list(choices, "or"), value),
+        nearest and ("Did you mean '%s'?"):format(nearest))
+end
+
+function Reader:secret_name(name, keys)
+    if type(name) ~= "string" or not name:match("^[%a_][%w_]*$") then
+        self:refuse(keys, ("%s: '%s' cannot be the name of a secret"):format(named(keys),
+            tostring(name)), "Names are letters, digits and underscores.")
+    end
+end
+
+M.named, M.below, M.is_map = named, below, is_map
+
+---@param file string for messages
+---@param text string of the file
+---@return dgrun.environment_reader
+function M.new(file, text)
+    return setmetatable({ file = file, text = text }, Reader)
+end
+
+return M

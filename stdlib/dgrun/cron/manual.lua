@@ -1,0 +1,173 @@
+-- What a person does with a cron machine: one run of its job, another image.
+local api = require "dgrun.fly.api"
+local changes_of = require "dgrun.fly.diff"
+local config_of = require "dgrun.fly.config"
+local cron_machine = require "dgrun.cron.machine"
+local desk_of = require "dgrun.cron.inventory"
+local dossier = require "dgrun.fly.diagnosis"
+local effect = require "dgrun.run.effect"
+local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
+local machines = require "dgrun.fly.machines"
+local roster_of = require "dgrun.cron.roster"
+local run = require "dgrun.run.execute"
+local secrets_state = require "dgrun.fly.secrets"
+local ticks_of = require "dgrun.cron.job_runs"
+
+local M = {}
+
+---The machine that is called so: by the declared name, its own, or its id.
+local function find(roster, word)
+    local known = {}
+    for name, machine in pairs(roster.of) do
+        if name == word or machine.id == word then
+            return machine, name
+        end
+        known[#known + 1] = name
+    end
+    for _, stray in ipairs(roster.strays) do
+        local name = stray.config.metadata.dgrun_cron or stray.name
+        if stray.id == word or stray.name == word or name == word then
+            return stray, name
+        end
+        known[#known + 1] = name
+    end
+    table.sort(known)
+    return nil, known
+end
+
+local function refuse_unknown(app, word, known, op)
+    local nearest = require("host.opt").nearest(word, known)
+    err.raise { code = "cron.no_machine", op = op,
+        msg = ("%s has no cron machine '%s'"):format(app, word),
+        hint = nearest and ("Did you mean '%s'?"):format(nearest)
+            or (#known > 0 and "There are: " .. table.concat(known, ", ") .. "."
+                or ("It has none at all; %s creates those that are declared."):format(
+                    api.command "cron_setup")) }
+end
+
+local function roster_for(app, crons)
+    machines.app(app)
+    return roster_of.of(machines.list(app), crons or {})
+end
+
+function M.run_now(opts)
+    local machine, name = find(roster_for(opts.app), opts.name)
+    if not machine then
+        refuse_unknown(opts.app, opts.name, name, "cron.run_now")
+    elseif #(machine.config.mounts or {}) > 0 then
+        err.raise { code = "cron.has_volume", op = "cron.run_now",
+            msg = ("%s has a volume, which a copy of it cannot have"):format(name),
+            hint = "Start the machine itself: " .. api.command(("machines start --app %s %s")
+                :format(opts.app, machine.id)) }
+    elseif ticks_of.runs(machine) and not opts.beside then
+        err.raise { code = "refused.cron_running", op = "cron.run_now",
+            msg = ("%s is running a tick at this moment"):format(name),
+            hint = "Wait for its end, or run it beside that: beside = true (--beside)." }
+    end
+    local config = config_of.copy(machine.config)
+    -- The tag may have moved since; the copy is of what runs.
+    config.image = image_of.of_machine(machine)
+    local state = secrets_state.read(opts.app)
+    local result = require("dgrun.cron.job").run {
+        app = opts.app, name = name, config = config, region = machine.region, shared = true,
+        secrets_version = state.version, timeout = opts.timeout, on_line = opts.on_line,
+        summary = ("run %s once, on a machine of its own: %s"):format(name,
+            table.concat(config.init and config.init.cmd or { "the image's command" }, " ")),
+    }
+    if not effect.is_unknown(result) then
+        effect.note(("%s ended with exit code %s"):format(name, result.exit_code))
+    end
+    return result
+end
+
+local function update_one(app, name, machine, to)
+    local secrets = to.secrets
+    local config = config_of.copy(machine.config)
+    config.image, config.metadata = to.image, config.metadata or {}
+    secrets_state.mark(secrets, config.metadata, machine)
+    if image_of.same(to.image, image_of.of_machine(machine))
+        and secrets_state.is_current(secrets, machine) then
+        effect.note(("%s is on this image already"):format(name))
+        return { name = name, id = machine.id, changed = false }
+    end
+    local patience = cron_machine.patience(to.when_running)
+    if not effect.planning() and not cron_machine.wait_idle(app, machine, patience) then
+        return { name = name, id = machine.id, changed = false, skipped = true }
+    end
+    local result = effect.write {
+        kind = "fly.machine.update", target = app .. "/" .. name, name = "machine",
+        summary = ("update the image of the cron machine %s"):format(name),
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        after = changes_of.readable(config),
+        apply = function()
+            local version = secrets_state.wanted_version(app, secrets, config.metadata, machine)
+            return dossier.around(app, cron_machine.update, app, machine,
+                { config = config, version = version, patience = patience })
+        end,
+    }
+    local skipped = not effect.is_unknown(result) and result.skipped or nil
+    return { name = name, id = machine.id, changed = not skipped, skipped = skipped }
+end
+
+---What of the machines differs from their declarations besides the image: an image that goes with
+---another command line is a tick that dies.
+local function what_else(opts, image, results)
+    local lines = {}
+    local desk = desk_of.open({ app = opts.app, crons = opts.crons or {}, image = image,
+        dir = opts.dir or (run.current() and run.current().root) }, "cron.update_image")
+    for _, cron in ipairs(opts.crons or {}) do
+        local is_meant = false
+        for _, result in ipairs(results) do
+            is_meant = is_meant or (result.name == cron.name and not result.skipped)
+        end
+        local ok, view = pcall(desk_of.view, desk, cron)
+        for _, one in ipairs(is_meant and ok and view.differences or {}) do
+            lines[#lines + 1] = ("%s: %s"):format(cron.name, one.text)
+        end
+    end
+    return #lines > 0 and err.new { code = "refused.cron_drift", op = "cron.update_image",
+        msg = "besides the image, not all is as declared:\n" .. table.concat(lines, "\n"),
+        hint = api.command "cron_setup" .. " brings the whole declaration to the machines." } or nil
+end
+
+local function when_running_of(crons, name)
+    for _, cron in ipairs(crons or {}) do
+        if cron.name == name then
+            return cron.when_running
+        end
+    end
+end
+
+function M.update_image(opts)
+    local roster = roster_for(opts.app, opts.crons)
+    local chosen = {}
+    if opts.name then
+        local machine, name = find(roster, opts.name)
+        if not machine then
+            refuse_unknown(opts.app, opts.name, name, "cron.update_image")
+        end
+        chosen[1] = { name = name, machine = machine }
+    else
+        for _, cron in ipairs(opts.crons or {}) do
+            local machine = roster.of[cron.name]
+            chosen[#chosen + 1] = machine and { name = cron.name, machine = machine } or nil
+        end
+    end
+    if #chosen == 0 then
+        err.raise { code = "cron.no_machine", op = "cron.update_image",
+            msg = ("%s has none of the cron machines that are declared"):format(opts.app),
+            hint = api.command "cron_setup" .. " creates them." }
+    end
+    local image = desk_of.resolved(opts.image or require("dgrun.cron").image { app = opts.app })
+    local secrets = secrets_state.read(opts.app)
+    local results = {}
+    for i, one in ipairs(chosen) do
+        results[i] = update_one(opts.app, one.name, one.machine, { image = image,
+            secrets = secrets,
+            when_running = opts.when_running or when_running_of(opts.crons, one.name) })
+    end
+    return results, not effect.planning() and what_else(opts, image, results) or nil
+end
+
+return M

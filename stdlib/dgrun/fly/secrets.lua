@@ -1,0 +1,116 @@
+-- Which secrets a machine has that no deploy touches. Fly gives them to a machine when it is made
+-- or changed, and flyctl changes those of deploys only. So such a machine is marked with what the
+-- app had then: the version, where it is known, and a digest of the names and Fly's digests, which
+-- tells a change whoever made it. docs/fly/machines-api.md, section 8.
+local api = require "dgrun.fly.api"
+local effect = require "dgrun.run.effect"
+local json = require "dgrun.core.json"
+local run = require "dgrun.run.execute"
+local secrets = require "dgrun.secrets"
+local unknown = require "dgrun.core.unknown"
+
+local M = {}
+
+---@class dgrun.fly.secrets_state
+---@field version? integer that dgrun or flyctl set last, as far as this computer knows
+---@field digest string
+---@field count integer how many there are
+---@field refreshed table<string, true> in a plan: ids of machines that get new ones anyway
+
+local DIGEST_LENGTH = 16
+local AHEAD = "(known after apply)"
+
+---In a plan: will an earlier effect change them, and which machines does another bring them to?
+---@return boolean
+---@return table<string, true>
+local function ahead(app)
+    local current = effect.planning() and run.current()
+    local changed, refreshed = false, {}
+    for _, record in ipairs(current and current.effects or {}) do
+        local of_app, id = record.target:match("^([^/]+)/?(.*)$")
+        if record.kind:find("^fly%.secrets%.") and record.target == app then
+            changed = true
+        elseif changed and of_app == app and record.kind == "fly.machine.update"
+            and record.after.dgrun_secrets then
+            refreshed[id] = true
+        end
+    end
+    return changed, refreshed
+end
+
+---The state that a list tells, whose version nobody asks for: enough to compare.
+---@param list {name: string, digest: string}[]
+---@return dgrun.fly.secrets_state
+function M.of(list)
+    local lines = {}
+    for i, secret in ipairs(list) do
+        lines[i] = ("%s=%s"):format(secret.name, tostring(secret.digest))
+    end
+    table.sort(lines)
+    local digest = require "dgrun.core.check" (
+        require("host.digest").sha256(table.concat(lines, "\n")))
+    return { digest = digest:sub(1, DIGEST_LENGTH), count = #list, refreshed = {} }
+end
+
+---@param app string
+---@return dgrun.fly.secrets_state
+function M.read(app)
+    local state = M.of(secrets.list { app = app })
+    local changed, refreshed = ahead(app)
+    local version = secrets.version(app)
+    -- In a plan it may only be known after apply; the digest says that it changes.
+    state.version, state.refreshed = not unknown.is(version) and version or nil, refreshed
+    state.digest = changed and AHEAD or state.digest
+    return state
+end
+
+local function marks_of(machine)
+    return machine and machine.config and machine.config.metadata or {}
+end
+
+---Does a machine have the secrets of now?
+---@param state dgrun.fly.secrets_state
+---@param machine table
+---@return boolean
+function M.is_current(state, machine)
+    local marks = marks_of(machine)
+    return state.refreshed[machine.id] or marks.dgrun_secrets_digest == state.digest
+        and (not state.version or state.version <= (tonumber(marks.dgrun_secrets) or 0))
+end
+
+---Puts the marks of now into the metadata that a machine gets. A version that only another
+---computer knew stays.
+---@param state dgrun.fly.secrets_state
+---@param metadata table
+---@param machine? table as it is
+function M.mark(state, metadata, machine)
+    local known = math.max(state.version or 0, tonumber(marks_of(machine).dgrun_secrets) or 0)
+    metadata.dgrun_secrets = known > 0 and ("%d"):format(known) or nil
+    metadata.dgrun_secrets_digest = state.digest
+end
+
+---Fly tells the version of an app's secrets only in answer to a change: one that changes nothing.
+local function learn(app)
+    return api.machines("POST", ("/v1/apps/%s/secrets"):format(app), { repeatable = true,
+        json = { values = { DGRUN_ASKS_FOR_THE_VERSION = json.null } } }).version
+end
+
+---The version that a machine has to get, so that it has the secrets of now; noted among the
+---metadata it gets. To be called when the machine is about to be made or changed.
+---@param app string
+---@param state dgrun.fly.secrets_state
+---@param metadata table
+---@param machine? table as it is
+---@return integer? # nil: whatever there is will do
+function M.wanted_version(app, state, metadata, machine)
+    local marks = marks_of(machine)
+    local ours = state.version and state.version > (tonumber(marks.dgrun_secrets) or 0)
+    if ours or marks.dgrun_secrets_digest == state.digest or state.count == 0 then
+        return state.version
+    end
+    local version = learn(app)
+    metadata.dgrun_secrets = ("%d"):format(version)
+    return version
+end
+
+return M

@@ -1,0 +1,179 @@
+-- Database migrations. What is there and what is pending is answered without Python; the upgrade
+-- itself is the application's own Alembic.
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
+local fs = require "host.fs"
+local given = require "dgrun.project.environment_options"
+local revisions = require "dgrun.migrations.revisions"
+
+local M = {}
+
+local CONNECT_SECONDS = 15
+---How long a statement of an upgrade waits for a lock, where an environment is given and it is not
+---said.
+local LOCK_TIMEOUT = "10s"
+
+---@class dgrun.migrations.options
+---@field environment? dgrun.environment gives `database`, its secret DATABASE_URL, `env`, all of
+---  its secrets, and what its `migrations` declares; lock_timeout is 10s then
+---@field source? dgrun.git.source gives `dir`
+---@field dir? string folder of the application, with alembic.ini
+---@field database? userdata|string SQLAlchemy URL
+---@field target? string "head" by default; "heads", a revision, a branch label
+---@field lock_timeout? string "10s": how long a statement may wait for a lock
+---@field statement_timeout? string "10min": how long a statement may take
+---@field retries? integer how often is tried again when a lock was not free, 4
+---@field timeout? number seconds for the whole upgrade
+---@field env? table<string, string|userdata> more of the environment that env.py needs
+---@field before_destructive? {command: string[]} runs before an upgrade that loses data or cannot
+---  be judged: a backup, a branch of the database
+
+---What an environment and a source give.
+local fill = {
+    dir = given.migrations_dir, target = given.migrations "target",
+    database = function(env) return env and env.secrets.DATABASE_URL end,
+    lock_timeout = function(env) return env and LOCK_TIMEOUT end,
+    env = given.variables,
+}
+
+---@param opts {dir: string}
+---@return string[] # the heads of the revision files
+function M.heads(opts)
+    check.options(opts, { dir = "string" }, "migrations.heads")
+    return revisions.heads(revisions.read(opts.dir))
+end
+
+local queries = {}
+
+function queries.sqlite(_, place)
+    if not place.path or not fs.exists(place.path) then
+        return {}
+    end
+    -- Not for reading alone: what a migration that was killed had begun must be rolled back first,
+    -- as SQLite does for whoever may write. https://www.sqlite.org/lockingv3.html#hot_journals
+    local db = check(require("host.sqlite").open(place.path, { create = false }))
+    local rows, e = db:query(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
+    if rows and #rows > 0 then
+        rows, e = db:query("SELECT version_num FROM alembic_version")
+    end
+    db:close()
+    if err.is(e, "sqlite.read_only") then
+        e.msg = place.path .. ": somebody was killed while it was written"
+        e.hint = "A run rolls that back by itself; a plan, or who may not write the file, cannot."
+    end
+    return check(rows, e)
+end
+
+function queries.postgresql(database)
+    local url = require("host.dburl").libpq(database)
+    return require("dgrun.core.task").timeout(CONNECT_SECONDS, function()
+        local connection = check(require("host.postgres").connect { url = url, read_only = true })
+        local found = check(connection:query(
+            "SELECT to_regclass('alembic_version') IS NOT NULL AS there"))
+        local rows = found[1].there == "t"
+            and check(connection:query("SELECT version_num FROM alembic_version")) or {}
+        connection:close()
+        return rows
+    end)
+end
+
+---The revisions the database is at; none before the first upgrade.
+---@param opts {database: userdata|string, dir?: string}
+---@return string[] sorted
+function M.current(opts)
+    check.options(opts, { database = "value", dir = "string?" }, "migrations.current")
+    local place = check(require("host.dburl").parse(opts.database))
+    local query = queries[place.dialect]
+    if not query then
+        err.raise { code = "migrations.unsupported_database", op = "migrations.current",
+            msg = ("%s databases are not supported"):format(place.dialect),
+            hint = "postgresql and sqlite are." }
+    end
+    if place.dialect == "sqlite" and place.path and place.path:sub(1, 1) ~= "/" and opts.dir then
+        place.path = opts.dir / place.path
+    end
+    local ids = {}
+    for i, row in ipairs(query(opts.database, place)) do
+        ids[i] = row.version_num
+    end
+    table.sort(ids)
+    return ids
+end
+
+---What an upgrade would apply, in order.
+---@param opts {dir: string, database: userdata|string, target?: string}
+---@return dgrun.revision[]
+function M.pending(opts)
+    opts = given.fill(opts, { dir = fill.dir, target = fill.target, database = fill.database },
+        "migrations.pending")
+    check.options(opts, { dir = "string", database = "value", target = "string?" },
+        "migrations.pending")
+    local graph = revisions.read(opts.dir)
+    local current = M.current { database = opts.database, dir = opts.dir }
+    return revisions.pending(graph, current, opts.target or "head")
+end
+
+---What an upgrade would do: each pending revision with its SQL, its hazards and its class. Changes
+---nothing; the SQL comes from Alembic's offline mode.
+---@param opts dgrun.migrations.plan.options
+---@return dgrun.migrations.plan
+function M.plan(opts)
+    opts = given.fill(opts, fill, "migrations.plan")
+    return require("dgrun.migrations.plan").plan(opts)
+end
+
+---Hazards of the revision files that were added or changed since the merge base with `since`, from
+---the files alone: committed or not, without a database.
+---Errors: git.unknown_ref, git.no_merge_base, migrations.not_python, ….
+---@param opts? dgrun.migrations.lint.options
+---@return dgrun.migrations.lint.report
+---@return dgrun.err? # refused.hazards: some findings are not accepted
+function M.lint(opts)
+    return require("dgrun.migrations.lint").lint(opts or {})
+end
+
+---Brings the database to `target`. Nothing pending: nothing is run. It is the only one who migrates
+---the database; a lock that is not free within `lock_timeout` is tried for again.
+---Errors: migrations.failed, migrations.locked, with `applied` and `pending`;
+---migrations.no_alembic, migrations.multiple_heads, ….
+---@param opts dgrun.migrations.options
+---@return {from: string[], to: string[], applied: string[]}
+function M.upgrade(opts)
+    local declared = type(opts) == "table" and opts.environment
+        and rawget(opts.environment, "migrations") or {}
+    opts = given.fill(opts, fill, "migrations.upgrade")
+    if declared.command and not opts.command then
+        return M.command { argv = declared.command, dir = opts.dir, database = opts.database,
+            env = opts.env, lock_timeout = opts.lock_timeout }
+    end
+    opts.before_destructive = opts.before_destructive or declared.before_destructive
+    return require("dgrun.migrations.upgrade").upgrade(opts)
+end
+
+---Brings the database back to `target`, a revision, -1 or "base", by the downgrades of the files.
+---What they drop is gone. Errors as of upgrade, with `undone` and `left`.
+---@param opts dgrun.migrations.options
+---@return {from: string[], to: string[], undone: string[]}
+function M.downgrade(opts)
+    return require("dgrun.migrations.upgrade").downgrade(opts)
+end
+
+---Says that the database is at `target`, without running anything: for one that was brought there
+---in another way.
+---@param opts dgrun.migrations.options
+---@return {from: string[], to: string[]}
+function M.stamp(opts)
+    return require("dgrun.migrations.upgrade").stamp(opts)
+end
+
+---Migrates with another tool: Django, Flyway, golang-migrate, a plain command. With `database`
+---it is the only one who migrates it, and libpq's timeouts are set.
+---Errors: migrations.failed, migrations.locked.
+---@param opts dgrun.migrations.command
+---@return {ran: boolean}
+function M.command(opts)
+    return require("dgrun.migrations.command").run(opts)
+end
+
+return M

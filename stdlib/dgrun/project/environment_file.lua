@@ -1,0 +1,164 @@
+-- Reads environments.yaml.
+local check = require "dgrun.core.check"
+local path = require "dgrun.core.path"
+local reader = require "dgrun.core.yaml"
+
+local M = {}
+
+local below, named = reader.below, reader.named
+
+local cron_keys = { name = true, config = true, schedule = true, when_running = true,
+    optional = true, create = true, gate = true }
+
+local function read_schedule(r, value, keys)
+    local schedule = require "dgrun.core.schedule"
+    r:string(value, keys)
+    if not schedule.is(value) then
+        r:refuse(keys, ("%s must be %s"):format(named(keys), schedule.misfit(value)),
+            schedule.explain(value))
+    end
+    return value
+end
+
+---@class dgrun.cron.condition what has to be so before a cron machine is created
+---@field command? string[] run in the checkout with the environment's secrets: it must end with 0
+---@field input? string a boolean input of the pipeline that must be true
+
+local function read_gate(r, value, keys)
+    if value == nil then
+        return nil
+    end
+    r:map(value, keys, { command = true, input = true })
+    if value.command == nil and value.input == nil then
+        r:refuse(keys, named(keys) .. " needs a command, an input, or both")
+    end
+    return { command = r:words(value.command, below(keys, "command")),
+        input = r:string(value.input, below(keys, "input")) }
+end
+
+local function read_cron(r, value, keys)
+    r:map(value, keys, cron_keys, { "name", "config", "schedule" })
+    local out = {
+        create = r:boolean(value.create, below(keys, "create")),
+        gate = read_gate(r, value.gate, below(keys, "gate")),
+        name = r:string(value.name, below(keys, "name")),
+        config = r:string(value.config, below(keys, "config")),
+        schedule = read_schedule(r, value.schedule, below(keys, "schedule")),
+        optional = r:boolean(value.optional, below(keys, "optional")),
+    }
+    if value.when_running == nil then
+        return out
+    end
+    local at = below(keys, "when_running")
+    r:map(value.when_running, at, { wait = true, ["then"] = true })
+    local wait = value.when_running.wait
+    local seconds = wait ~= nil and require("dgrun.core.format").seconds(wait) or nil
+    if wait ~= nil and not seconds then
+        r:refuse(below(at, "wait"), ("%s.wait must be a duration such as 30m"):format(named(at)))
+    end
+    out.when_running = {
+        wait = seconds,
+        ["then"] = r:one_of(value.when_running["then"], below(at, "then"),
+            { "skip", "fail", "interrupt" }),
+    }
+    return out
+end
+
+---@class dgrun.environment.migrations
+---@field dir string folder of the checkout that has alembic.ini, "."
+---@field target? string what an upgrade goes to: "head" when absent, "heads", a branch, a revision
+---@field command? string[] migrates instead of Alembic
+---@field env table<string, string> variables beside the environment's secrets
+---@field before_destructive? {command: string[]} runs before an upgrade that loses data
+
+local migration_keys = { dir = true, target = true, command = true, env = true,
+    before_destructive = true }
+
+---@return dgrun.environment.migrations
+local function read_migrations(r, value, keys)
+    local out = { dir = ".", env = {} }
+    if value == nil then
+        return out
+    end
+    r:map(value, keys, migration_keys)
+    out.dir = r:string(value.dir, below(keys, "dir")) or "."
+    if out.dir:sub(1, 1) == "/" or ("/" .. out.dir .. "/"):find("/../", 1, true) then
+        r:refuse(below(keys, "dir"), named(keys) .. ".dir must be a folder of the repository")
+    end
+    out.target = r:string(value.target, below(keys, "target"))
+    out.command = r:words(value.command, below(keys, "command"))
+    for name, text in pairs(r:map(value.env or {}, below(keys, "env"))) do
+        r:secret_name(name, below(keys, "env"))
+        out.env[name] = r:string(text, below(below(keys, "env"), name))
+    end
+    if value.before_destructive ~= nil then
+        local at = below(keys, "before_destructive")
+        r:map(value.before_destructive, at, { command = true }, { "command" })
+        out.before_destructive = {
+            command = r:words(value.before_destructive.command, below(at, "command")),
+        }
+    end
+    return out
+end
+
+local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
+    probes = true, migrations = true }
+
+---@param known table<string, true> keys
+local function read_environment(r, value, keys, known)
+    r:map(value, keys, known, { "app" })
+    local out = { crons = {} }
+    for _, key in ipairs { "app", "url", "config" } do
+        out[key] = r:string(value[key], below(keys, key))
+    end
+    local declaration = require "dgrun.project.secret_spec"
+    out.secrets = declaration.read(r, value.secrets, below(keys, "secrets"))
+    out.migrations = read_migrations(r, value.migrations, below(keys, "migrations"))
+    local seen = {}
+    for i, cron in ipairs(r:list(value.crons, below(keys, "crons"))) do
+        local at = below(below(keys, "crons"), i)
+        out.crons[i] = read_cron(r, cron, at)
+        if seen[out.crons[i].name] then
+            r:refuse(below(at, "name"), ("%s: another cron machine is called '%s'"):format(
+                named(at), out.crons[i].name), "A machine is found again by its name.")
+        end
+        seen[out.crons[i].name] = true
+    end
+    out.probes = require("dgrun.project.environment_probes").read(r, value, keys)
+    return out
+end
+
+---An entry below `environments` is an app; one below `templates` a pattern for many.
+local function read_app(r, value, keys)
+    local out = read_environment(r, value, keys, environment_keys)
+    if out.app:find("[{}]") then
+        r:refuse(below(keys, "app"), ("%s.app is the name of one app, not a pattern"):format(
+            named(keys)), "An environment for each pull request stands below the key templates.")
+    end
+    return out
+end
+
+---@param file string
+---@return {environments: table<string, table>, templates: table<string, table>, root: string}
+---  root: the folder that holds scripts/
+function M.read(file)
+    local fs = require "host.fs"
+    local text = check(fs.read(file, { limit = 1024 * 1024 }))
+    local value = check(require("host.yaml").decode(text, { source = file }))
+    local r = reader.new(file, text)
+    r:map(value, {}, { environments = true, templates = true }, { "environments" })
+    if not reader.is_map(value.environments) then
+        r:refuse({ "environments" }, "environments must map names to environments")
+    end
+    local environments = {}
+    for name, entry in pairs(value.environments) do
+        environments[name] = read_app(r, entry, { "environments", name })
+    end
+    local templates = require("dgrun.project.environment_template").read(r, value.templates or {},
+        environments, environment_keys, read_environment)
+    local folder = check(fs.absolute(path.dirname(file)))
+    local root = path.basename(folder) == "scripts" and path.dirname(folder) or folder
+    return { environments = environments, templates = templates, root = root }
+end
+
+return M

@@ -1,0 +1,154 @@
+-- Runs as the journal has them, found and read for those who look at them or go on with one.
+local err = require "dgrun.core.err"
+local journal = require "dgrun.run.journal"
+local process = require "dgrun.core.process"
+local store_of = require "dgrun.run.store"
+local redacted = require("dgrun.run.store_rows").redacted
+local tickets = require "dgrun.run.tickets"
+
+local M = {}
+
+-- All but the text of the script.
+local COLUMNS = "id, name, script, root, dir, input, arguments, sandbox, host, pid, machine, "
+    .. "process, who, status, started, finished, error, attempt, commit_id, lease"
+local SCANNED = 10000
+
+local open_status = { running = true, waiting = true }
+
+---What became of a run, seen from here: one whose process is gone was killed. Of a process on
+---another computer its lease tells, if it has one; else what it wrote last.
+---@param row table of the run
+---@param ticket? dgrun.store.ticket
+---@return "running"|"waiting"|"killed"|"done"|"failed"|"cancelled"|"superseded" status
+---@return boolean sure
+function M.status(row, ticket)
+    if not open_status[row.status] then
+        return row.status, true
+    end
+    local ended = process.ended(row)
+    if ended then
+        return "killed", true
+    elseif ended == nil and row.lease and (not ticket or ticket.left <= 0) then
+        return "killed", true
+    end
+    return row.status, ended ~= nil or ticket ~= nil
+end
+
+local function tickets_of(store)
+    local by_run = {}
+    for _, ticket in ipairs(tickets.list(store)) do
+        by_run[ticket.run] = ticket
+    end
+    return by_run
+end
+
+---@class dgrun.history.filter
+---@field limit integer
+---@field name? string of the script
+---@field status? string
+---@field since? number unix seconds
+---@field root? string only runs of this folder
+---@field group? string that it took, or waited for
+
+---@param store dgrun.store
+---@param filter dgrun.history.filter
+---@return table[] # rows, newest first, with the status as it is seen from here
+function M.list(store, filter)
+    local where, values = { "1 = 1" }, {}
+    for _, one in ipairs {
+        { "name = ?", filter.name }, { "started >= ?", filter.since }, { "root = ?", filter.root },
+        { "lease = ?", filter.group and redacted(filter.group) },
+    } do
+        if one[2] then
+            where[#where + 1], values[#values + 1] = one[1], one[2]
+        end
+    end
+    -- The status of a run that did not end is only known when its process was looked for.
+    local limit = filter.status and SCANNED or filter.limit
+    local found = store:query(("SELECT %s FROM @runs WHERE %s ORDER BY started DESC LIMIT %d")
+        :format(COLUMNS, table.concat(where, " AND "), limit), values)
+    local by_run, list = found[1] and tickets_of(store) or {}, {}
+    for _, row in ipairs(found) do
+        row.status, row.sure = M.status(row, by_run[row.id])
+        row.input = row.input and require("dgrun.core.json").decode(row.input) or {}
+        row.arguments = row.arguments and require("dgrun.core.json").decode(row.arguments) or nil
+        row.error = row.error and require("dgrun.core.json").decode(row.error) or nil
+        if (not filter.status or filter.status == row.status) and #list < filter.limit then
+            list[#list + 1] = row
+        end
+    end
+    return list
+end
+
+local function escaped(text)
+    return (text:gsub("[%%_\\]", "\\%0"))
+end
+
+---The run that an id, its beginning or its end names.
+---@param store dgrun.store
+---@param id string
+---@return table row as of `list`
+function M.find(store, id)
+    local found = store:query([[SELECT id FROM @runs WHERE id = ? OR id LIKE ? ESCAPE '\'
+        OR id LIKE ? ESCAPE '\' ORDER BY id DESC LIMIT 3]],
+        { id, escaped(id) .. "%", "%-" .. escaped(id) })
+    if #found == 0 then
+        err.raise { code = "input.unknown_run", msg = ("no run '%s'"):format(id),
+            hint = "dgrun history lists the runs." }
+    elseif #found > 1 and found[1].id ~= id then
+        local ids = {}
+        for i, row in ipairs(found) do
+            ids[i] = row.id
+        end
+        err.raise { code = "input.ambiguous_run",
+            msg = ("several run ids begin with '%s'"):format(id),
+            hint = "For example: " .. table.concat(ids, ", ") .. "." }
+    end
+    local row = journal.run(store, found[1].id)
+    row.status, row.sure = M.status(row, tickets_of(store)[row.id])
+    return row
+end
+
+local goes_on = { killed = true, cancelled = true, failed = true }
+
+---The last run of a folder that did not come to its end, unless a later one of its script did.
+---@param store dgrun.store
+---@param root string
+---@return table? row
+function M.interrupted(store, root)
+    local done = {}
+    for _, row in ipairs(M.list(store, { limit = 1000, root = root })) do
+        if goes_on[row.status] and not done[row.name] then
+            return M.find(store, row.id)
+        end
+        done[row.name] = done[row.name] or row.status == "done"
+    end
+end
+
+---The store of the project: that of the environment, or of the local Fly's runs.
+---@param arguments dgrun.cli.arguments
+---@param opts? {write?: boolean}
+---@return dgrun.store
+---@return string root
+function M.open(arguments, opts)
+    local root = require("dgrun.cli.scripts").root()
+    return store_of.open(root, {
+        read_only = not (opts and opts.write), sandbox = arguments.sandbox,
+    }), root
+end
+
+---Calls `f` with the store, and closes it.
+---@generic T
+---@param f fun(store: dgrun.store, root: string): T
+---@return T
+function M.with(arguments, opts, f)
+    local store, root = M.open(arguments, opts)
+    local result = { pcall(f, store, root) }
+    store:close()
+    if not result[1] then
+        error(result[2], 0)
+    end
+    return unpack(result, 2)
+end
+
+return M

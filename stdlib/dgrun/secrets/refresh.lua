@@ -1,0 +1,133 @@
+-- Brings new secrets to the machines of an app: each gets its own configuration again, and with it
+-- the secrets' version. What fly secrets deploy does (docs/fly/deploy.md, section 14), and for
+-- machines with a schedule too, which it forgets.
+local config_of = require "dgrun.fly.config"
+local effect = require "dgrun.run.effect"
+local health = require "dgrun.fly.health"
+local leases = require "dgrun.fly.lease"
+local machines = require "dgrun.fly.machines"
+local secrets_state = require "dgrun.fly.secrets"
+local strategies = require "dgrun.fly.strategies"
+
+local M = {}
+
+local WAIT_SECONDS = 300
+local MAX_UNAVAILABLE = 0.33
+
+---Machines that do not have this version yet: those that deploys touch, and cron machines.
+local function outdated(app, version, planned)
+    local managed, crons, state = {}, {}, secrets_state.read(app)
+    for _, machine in ipairs(machines.list(app)) do
+        local metadata = machine.config and machine.config.metadata or {}
+        local change = { group = machines.group(machine), machine = machine }
+        if machines.is_managed(machine) then
+            managed[#managed + 1] = (planned or metadata.dgrun_secrets ~= tostring(version))
+                and change or nil
+        elseif machines.is_cron(machine) then
+            crons[#crons + 1] = (planned or not secrets_state.is_current(state, machine))
+                and change or nil
+        end
+    end
+    return managed, crons, state
+end
+
+---@param apply fun(config: table): any gets the configuration with the new mark
+local function as_effect(app, machine, version, apply)
+    local metadata = machine.config.metadata or {}
+    effect.write {
+        kind = "fly.machine.update", target = app .. "/" .. machine.id,
+        summary = ("update machine %s with the new secrets"):format(machine.id),
+        before = { dgrun_secrets = metadata.dgrun_secrets or "none" },
+        after = { dgrun_secrets = version and tostring(version) or "new" },
+        apply = function()
+            local config = config_of.copy(machine.config)
+            config.metadata = config.metadata or {}
+            config.metadata.dgrun_secrets = tostring(version)
+            return apply(config)
+        end,
+    }
+end
+
+---@return boolean # false: it runs a tick, and is left as it is
+local function update_cron(app, change, version, state)
+    local cron_machine = require "dgrun.cron.machine"
+    local patience = cron_machine.patience()
+    if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
+        return false
+    end
+    as_effect(app, change.machine, version, function(config)
+        secrets_state.mark(state, config.metadata, change.machine)
+        local wanted = secrets_state.wanted_version(app, state, config.metadata, change.machine)
+        return cron_machine.update(app, change.machine,
+            { config = config, version = wanted, patience = patience })
+    end)
+    return true
+end
+
+local function update(app, change, version, nonce)
+    local machine = change.machine
+    as_effect(app, machine, version, function(config)
+        local up = machine.state == "started" or machine.state == "starting"
+        local updated = machines.update(app, machine.id, {
+            region = machine.region, config = config, skip_launch = not up,
+            min_secrets_version = version,
+        }, nonce)
+        if up then
+            health.wait(app, updated, WAIT_SECONDS)
+        end
+    end)
+end
+
+---The machines that do not have this version of the app's secrets yet, as far as dgrun knows.
+---@param app string
+---@param version integer
+---@return string[] # ids
+function M.behind(app, version)
+    local ids = require("dgrun.core.json").array {}
+    local managed, crons = outdated(app, version, false)
+    for _, list in ipairs { managed, crons } do
+        for _, change in ipairs(list) do
+            ids[#ids + 1] = change.machine.id
+        end
+    end
+    return ids
+end
+
+---@param app string
+---@param changed boolean were secrets set, or would they be?
+---@return string[] # ids of the machines that are updated
+function M.secrets(app, changed)
+    local version = require("dgrun.secrets").coming_version(app)
+    local planned = effect.planning() and changed
+    local updated = require("dgrun.core.json").array {}
+    if not version and not planned then
+        return updated
+    end
+    local managed, crons, state = outdated(app, version, planned)
+    local ids = {}
+    for i, change in ipairs(managed) do
+        ids[i], updated[i] = change.machine.id, change.machine.id
+    end
+    local function go(nonces)
+        strategies.rolling {
+            updates = managed, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop", already = 0,
+            starts = function() return false end, gate = function() end,
+            update = function(change)
+                update(app, change, version, nonces[change.machine.id])
+            end,
+        }
+    end
+    if #managed > 0 and effect.planning() then
+        go {}
+    elseif #managed > 0 then
+        require("dgrun.fly.diagnosis").around(app, leases.with, app, ids, go)
+    end
+    for _, change in ipairs(crons) do
+        if update_cron(app, change, version, state) then
+            updated[#updated + 1] = change.machine.id
+        end
+    end
+    return updated
+end
+
+return M
