@@ -5,9 +5,13 @@ local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local execute = require "dgrun.run.execute"
 local format = require "dgrun.core.format"
+local fs = require "host.fs"
+local git_write = require "dgrun.git_write"
 local host = require "host.git"
 local refs = require "dgrun.git_refs"
+local replay = require "dgrun.run.replay"
 
 local M = {}
 
@@ -71,7 +75,6 @@ end
 
 ---What an export cannot hold.
 local function note_missing(into, git_dir)
-    local fs = require "host.fs"
     if fs.exists(into / ".gitmodules") then
         effect.note "submodules are not part of the checkout"
     end
@@ -87,8 +90,7 @@ local exports = 0
 
 ---The commit's files in a folder of the run. It appears under its name when it is complete.
 local function export(git_dir, commit)
-    local fs = require "host.fs"
-    local run = require("dgrun.run.execute").current()
+    local run = execute.current()
     local parent = run and run.dir or check(fs.temp_dir("dgrun-git-"))
     local dest = parent / ("source-" .. commit:sub(1, 12))
     checkouts.add(dest, commit)
@@ -126,7 +128,7 @@ end
 ---@return string # the folder
 function M.restore(of)
     local git_dir = of.git_dir
-    if not require("host.fs").exists(git_dir) then
+    if not fs.exists(git_dir) then
         git_dir = check(host.info { dir = "." }).git_dir -- on another computer
     end
     return export(git_dir, of.commit)
@@ -146,7 +148,7 @@ function M.checkout(opts)
     note_uncommitted(dir, info, found)
     local folder = export(info.git_dir, found.commit)
     note_missing(folder, info.git_dir)
-    require("dgrun.run.replay").keep { path = folder, kind = "git.export", git_dir = info.git_dir,
+    replay.keep { path = folder, kind = "git.export", git_dir = info.git_dir,
         commit = found.commit }
     return {
         commit = found.commit, ref = opts.ref, kind = found.kind, subject = commit.subject,
@@ -230,21 +232,21 @@ end
 ---@param opts? dgrun.git.fetch.options
 ---@return {updated: {name: string, before: string?, after: string?}[]}
 function M.fetch(opts)
-    return require("dgrun.git_write").fetch(opts or {}, M.remote_timeout)
+    return git_write.fetch(opts or {}, M.remote_timeout)
 end
 
 ---Creates a tag. One that exists on the same commit is left alone.
 ---@param opts {name: string, ref: string?, message: string?, dir: string?} ref: default HEAD
 ---@return {name: string, commit: string, created: boolean}
 function M.tag(opts)
-    return require("dgrun.git_write").tag(opts)
+    return git_write.tag(opts)
 end
 
 ---Pushes branches and tags, each to its own name on the remote. Never forces.
 ---@param opts {refs: string[], remote: string?, dir: string?}
 ---@return {name: string, before: string?, after: string}[] # what changed on the remote
 function M.push(opts)
-    return require("dgrun.git_write").push(opts, M.remote_timeout)
+    return git_write.push(opts, M.remote_timeout)
 end
 
 return M

@@ -1,7 +1,9 @@
 -- Refs that were asked for, and what to say about those that are not there.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
 local host = require "host.git"
+local opt = require "host.opt"
 
 local M = {}
 
@@ -39,7 +41,7 @@ local function hint(dir, ref, remote)
         end
     end
     local parts = {}
-    local nearest = require("host.opt").nearest(ref, names)
+    local nearest = opt.nearest(ref, names)
     if nearest then
         parts[1] = ("Did you mean '%s'?"):format(nearest)
     end
@@ -62,7 +64,7 @@ function M.resolve(dir, ref, remote, op)
     err.raise {
         code = "git.unknown_ref", op = op, ref = ref,
         msg = ("%s: there is no commit, tag or branch '%s' in %s"):format(
-            op, ref, require("host.fs").absolute(dir)),
+            op, ref, fs.absolute(dir)),
         hint = hint(dir, ref, remote),
     }
 end

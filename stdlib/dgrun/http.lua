@@ -2,6 +2,7 @@
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -50,7 +51,7 @@ end
 function M.request(opts)
     opts = routed(opts)
     if opts.json ~= nil then
-        opts.body = require("dgrun.core.json").body(opts.json)
+        opts.body = json.body(opts.json)
         opts.json = nil
         opts.headers = opts.headers or {}
         opts.headers["Content-Type"] = opts.headers["Content-Type"] or "application/json"

@@ -1,4 +1,6 @@
 -- What a script requires: local dg = require "dgrun". Nothing is loaded before it is used.
+local opt = require "host.opt"
+
 ---@class dgrun
 ---@field pipeline fun(declaration: dgrun.pipeline.declaration): dgrun.pipeline
 ---@field command fun(declaration: dgrun.command.declaration): dgrun.command
@@ -51,7 +53,7 @@ local function known_names()
 end
 
 local function unknown_name(name)
-    local nearest = require("host.opt").nearest(tostring(name), known_names())
+    local nearest = opt.nearest(tostring(name), known_names())
     require("dgrun.core.err").raise {
         code = "input.unknown_name",
         msg = ("dgrun has no '%s'"):format(tostring(name)),

@@ -3,8 +3,12 @@
 --   local version = proc.run { argv = { "uv", "--version" }, read_only = true }.stdout
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local fs = require "host.fs"
 local host = require "host.proc"
+local secret = require "host.secret"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -42,7 +46,7 @@ local function host_options(opts)
             result[name] = value
         end
     end
-    result.env = opts.env and require("dgrun.project.environment").complete(opts.env)
+    result.env = opts.env and environment.complete(opts.env)
     return result
 end
 
@@ -55,7 +59,7 @@ function M.shown(argv)
         word = tostring(word)
         words[i] = word:find("^[%w%-_./=:@%%+,]+$") and word or ("'%s'"):format(word)
     end
-    return require("dgrun.core.format").excerpt(table.concat(words, " "), 120)
+    return format.excerpt(table.concat(words, " "), 120)
 end
 
 local function expected(status, expect)
@@ -134,7 +138,7 @@ end
 ---A plan refuses it too, and a run before it has begun anything.
 local function check_argv(opts)
     for i, word in ipairs(opts.argv) do
-        if require("host.secret").is(word) then
+        if secret.is(word) then
             err.raise { code = "input.invalid", op = "proc.run",
                 msg = ("proc.run: argv[%d] is a sealed value: everyone can read a command line")
                     :format(i),
@@ -145,7 +149,7 @@ end
 
 local function is_created(opts)
     local path = opts.creates
-    return require("host.fs").exists(opts.cwd and path:sub(1, 1) ~= "/" and opts.cwd / path or path)
+    return fs.exists(opts.cwd and path:sub(1, 1) ~= "/" and opts.cwd / path or path)
 end
 
 ---Runs a program to its end. Where it may change something it is an effect: a plan records it

@@ -2,6 +2,7 @@
 -- docs/fly/machines-api.md, section 6.5.
 local answer = require "sandbox.answer"
 local input = require "sandbox.input"
+local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local lifecycle = require "sandbox.lifecycle"
 local world_of = require "sandbox.world"
@@ -73,7 +74,7 @@ function M.stop(world, context, body)
     local machine = leases.changeable(world, context)
     local timeout = body and body.timeout
     local way = way_to_stop(machine, input.field(body, "signal", "string"),
-        timeout ~= require("dgrun.core.json").null and timeout or nil)
+        timeout ~= json.null and timeout or nil)
     if stoppable[machine.state] then
         lifecycle.stop(world, context.app, machine, way)
     end

@@ -1,8 +1,10 @@
 -- The records of builds that clients send: docs/fly/graphql.md, section 6. What an image is made of
 -- comes from registry.lua.
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
+local tokens = require "sandbox.tokens"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -11,8 +13,8 @@ local finished = { completed = true, failed = true }
 
 local function app_of(world, context, body)
     local name = input.field(body, "app_name", "string") or ""
-    require("sandbox.tokens").guard(context.principal, name)
-    return require("sandbox.apps").find(world, name)
+    tokens.guard(context.principal, name)
+    return apps.find(world, name)
 end
 
 local function face(build)

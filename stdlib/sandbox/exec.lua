@@ -5,6 +5,7 @@ local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
+local process = require "sandbox.process"
 
 local M = {}
 
@@ -54,7 +55,7 @@ local function simulated(world, machine, command, seconds)
 end
 
 local function real(world, context, image, command, seconds, stdin)
-    local result, e = require("sandbox.process").exec(world, context.app, context.machine, image,
+    local result, e = process.exec(world, context.app, context.machine, image,
         { command = command, timeout = seconds, stdin = stdin })
     if not result then
         if e.code == "proc.timeout" then

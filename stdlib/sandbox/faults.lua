@@ -2,6 +2,7 @@
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local json = require "dgrun.core.json"
+local proxy = require "sandbox.proxy"
 
 local M = {}
 
@@ -119,7 +120,7 @@ end
 
 ---What is to go wrong with a request to an app's site, or nil: only what was asked for by its path.
 function M.match_site(world, request)
-    local app, path = require("sandbox.proxy").target_of(request)
+    local app, path = proxy.target_of(request)
     return first(world, { method = request.method, path = "/sandbox/site/" .. app .. path },
         function(fault) return fault.path ~= nil end)
 end

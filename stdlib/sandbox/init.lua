@@ -2,6 +2,7 @@
 -- describe them, strictly, on a port of loopback, for dgrun itself or any other client.
 local check = require "dgrun.core.check"
 local log = require "host.log"
+local secret = require "host.secret"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -59,7 +60,7 @@ function M.start(opts)
     return {
         url = world.url,
         port = server:port(),
-        token = require("host.secret").new("FLY_API_TOKEN", world.token),
+        token = secret.new("FLY_API_TOKEN", world.token),
         site = function(url) return require("sandbox.proxy").local_url(world, url) end,
         close = function()
             world.closing = true

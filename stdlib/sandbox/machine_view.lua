@@ -1,6 +1,7 @@
 -- A machine as the API shows it, whole or short, and the filters of lists.
 local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
+local faults = require "sandbox.faults"
 local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local lifecycle = require "sandbox.lifecycle"
@@ -98,7 +99,7 @@ end
 ---The list of one app.
 function M.list(world, context)
     local fits = M.filter(context.query)
-    local stale = require("sandbox.faults").stale_seconds(world)
+    local stale = faults.stale_seconds(world)
     local now = clock.now(world)
     local machines = json.array {}
     for _, machine in pairs(context.app.machines) do

@@ -4,8 +4,11 @@
 -- program of the image that is not in it (/app/.venv/bin/python) is taken from PATH; a web process
 -- is told a free port in PORT.
 local clock = require "sandbox.clock"
+local dockerfile_of = require "sandbox.dockerfile"
 local fs = require "host.fs"
 local logs = require "sandbox.logs"
+local proc = require "host.proc"
+local task = require "dgrun.core.task"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -108,7 +111,7 @@ end
 
 local function recipe_of(image)
     local dockerfile = fs.read(image.dir / "Dockerfile", { limit = 1024 * 1024 }) or ""
-    return require("sandbox.dockerfile").parse(dockerfile)
+    return dockerfile_of.parse(dockerfile)
 end
 
 ---Runs a command beside the main process.
@@ -119,7 +122,7 @@ function M.exec(world, app, machine, image, opts)
     local recipe = recipe_of(image)
     local argv = { unpack(opts.command) }
     argv[1] = local_program(argv[1], image, recipe.workdir)
-    return require("host.proc").run {
+    return proc.run {
         argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 1,
         env = environment_of(world, app, machine, recipe), stdin = opts.stdin,
         timeout = opts.timeout,
@@ -134,7 +137,7 @@ function M.start(world, app, machine, image)
     local argv = command_of(machine, image, recipe)
     local child, failure = nil, { code = "proc.not_found", msg = "the image has no command" }
     if argv[1] then
-        child, failure = require("host.proc").spawn {
+        child, failure = proc.spawn {
             argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 2,
             env = environment_of(world, app, machine, recipe, port),
         }
@@ -185,7 +188,7 @@ function M.start(world, app, machine, image)
         ---Ends it with all that it started; it is gone when this returns.
         close = function()
             child:kill("SIGKILL")
-            require("dgrun.core.task").shield(child.stop, child)
+            task.shield(child.stop, child)
         end,
     }
 end

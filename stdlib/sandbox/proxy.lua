@@ -1,7 +1,9 @@
 -- Fly's proxy: what is sent to https://APP.fly.dev reaches a machine of the app.
 local clock = require "sandbox.clock"
+local http = require "dgrun.http"
 local input = require "sandbox.input"
 local lifecycle = require "sandbox.lifecycle"
+local world_of = require "sandbox.world"
 
 local M = {}
 
@@ -65,7 +67,7 @@ local function ready_process(world, app, machine)
                 or machine.check_status[1].status == "passing") then
             return process
         end
-        require("sandbox.world").wait_change(world, machine.id, 0.5)
+        world_of.wait_change(world, machine.id, 0.5)
     end
 end
 
@@ -75,7 +77,7 @@ end
 
 local function pass_on(request, process, path)
     local answer
-    local query = require("dgrun.http").query(request.query)
+    local query = http.query(request.query)
     local deadline = clock.steady() + STARTUP_SECONDS
     repeat
         answer = require("host.http").request {

@@ -5,6 +5,7 @@ local fs = require "host.fs"
 local check = require "dgrun.core.check"
 local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
+local path_of = require "dgrun.core.path"
 
 local M = {}
 
@@ -38,7 +39,7 @@ end
 local function copy_tree(from, to, files)
     for _, path in ipairs(files) do
         local target = to / path
-        check(fs.mkdir(require("dgrun.core.path").dirname(target), { parents = true }))
+        check(fs.mkdir(path_of.dirname(target), { parents = true }))
         check(fs.copy(from / path, target))
     end
 end

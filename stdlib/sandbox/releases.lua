@@ -1,8 +1,10 @@
 -- The release API: docs/fly/graphql.md, section 6.
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
+local tokens = require "sandbox.tokens"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -22,13 +24,13 @@ end
 
 ---The app of a release, for those who may change it.
 local function guarded(context, app)
-    require("sandbox.tokens").guard(context.principal, app.name)
+    tokens.guard(context.principal, app.name)
     return app
 end
 
 function M.create(world, context, body)
     body = body or {}
-    local app = guarded(context, require("sandbox.apps").find(world, tostring(body.app_name)))
+    local app = guarded(context, apps.find(world, tostring(body.app_name)))
     if type(body.image) ~= "string" or body.image == "" then
         answer.fail(422, "image is required")
     elseif type(body.definition) ~= "table" then

@@ -1,12 +1,17 @@
 -- From a request to its handler: authentication, faults on request, JSON in and out.
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
 local clock = require "sandbox.clock"
 local exchanges = require "sandbox.exchanges"
 local faults = require "sandbox.faults"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
+local limits = require "sandbox.limits"
 local log = require "host.log"
+local machines = require "sandbox.machines"
+local proxy = require "sandbox.proxy"
 local routes = require "sandbox.routes"
+local tokens = require "sandbox.tokens"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -21,21 +26,21 @@ end
 
 local function dispatch(world, request, headers, session)
     local path = request.path
-    local principal = require("sandbox.tokens").authenticate(world, path,
+    local principal = tokens.authenticate(world, path,
         headers.authorization or "")
     local route, parameters = routes.find(request.method, path)
-    require("sandbox.limits").check(world, route, parameters)
+    limits.check(world, route, parameters)
     local handler = require("sandbox." .. route.module)[route.action]
     local context = {
         parameters = parameters, query = input.query(request.query), session = session,
         nonce = headers["fly-machine-lease-nonce"], principal = principal,
     }
     if parameters.app and route.module ~= "registry" then
-        require("sandbox.tokens").guard(principal, parameters.app)
-        context.app = require("sandbox.apps").find(world, parameters.app)
+        tokens.guard(principal, parameters.app)
+        context.app = apps.find(world, parameters.app)
     end
     if parameters.id then
-        context.machine = require("sandbox.machines").find(world, context.app, parameters.id)
+        context.machine = machines.find(world, context.app, parameters.id)
     end
     return handler(world, context, input.body(request.body))
 end
@@ -71,7 +76,6 @@ end
 
 ---Answers one request, whatever it is.
 function M.handle(world, request)
-    local proxy = require "sandbox.proxy"
     if proxy.is_site(request) then
         local mishap = faults.match_site(world, request)
         if mishap and not mishap.late then

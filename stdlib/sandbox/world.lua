@@ -7,6 +7,7 @@ local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local host_task = require "host.task"
 local time = require "host.time"
+local vault = require "sandbox.vault"
 
 local M = {}
 
@@ -87,7 +88,7 @@ function M.open(opts)
     world.token = opts.token or make_token(persist, dir)
     world.tasks = {}
     world.waiters, world.running, world.faults, world.requests = {}, {}, {}, {}
-    world.vault = require("sandbox.vault").open(dir, persist)
+    world.vault = vault.open(dir, persist)
     world.lines = {}
     world.buckets, world.bucket_count = {}, 0
     world.rate_limit = opts.rate_limit or false

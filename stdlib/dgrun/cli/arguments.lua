@@ -1,6 +1,7 @@
 -- The command line: options of dgrun itself, which may stand before or after the word, the word,
 -- and what belongs to the script.
 local err = require "dgrun.core.err"
+local opt = require "host.opt"
 
 local M = {}
 
@@ -33,7 +34,7 @@ local function known_options()
 end
 
 local function unknown_option(token)
-    local nearest = require("host.opt").nearest(token, known_options())
+    local nearest = opt.nearest(token, known_options())
     err.raise {
         code = "input.unknown_option",
         msg = ("unknown option %s"):format(token),

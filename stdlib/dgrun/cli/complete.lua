@@ -1,8 +1,13 @@
 -- dgrun complete -- WORD…: what the last word, which is begun, may become: lines of a candidate, a
 -- tab, and what it is. For the scripts of `dgrun completion`; it says nothing about what is wrong.
+local arguments_of = require "dgrun.cli.arguments"
 local candidates = require "dgrun.cli.completions"
+local command_of = require "dgrun.project.command"
+local fs = require "host.fs"
+local gate = require "host.gate"
 local inputs = require "dgrun.cli.inputs"
 local log = require "host.log"
+local pipeline = require "dgrun.project.pipeline"
 local scripts = require "dgrun.cli.scripts"
 
 local M = {}
@@ -110,10 +115,10 @@ local function of_script(word, words, begun, behind)
     end
     local value = scripts.declaration(script, { names_only = true })
     -- What is declared was read; from here on questions may wait.
-    if require("dgrun.project.command").is(value) then
+    if command_of.is(value) then
         return of_command(value, words, begun, behind)
     end
-    return require("dgrun.project.pipeline").is(value) and of_face(value, words, begun) or {}
+    return pipeline.is(value) and of_face(value, words, begun) or {}
 end
 
 local function of_line(line, begun)
@@ -132,7 +137,7 @@ end
 
 ---The line up to the word that is begun. Errors of it are nobody's business here.
 local function parsed(words)
-    local ok, line = pcall(require("dgrun.cli.arguments").parse, words)
+    local ok, line = pcall(arguments_of.parse, words)
     return ok and line or { rest = {} }
 end
 
@@ -141,10 +146,10 @@ end
 function M.run(arguments)
     local words = arguments.rest
     local begun = table.remove(words) or ""
-    require("host.gate").close()
+    gate.close()
     local line = parsed(words)
     if line.directory then
-        require("host.fs").chdir(line.directory)
+        fs.chdir(line.directory)
     end
     local ok, list = pcall(candidates.within, line, function()
         return of_line(line, begun)

@@ -2,6 +2,7 @@
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local log = require "host.log"
+local options = require "dgrun.cli.options"
 
 local M = {}
 
@@ -52,7 +53,7 @@ complete -c dgrun -f -a '(__dgrun_complete)'
 ---@param arguments dgrun.cli.arguments
 ---@return integer
 function M.run(arguments)
-    local _, words = require("dgrun.cli.options").parse("completion", arguments.rest, {}, 1)
+    local _, words = options.parse("completion", arguments.rest, {}, 1)
     local shell = words[1] or err.raise { code = "input.missing",
         msg = "dgrun completion needs the name of a shell: bash, zsh, or fish",
         hint = 'eval "$(dgrun completion bash)"' }

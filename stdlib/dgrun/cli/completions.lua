@@ -1,7 +1,14 @@
 -- What a word of the command line can be, by its kind. Those that only Fly knows are asked for, for
 -- a moment; where it does not answer there are none.
 local environment = require "dgrun.project.environment"
+local execute = require "dgrun.cli.execute"
+local history = require "dgrun.run.history"
+local operations = require "dgrun.fly.operations"
+local place_of = require "dgrun.project.target"
+local releases = require "dgrun.fly.releases"
 local scripts = require "dgrun.cli.scripts"
+local secrets = require "dgrun.secrets"
+local shipped = require "dgrun.cli.shipped"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -20,7 +27,7 @@ end
 local function app_of(input)
     local where = input.app or input.where
     where = type(where) == "table" and where[1] or where
-    return require("dgrun.project.target").find(where).app
+    return place_of.find(where).app
 end
 
 ---By kind: each gets the values that stand on the line so far.
@@ -43,7 +50,7 @@ end
 ---Ids with the name and state of each, and names.
 function kinds.machine(input)
     local list = {}
-    for _, machine in ipairs(require("dgrun.fly.operations").list { app = app_of(input) }) do
+    for _, machine in ipairs(operations.list { app = app_of(input) }) do
         list[#list + 1] = { value = machine.id,
             text = ("%s, %s"):format(machine.name or "?", machine.state) }
         list[#list + 1] = machine.name and { value = machine.name, text = machine.state } or nil
@@ -52,9 +59,9 @@ function kinds.machine(input)
 end
 
 function kinds.secret(input)
-    local place = require("dgrun.project.target").of_app(app_of(input))
+    local place = place_of.of_app(app_of(input))
     local list = {}
-    for i, secret in ipairs(require("dgrun.secrets").overview { app = place.app,
+    for i, secret in ipairs(secrets.overview { app = place.app,
         secrets = place.environment and place.environment.secrets }.secrets) do
         list[i] = { value = secret.name, text = (secret.declared or "not declared")
             .. (secret.present and "" or ", not set") }
@@ -64,14 +71,13 @@ end
 
 function kinds.release(input)
     local list = {}
-    for i, release in ipairs(require("dgrun.fly.releases").list(app_of(input))) do
+    for i, release in ipairs(releases.list(app_of(input))) do
         list[i] = { value = tostring(release.version), text = release.status }
     end
     return list
 end
 
 function kinds.run()
-    local history = require "dgrun.run.history"
     local list = {}
     for i, row in ipairs(history.with({}, nil, function(store)
         return history.list(store, { limit = RUNS })
@@ -99,7 +105,7 @@ function M.scripts()
     local list, seen = {}, {}
     local root = scripts.project(".")
     for _, names in ipairs { root and scripts.names(root) or {},
-        require("dgrun.cli.shipped").names() } do
+        shipped.names() } do
         for _, name in ipairs(names) do
             if not seen[name] then
                 seen[name] = true
@@ -150,7 +156,7 @@ function M.within(line, f)
         environment.look_from((scripts.project(".") or ".") / "scripts", { names_only = true })
         if line.sandbox then
             local root = scripts.root()
-            require("dgrun.cli.execute").use_sandbox({ root = root, folder = root / "scripts" },
+            execute.use_sandbox({ root = root, folder = root / "scripts" },
                 true)
         end
         return f()

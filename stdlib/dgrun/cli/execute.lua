@@ -1,11 +1,21 @@
 -- Runs or plans one script, a line of code or a file, and tells how it went.
+local api = require "dgrun.fly.api"
+local command_of = require "dgrun.project.command"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local folder = require "dgrun.run.folder"
+local gate = require "host.gate"
 local globals = require "dgrun.core.globals"
 local inputs = require "dgrun.cli.inputs"
+local lease = require "dgrun.run.lock"
+local library = require "dgrun.cli.library"
 local outcome = require "dgrun.cli.outcome"
+local pipeline_of = require "dgrun.project.pipeline"
+local place = require "dgrun.project.target"
+local run = require "dgrun.run.execute"
 local scripts = require "dgrun.cli.scripts"
 local task = require "dgrun.core.task"
+local ui = require "dgrun.ui.plain"
 
 local M = {}
 
@@ -16,7 +26,7 @@ local function script_of(arguments)
             err.raise { code = "script.syntax", msg = reason }
         end
         local root = scripts.root()
-        require("dgrun.cli.library").use(root)
+        library.use(root)
         return { name = "-e", path = "-e", folder = ".", root = root, chunk = chunk, text = "",
             source = "" }
     end
@@ -30,14 +40,14 @@ end
 ---@param read_only? boolean what happens to it is not kept
 function M.use_sandbox(script, read_only)
     if not read_only then
-        require("dgrun.run.folder").make(script.root)
+        folder.make(script.root)
     end
     local sandbox = require("sandbox").start {
         dir = script.root / ".dgrun/sandbox", persist = not read_only,
         apps = environment.apps(script.folder),
     }
     task.defer(sandbox.close)
-    require("dgrun.fly.api").use {
+    api.use {
         machines_url = sandbox.url, api_url = sandbox.url, uiex_url = sandbox.url,
         token = sandbox.token, sandbox = true,
         site = sandbox.site,
@@ -46,7 +56,7 @@ end
 
 ---What a run is, for those who wait for it.
 local function reason_of(r)
-    local given = require("dgrun.ui.plain").inputs(r.input)
+    local given = ui.inputs(r.input)
     local text = given == "" and r.name or ("%s %s"):format(r.name, given)
     local server, repository, id = os.getenv "GITHUB_SERVER_URL", os.getenv "GITHUB_REPOSITORY",
         os.getenv "GITHUB_RUN_ID"
@@ -63,9 +73,9 @@ local function take_group(r, pipeline, input)
     if not concurrency or r.plan then
         return
     end
-    local group = require("dgrun.project.pipeline").group(pipeline, input)
-    require("dgrun.run.lock").take(r, {
-        name = require("dgrun.run.lock").group(group, r.sandbox),
+    local group = pipeline_of.group(pipeline, input)
+    lease.take(r, {
+        name = lease.group(group, r.sandbox),
         when_busy = concurrency.when_busy, reason = reason_of(r),
     })
 end
@@ -79,8 +89,8 @@ local function declared(script)
         return nil
     end
     local value = scripts.declaration(script)
-    if not require("dgrun.project.pipeline").is(value)
-        and not require("dgrun.project.command").is(value) then
+    if not pipeline_of.is(value)
+        and not command_of.is(value) then
         err.raise {
             code = "pipeline.invalid", where = script.path,
             msg = script.path .. " calls dg.pipeline but does not return its result",
@@ -92,7 +102,6 @@ end
 
 ---What `run` of an action or a pipeline gets: words for a place as places.
 local function with_places(action, input)
-    local place = require "dgrun.project.target"
     local resolved = {}
     for name, value in pairs(input) do
         resolved[name] = value
@@ -117,7 +126,7 @@ end
 
 ---What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
 local function run_returned(value, r, arguments)
-    if require("dgrun.project.pipeline").is(value) then
+    if pipeline_of.is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
         environment.resolve_all()
         return value.run(with_places(value, r.input))
@@ -138,9 +147,8 @@ end
 ---@param body fun(r: dgrun.run): any
 ---@return dgrun.run
 local function carry_out(x, input, body)
-    local ui = require "dgrun.ui.plain"
     local script = x.script
-    return require("dgrun.run.execute").execute({
+    return run.execute({
         name = script.name, script = script.path, root = script.root, input = input,
         plan = x.plan, sandbox = x.arguments.sandbox, source = script.source,
         arguments = x.arguments.rest, past = x.past,
@@ -170,7 +178,7 @@ local function run_pipeline(x, pipeline, rest, called)
     local r = carry_out(x, input, function(r)
         look_up_secrets(x, r)
         if not x.plan then
-            require("dgrun.ui.plain").title(r, called)
+            ui.title(r, called)
         end
         -- A run that can change nothing waits for no other, and ends none.
         if not environment.problem() then
@@ -192,7 +200,7 @@ local function run_command(x, command)
             return outcome.of_refusal(err.object(e), arguments)
         end
     end
-    local action, rest = require("dgrun.project.command").action(command, arguments.rest,
+    local action, rest = command_of.action(command, arguments.rest,
         script.name)
     local dashes = arguments.dashes and arguments.dashes - (#arguments.rest - #rest)
     local called = action.name == "" and script.name or script.name .. " " .. action.name
@@ -237,12 +245,12 @@ function M.run(arguments, opts)
     globals.set_arg(x.script.path, arguments.rest)
     environment.seal(x.script.folder)
     if x.plan then
-        require("host.gate").close()
+        gate.close()
     end
     local value = declared(x.script)
     if not value then
         return run_plain(x)
-    elseif require("dgrun.project.command").is(value) then
+    elseif command_of.is(value) then
         return run_command(x, value)
     end
     return run_pipeline(x, value, arguments.rest, x.script.name)

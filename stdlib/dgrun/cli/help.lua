@@ -1,5 +1,13 @@
 -- dgrun help, dgrun help NAME
+local check = require "dgrun.core.check"
+local command_of = require "dgrun.project.command"
+local format = require "dgrun.core.format"
+local gate = require "host.gate"
+local list = require "dgrun.cli.list"
 local log = require "host.log"
+local pipeline = require "dgrun.project.pipeline"
+local scripts = require "dgrun.cli.scripts"
+local usage = require "dgrun.cli.usage"
 
 local M = {}
 
@@ -96,20 +104,18 @@ ids and names. For bash, add eval "$(dgrun completion bash)" to ~/.bashrc.
 }
 
 local function described(called, description, face)
-    local usage = require "dgrun.cli.usage"
     local lines = { ("%s: %s"):format(called, description), "", "  " .. usage.line(called, face) }
     local rows = usage.rows(face)
     if #rows > 0 then
         lines[#lines + 1] = ""
     end
-    for _, line in ipairs(require("dgrun.core.format").columns(rows, "  ")) do
+    for _, line in ipairs(format.columns(rows, "  ")) do
         lines[#lines + 1] = line
     end
     return table.concat(lines, "\n") .. "\n"
 end
 
 local function actions(script, command)
-    local usage = require "dgrun.cli.usage"
     local rows = {}
     for i, name in ipairs(command.names) do
         local action = command.actions[name]
@@ -117,32 +123,31 @@ local function actions(script, command)
     end
     return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION shows the inputs of an action.\n"):format(
         script.name, command.description,
-        table.concat(require("dgrun.core.format").columns(rows, "  "), "\n"),
+        table.concat(format.columns(rows, "  "), "\n"),
         command.default and ("Without an action: %s. "):format(command.default) or "", script.name)
 end
 
 ---@param action? string of a command
 local function describe(word, action)
-    local scripts = require "dgrun.cli.scripts"
     local script = scripts.find(word)
     scripts.load(script)
     if not scripts.declares(script) then
-        local summary = require("dgrun.cli.list").comment(script.text)
+        local summary = list.comment(script.text)
         return ("%s: %s\n\nA plain script, %s: it receives its arguments unchanged.\n")
             :format(script.name, summary or "no description", script.path)
     end
-    require("host.gate").close()
+    gate.close()
     local value = scripts.declaration(script, { names_only = true })
-    if require("dgrun.project.pipeline").is(value) then
+    if pipeline.is(value) then
         return described(script.name, value.description, value)
-    elseif not require("dgrun.project.command").is(value) then
+    elseif not command_of.is(value) then
         return ("%s: a plain script, %s\n"):format(script.name, script.path)
     elseif value.actions[""] then
         return described(script.name, value.description, value.actions[""])
     elseif not action then
         return actions(script, value)
     end
-    require("dgrun.core.check").known(action, value.actions,
+    check.known(action, value.actions,
         ("dgrun %s has no action"):format(script.name), "input.unknown")
     return described(script.name .. " " .. action, value.actions[action].description,
         value.actions[action])

@@ -1,6 +1,10 @@
 -- dgrun history: the runs that the store knows, newest first.
+local face = require "dgrun.ui.history"
 local history = require "dgrun.run.history"
+local json = require "dgrun.core.json"
 local log = require "host.log"
+local options_of = require "dgrun.cli.options"
+local time = require "host.time"
 
 local M = {}
 
@@ -9,11 +13,10 @@ local LIMIT = 20
 ---@param arguments dgrun.cli.arguments
 ---@return integer
 function M.run(arguments)
-    local options = require("dgrun.cli.options").parse("history", arguments.rest, {
+    local options = options_of.parse("history", arguments.rest, {
         limit = "number", script = "text", status = "text", since = "seconds", here = "flag",
         json = "flag",
     })
-    local time = require "host.time"
     local rows = history.with(arguments, nil, function(store, root)
         return history.list(store, {
             limit = options.limit or LIMIT, name = options.script, status = options.status,
@@ -21,10 +24,9 @@ function M.run(arguments)
             root = options.here and root or nil,
         })
     end)
-    local face = require "dgrun.ui.history"
     if options.json then
         for _, row in ipairs(rows) do
-            log.out(require("dgrun.core.json").masked(face.run_data(row)) .. "\n")
+            log.out(json.masked(face.run_data(row)) .. "\n")
         end
     elseif #rows == 0 then
         log.err("No matching runs.\n")

@@ -1,6 +1,9 @@
 -- The command line of dgrun: dgrun WORD [inputs]. A word is a command of the list below, a path
 -- or the name of a script. Each command is a module with `run(arguments) → exit status`.
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
+local host_task = require "host.task"
+local secret = require "host.secret"
 
 local M = {}
 
@@ -38,14 +41,14 @@ function M.status(e)
     elseif err.is(e, "run.superseded") then
         return 5
     elseif err.is(e, "cancelled") then
-        local signal = require("host.task").signal()
+        local signal = host_task.signal()
         return signal and 128 + signal or 1
     end
     return 1
 end
 
 local function change_directory(directory)
-    local ok, e = require("host.fs").chdir(directory)
+    local ok, e = fs.chdir(directory)
     if not ok then
         err.raise { code = "input.invalid", msg = "-C: " .. e.msg }
     end
@@ -55,7 +58,7 @@ end
 ---inherits it, and it is masked wherever it turns up.
 local function seal_environment()
     for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN", "DGRUN_STORE" } do
-        require("host.secret").from_env(name)
+        secret.from_env(name)
     end
 end
 

@@ -2,7 +2,9 @@
 -- --no-allow-older, -f; an underscore may be written as a dash; plain words where a command takes
 -- some. All that is wrong is told at once.
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local input_of = require "dgrun.project.input"
+local opt = require "host.opt"
 
 local M = {}
 
@@ -33,7 +35,7 @@ local function parsed(input, text)
     elseif input.type == "integer" then
         return text:match("^[+-]?%d+$") and tonumber(text) or nil
     elseif input.type == "seconds" then
-        return require("dgrun.core.format").seconds(text)
+        return format.seconds(text)
     end
     return text
 end
@@ -54,7 +56,7 @@ function Reading:unknown(name)
     for i, input in ipairs(self.face.inputs) do
         known[i] = input.name
     end
-    local nearest = require("host.opt").nearest(name, known)
+    local nearest = opt.nearest(name, known)
     local hint
     if nearest then
         hint = ("Did you mean %s?"):format(M.flag(nearest))
@@ -64,7 +66,7 @@ function Reading:unknown(name)
         for i, other in ipairs(known) do
             known[i] = M.flag(other)
         end
-        hint = "Its inputs are " .. require("dgrun.core.format").list(known) .. "."
+        hint = "Its inputs are " .. format.list(known) .. "."
     end
     self:problem("unknown", ("unknown input %s"):format(M.flag(name)), hint)
 end
@@ -100,7 +102,7 @@ function Reading:set(input, value, text)
     local misfit = value == nil and (input_of.misfit(input, nil) or "another value")
         or input_of.misfit(input, value)
     if misfit then
-        local nearest = input.choices and require("host.opt").nearest(text, input.choices)
+        local nearest = input.choices and opt.nearest(text, input.choices)
         self:problem("invalid", ("%s must be %s, not '%s'"):format(called, misfit, text),
             nearest and ("Did you mean '%s'?"):format(nearest))
         value = text

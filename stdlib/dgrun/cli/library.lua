@@ -1,5 +1,7 @@
 -- scripts/lib/: modules that the scripts of a project share. `require "x"` is scripts/lib/x.lua,
 -- unless dgrun has a module of that name.
+local check = require "dgrun.core.check"
+local err = require "dgrun.core.err"
 local fs = require "host.fs"
 
 local M = {}
@@ -18,7 +20,7 @@ local function find(name)
     local chunk, reason = loadstring(module.text, "@" .. module.path)
     if not chunk then
         local where, msg = reason:match("^(.-:%d+): (.*)$")
-        require("dgrun.core.err").raise { code = "script.syntax", where = where, msg = reason,
+        err.raise { code = "script.syntax", where = where, msg = reason,
             hint = msg and "Fix the syntax error there." }
     end
     return chunk
@@ -41,7 +43,7 @@ function M.use(root)
     local folder = root / "scripts/lib"
     for _, file in ipairs(fs.list(folder) or {}) do
         local name = file:match("^([%w_-]+)%.lua$")
-        local text = name and require "dgrun.core.check" (fs.read(folder / file, { limit = LIMIT }))
+        local text = name and check(fs.read(folder / file, { limit = LIMIT }))
         if text then
             modules[name] = { path = "scripts/lib/" .. file, text = text }
         end

@@ -1,6 +1,12 @@
 -- dgrun list: the scripts of the nearest scripts/, each with its description and inputs.
+local command_of = require "dgrun.project.command"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local gate = require "host.gate"
 local log = require "host.log"
+local pipeline = require "dgrun.project.pipeline"
+local scripts = require "dgrun.cli.scripts"
+local usage = require "dgrun.cli.usage"
 
 local M = {}
 
@@ -28,15 +34,14 @@ local function actions(command)
 end
 
 local function described(script)
-    local scripts = require "dgrun.cli.scripts"
     scripts.load(script)
     if not scripts.declares(script) then
         return M.comment(script.text) or "(a plain script)", {}
     end
     local value = scripts.declaration(script, { names_only = true })
-    if require("dgrun.project.pipeline").is(value) then
-        return value.description, require("dgrun.cli.usage").rows(value)
-    elseif require("dgrun.project.command").is(value) then
+    if pipeline.is(value) then
+        return value.description, usage.rows(value)
+    elseif command_of.is(value) then
         return value.description, actions(value)
     end
     return M.comment(script.text) or "(a plain script)", {}
@@ -44,7 +49,7 @@ end
 
 local function one(name, clash)
     local ok, description, rows = pcall(function()
-        return described(require("dgrun.cli.scripts").find(name))
+        return described(scripts.find(name))
     end)
     if not ok then
         local e = err.object(description)
@@ -68,15 +73,13 @@ function M.run(arguments)
         err.raise { code = "input.unknown", msg = "dgrun list takes no arguments",
             hint = ("dgrun help %s describes a script."):format(arguments.rest[1]) }
     end
-    local scripts = require "dgrun.cli.scripts"
     local root = scripts.project(".")
     if not root then
         log.err("No scripts/ folder here or in a parent folder.\n")
         return 0
     end
     -- Declarations cannot change anything; should one try, it is refused.
-    require("host.gate").close()
-    local format = require "dgrun.core.format"
+    gate.close()
     local names = scripts.names(root)
     local width = 0
     for _, name in ipairs(names) do

@@ -1,20 +1,23 @@
 -- dgrun lock list|hold|release: who holds which group, and freezing one.
+local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local face = require "dgrun.ui.locks"
 local history = require "dgrun.run.history"
+local json = require "dgrun.core.json"
 local lease = require "dgrun.run.lock"
 local log = require "host.log"
+local options_of = require "dgrun.cli.options"
 local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
 local function list(arguments, rest)
-    local options = require("dgrun.cli.options").parse("lock list", rest, { json = "flag" })
+    local options = options_of.parse("lock list", rest, { json = "flag" })
     local rows, holds = history.with(arguments, nil, function(store)
         return tickets.list(store), tickets.holds(store)
     end)
-    local face = require "dgrun.ui.locks"
     if options.json then
-        log.out(require("dgrun.core.json").masked(face.data(rows, holds)) .. "\n")
+        log.out(json.masked(face.data(rows, holds)) .. "\n")
     else
         log.out(log.clean(face.text(rows, holds)))
     end
@@ -30,7 +33,7 @@ local function group_of(arguments, words, command, hint)
 end
 
 local function hold(arguments, rest)
-    local options, words = require("dgrun.cli.options").parse("lock hold", rest,
+    local options, words = options_of.parse("lock hold", rest,
         { reason = "text" }, 1)
     local usage = "dgrun lock hold GROUP --reason 'why'"
     local group = group_of(arguments, words, "hold", usage)
@@ -68,7 +71,7 @@ local function take_away(store, group, force)
 end
 
 local function release(arguments, rest)
-    local options, words = require("dgrun.cli.options").parse("lock release", rest,
+    local options, words = options_of.parse("lock release", rest,
         { force = "flag" }, 1)
     local group = group_of(arguments, words, "release", "dgrun lock list shows who holds each "
         .. "group.")
@@ -92,7 +95,7 @@ function M.run(arguments)
         err.raise { code = "input.missing", msg = "dgrun lock needs list, hold, or release",
             hint = "dgrun help lock" }
     end
-    require("dgrun.core.check").known(action, actions, "dgrun lock has no action",
+    check.known(action, actions, "dgrun lock has no action",
         "input.unknown")
     return actions[action](arguments, arguments.rest)
 end

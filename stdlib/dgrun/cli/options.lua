@@ -1,13 +1,15 @@
 -- Arguments of a command of dgrun itself: --limit 20, --json, and plain words. All others are
 -- refused with the nearest one.
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local opt = require "host.opt"
 
 local M = {}
 
 local kinds = {
     text = function(text) return text end,
     number = function(text) return text:match("^%d+$") and tonumber(text) end,
-    seconds = function(text) return require("dgrun.core.format").seconds(text) end,
+    seconds = function(text) return format.seconds(text) end,
 }
 
 local must_be = { text = "text", number = "a whole number", seconds = "a time such as 2h or 3d" }
@@ -23,7 +25,7 @@ end
 
 local function unknown(command, token, spec)
     local names = names_of(spec)
-    local nearest = require("host.opt").nearest(token, names)
+    local nearest = opt.nearest(token, names)
     err.raise { code = "input.unknown", msg = ("dgrun %s: unknown argument '%s'"):format(command,
         token), hint = nearest and ("Did you mean %s?"):format(nearest)
             or ("dgrun help %s lists its arguments."):format(command) }

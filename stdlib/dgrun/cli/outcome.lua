@@ -1,7 +1,13 @@
 -- How a run ended, for the person who started it, and its exit status.
 local advice = require "dgrun.run.advice"
+local environment = require "dgrun.project.environment"
 local format = require "dgrun.core.format"
+local host_task = require "host.task"
+local json = require "dgrun.core.json"
 local log = require "host.log"
+local plan_of = require "dgrun.run.plan"
+local run = require "dgrun.run.execute"
+local store_of = require "dgrun.run.store"
 local ui = require "dgrun.ui.plain"
 
 local M = {}
@@ -11,7 +17,6 @@ local rank = { commit = 1, release = 2, image = 3, url = 5, run = 6 }
 
 ---What the summary tells beside the effects: what the run said or its steps found, the sites.
 local function facts(r)
-    local run = require "dgrun.run.execute"
     for _, step in ipairs(r.steps) do
         for _, name in ipairs(telling) do
             local value = type(step.result) == "table" and step.result[name]
@@ -24,7 +29,7 @@ local function facts(r)
         end
     end
     local seen = {}
-    for _, env in ipairs(require("dgrun.project.environment").used()) do
+    for _, env in ipairs(environment.used()) do
         if env.url and not seen[env.url] then
             seen[env.url] = true
             run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
@@ -66,7 +71,7 @@ end
 ---What a plan found before it failed.
 local function tell_found(r)
     if r.plan and (#r.effects > 0 or #r.notes > 0) then
-        log.out(log.clean(require("dgrun.run.plan").render(r)))
+        log.out(log.clean(plan_of.render(r)))
     end
 end
 
@@ -78,7 +83,7 @@ end
 function M.of_run(r, arguments, quiet)
     if r.status == "done" then
         if r.plan then
-            log.out(log.clean(require("dgrun.run.plan").render(r)))
+            log.out(log.clean(plan_of.render(r)))
         elseif not quiet then
             ui.summary(r, facts(r))
         end
@@ -86,9 +91,9 @@ function M.of_run(r, arguments, quiet)
     end
     facts(r)
     tell_found(r)
-    local resumable = r.status == "cancelled" and require("dgrun.run.store").known(r)
+    local resumable = r.status == "cancelled" and store_of.known(r)
     ui.failure(r, {
-        signal = require("host.task").signal(), trace = arguments.trace,
+        signal = host_task.signal(), trace = arguments.trace,
         next_step = resumable and not r.error.hint
             and "Continue where it stopped: dgrun resume " .. r.id
             or advice.next_step(r.error, again(arguments, r.plan), r.plan),
@@ -98,7 +103,7 @@ end
 
 local function show(action, input, data)
     if input.json and action.show then
-        log.out(require("dgrun.core.json").masked(data) .. "\n")
+        log.out(json.masked(data) .. "\n")
     elseif action.show then
         log.out(action.show(data, input))
     end

@@ -1,5 +1,6 @@
 -- dgrun plan NAME|FILE [inputs]: runs a script with its effects recorded instead of applied.
 local err = require "dgrun.core.err"
+local execute = require "dgrun.cli.execute"
 
 local M = {}
 
@@ -13,7 +14,7 @@ function M.run(arguments)
     end
     arguments.word = word
     arguments.dashes = arguments.dashes and arguments.dashes - 1
-    return require("dgrun.cli.execute").run(arguments, { plan = true })
+    return execute.run(arguments, { plan = true })
 end
 
 return M

@@ -1,5 +1,9 @@
 -- dgrun resume [RUN]: goes on with a run that was interrupted.
+local command = require "dgrun.project.command"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local execute = require "dgrun.cli.execute"
+local folders = require "dgrun.run.folders"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local history = require "dgrun.run.history"
@@ -7,7 +11,11 @@ local journal = require "dgrun.run.journal"
 local lease = require "dgrun.run.lock"
 local library = require "dgrun.cli.library"
 local log = require "host.log"
+local options_of = require "dgrun.cli.options"
+local process = require "dgrun.core.process"
 local replay = require "dgrun.run.replay"
+local rows = require "dgrun.run.store_rows"
+local scripts = require "dgrun.cli.scripts"
 local tickets = require "dgrun.run.tickets"
 
 local M = {}
@@ -44,7 +52,7 @@ local function check_status(row, force)
 end
 
 local function check_children(row)
-    local child = require("dgrun.core.process").children(row.id)[1]
+    local child = process.children(row.id)[1]
     if child then
         err.raise { code = "lock.running",
             msg = ("%s was killed, but its child process %d is still running: %s"):format(row.id,
@@ -76,7 +84,7 @@ local function changes(row, script, root)
             head and head:sub(1, 12) or "nothing", row.commit_id and row.commit_id:sub(1, 12)
                 or "nothing")
     end
-    local source = require("dgrun.run.store_rows").redacted(script.source)
+    local source = rows.redacted(script.source)
     if row.source ~= source then
         local before, modules_before = nil, {}
         if row.source then
@@ -120,7 +128,6 @@ local function script_of(row, root)
             hint = ("Start the script with its arguments: dgrun %s … (what is done is not done "
                 .. "twice)"):format(row.name) }
     end
-    local scripts = require "dgrun.cli.scripts"
     local path = row.script:sub(1, 1) == "/" and row.script or (row.root or root) / row.script
     if not fs.exists(path) then
         path = root / row.script -- the same project in another place
@@ -133,7 +140,6 @@ local function script_of(row, root)
     local script = scripts.find(fs.exists(path) and path or row.script)
     scripts.load(script)
     local value = scripts.declares(script) and scripts.declaration(script)
-    local command = require "dgrun.project.command"
     if command.is(value) and not command.action(value, row.arguments, row.name).pipeline then
         err.raise { code = "input.not_resumable",
             msg = ("%s is a command; it has no steps to resume"):format(row.name),
@@ -146,7 +152,7 @@ end
 ---@param arguments dgrun.cli.arguments
 ---@return integer
 function M.run(arguments)
-    local options, words = require("dgrun.cli.options").parse("resume", arguments.rest,
+    local options, words = options_of.parse("resume", arguments.rest,
         { force = "flag" }, 1)
     local store, root = history.open(arguments, { write = true })
     local ok, past, script = pcall(function()
@@ -155,7 +161,7 @@ function M.run(arguments)
         check_status(row, options.force)
         check_children(row)
         local script = script_of(row, root)
-        require("dgrun.project.environment").seal(script.folder)
+        environment.seal(script.folder)
         check_changes(row, script, script.root, options.force)
         if not journal.claim(store, row) then
             err.raise { code = "lock.running",
@@ -163,14 +169,14 @@ function M.run(arguments)
         end
         tickets.forget_run(store, row.id)
         local loaded = replay.load(store, row)
-        loaded.dir = require("dgrun.run.folders").taken_over(store, row)
+        loaded.dir = folders.taken_over(store, row)
         return loaded, script
     end)
     if not ok then
         store:close()
         error(past, 0)
     end
-    return require("dgrun.cli.execute").run({
+    return execute.run({
         word = script.path, rest = past.run.arguments, sandbox = past.run.sandbox == 1,
         trace = arguments.trace, name = past.run.name,
     }, { past = past })

@@ -1,6 +1,11 @@
 -- dgrun sandbox [--port N]: serves the local Fly until interrupted.
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local folder_of = require "dgrun.run.folder"
 local log = require "host.log"
+local scripts = require "dgrun.cli.scripts"
+local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -34,14 +39,12 @@ end
 ---@return integer
 function M.run(arguments)
     local port = port_of(arguments.rest)
-    local scripts = require "dgrun.cli.scripts"
-    local task = require "dgrun.core.task"
     local root = scripts.root()
-    local folder = require("dgrun.run.folder").make(root) / "sandbox"
+    local folder = folder_of.make(root) / "sandbox"
     task.scope(function()
         local sandbox = require("sandbox").start {
             dir = folder, port = port, persist = true,
-            apps = require("dgrun.project.environment").apps(root / "scripts"),
+            apps = environment.apps(root / "scripts"),
         }
         task.defer(sandbox.close)
         log.err(("Serving a local Fly on %s until you press Ctrl-C. Its state is in %s.\n"
@@ -52,7 +55,7 @@ function M.run(arguments)
         -- This variable wins over all other places of a token. It is not printed, but read.
         log.out(("export FLY_ACCESS_TOKEN=$(cat '%s')\n"):format(folder / "token"))
         log.flush()
-        while require("host.time").sleep(3600) do
+        while time.sleep(3600) do
             log.debug("event=sandbox_alive")
         end
     end)

@@ -1,8 +1,12 @@
 -- Where scripts are: a path is a file, a name is a file of the nearest scripts/ upwards.
+local check = require "dgrun.core.check"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local library = require "dgrun.cli.library"
+local opt = require "host.opt"
 local path = require "dgrun.core.path"
+local run = require "dgrun.run.execute"
 local shipped = require "dgrun.cli.shipped"
 
 local M = {}
@@ -24,7 +28,7 @@ M.NAME = "^[a-z0-9_-]+$"
 ---@param from string
 ---@return string?
 function M.project(from)
-    local at = require "dgrun.core.check" (fs.absolute(from))
+    local at = check(fs.absolute(from))
     while true do
         if fs.exists(at / "scripts/.") then
             return at
@@ -67,8 +71,8 @@ local function unknown_script(name, root)
         for _, word in ipairs(shipped.names()) do
             known[#known + 1] = word
         end
-        nearest = require("host.opt").nearest(name:gsub("-", "_"), known)
-            or require("host.opt").nearest(name, known)
+        nearest = opt.nearest(name:gsub("-", "_"), known)
+            or opt.nearest(name, known)
         hint = nearest and ("Did you mean %s?"):format(nearest) or "dgrun list lists all scripts."
     else
         hint = "No scripts/ folder here or in a parent folder. "
@@ -111,7 +115,6 @@ local function by_name(name)
     if not file or not fs.exists(file) then
         return shipped.find(name, root) or unknown_script(name, root)
     end
-    local check = require "dgrun.core.check"
     local real, within = check(fs.real(file)), check(fs.real(root / "scripts"))
     if real:sub(1, #within + 1) ~= within .. "/" then
         err.raise {
@@ -146,7 +149,7 @@ end
 ---@param script dgrun.cli.script
 function M.load(script)
     local text = script.text
-        or require "dgrun.core.check" (fs.read(script.path, { limit = 8 * 1024 * 1024 }))
+        or check(fs.read(script.path, { limit = 8 * 1024 * 1024 }))
     if text:sub(1, 2) == "#!" then
         text = "--" .. text
     end
@@ -192,8 +195,8 @@ end
 ---@param opts? {names_only?: boolean} nothing will run: secrets are not looked up
 ---@return any # what the script returns
 function M.declaration(script, opts)
-    require("dgrun.project.environment").look_from(script.folder, opts)
-    local ok, result = pcall(require("dgrun.run.execute").declaring, script.chunk)
+    environment.look_from(script.folder, opts)
+    local ok, result = pcall(run.declaring, script.chunk)
     if not ok then
         if result.code == "lua.error" and result.msg:find("cannot wait", 1, true) then
             result.msg = "a pipeline declaration cannot wait"

@@ -1,15 +1,18 @@
 -- dgrun show [RUN]: what one run did, step by step.
 local err = require "dgrun.core.err"
+local face = require "dgrun.ui.history"
 local history = require "dgrun.run.history"
 local journal = require "dgrun.run.journal"
+local json = require "dgrun.core.json"
 local log = require "host.log"
+local options_of = require "dgrun.cli.options"
 
 local M = {}
 
 ---@param arguments dgrun.cli.arguments
 ---@return integer
 function M.run(arguments)
-    local options, words = require("dgrun.cli.options").parse("show", arguments.rest,
+    local options, words = options_of.parse("show", arguments.rest,
         { json = "flag" }, 1)
     local row, steps, effects = history.with(arguments, nil, function(store)
         local found = words[1] and history.find(store, words[1])
@@ -18,9 +21,8 @@ function M.run(arguments)
                 hint = "dgrun list lists the scripts." }
         return found, journal.steps(store, found.id), journal.effects(store, found.id)
     end)
-    local face = require "dgrun.ui.history"
     if options.json then
-        log.out(require("dgrun.core.json").masked(face.whole_data(row, steps, effects)) .. "\n")
+        log.out(json.masked(face.whole_data(row, steps, effects)) .. "\n")
     else
         log.out(log.clean(face.whole(row, steps, effects)))
     end

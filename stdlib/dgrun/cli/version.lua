@@ -1,7 +1,10 @@
+local log = require "host.log"
+local version = require "dgrun.core.version"
+
 local M = {}
 
 function M.run()
-    require("host.log").out("dgrun " .. require("dgrun.core.version") .. "\n")
+    log.out("dgrun " .. version .. "\n")
     return 0
 end
 

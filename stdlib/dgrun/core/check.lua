@@ -1,5 +1,7 @@
 -- Lifts `nil, err` into a raised error, and checks tables of options.
 local err = require "dgrun.core.err"
+local opt = require "host.opt"
+local secret = require "host.secret"
 
 ---@class dgrun.check
 ---@overload fun(value: any, e?: dgrun.err, ...): any
@@ -13,7 +15,7 @@ local types = {
     seconds = function(v) return type(v) == "number" and v >= 0 and v < math.huge end,
     table = function(v) return type(v) == "table" end,
     ["function"] = function(v) return type(v) == "function" end,
-    value = function(v) return type(v) == "string" or require("host.secret").is(v) end,
+    value = function(v) return type(v) == "string" or secret.is(v) end,
     any = function() return true end,
 }
 
@@ -48,7 +50,7 @@ function M.known(name, known, what, code)
     if known[name] ~= nil then
         return
     end
-    local nearest = require("host.opt").nearest(tostring(name), names_of(known))
+    local nearest = opt.nearest(tostring(name), names_of(known))
     err.raise {
         code = code,
         msg = ("%s '%s'"):format(what, tostring(name)),

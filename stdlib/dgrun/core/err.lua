@@ -2,6 +2,7 @@
 -- `code` is for programs ("fly.lease_held"), `msg` for people: what was tried, on what, and why
 -- it failed.
 local checkouts = require "dgrun.core.checkouts"
+local inspect = require "dgrun.core.inspect"
 local metatable = require("host.err").metatable()
 
 local M = {}
@@ -74,7 +75,7 @@ function M.object(e)
     if M.is_object(e) then
         return e
     end
-    return M.new { code = "lua.error", msg = require("dgrun.core.inspect").text(e) }
+    return M.new { code = "lua.error", msg = inspect.text(e) }
 end
 
 return M

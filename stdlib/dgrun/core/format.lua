@@ -1,4 +1,6 @@
 -- Values as people read them.
+local log = require "host.log"
+
 local M = {}
 
 ---@param n number
@@ -108,7 +110,7 @@ end
 ---@param limit integer bytes
 ---@return string
 function M.excerpt(text, limit)
-    text = require("host.log").clean(text):gsub("%s+", " ")
+    text = log.clean(text):gsub("%s+", " ")
     if #text <= limit then
         return text
     end

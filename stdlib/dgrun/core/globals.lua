@@ -2,6 +2,8 @@
 -- redactor, nothing stops the loop, a plan cannot write, an undefined name is an error.
 local log = require "host.log"
 local gate = require "host.gate"
+local inspect = require "dgrun.core.inspect"
+local path_of = require "dgrun.core.path"
 
 local M = {}
 
@@ -13,9 +15,9 @@ local function joined(text_of, ...)
     return parts
 end
 
--- A table shows its fields. Its module is loaded only where there is a table to show.
+-- A table shows its fields.
 local function shown(value)
-    return type(value) == "table" and require("dgrun.core.inspect").text(value) or tostring(value)
+    return type(value) == "table" and inspect.text(value) or tostring(value)
 end
 
 local line_is_open = false
@@ -97,7 +99,7 @@ os.tmpname = nil
 
 -- source.dir / "fly.toml": paths are joined as they are read. Two numerals would divide.
 getmetatable("").__div = function(left, right)
-    return require("dgrun.core.path").join(left, right)
+    return path_of.join(left, right)
 end
 
 ---Makes undefined globals errors, and new ones too.

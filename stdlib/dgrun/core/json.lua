@@ -3,6 +3,7 @@
 -- stands in a request body only.
 local cjson = require "cjson.safe".new()
 local err = require "dgrun.core.err"
+local secret_of = require "host.secret"
 
 cjson.decode_max_depth(200)
 
@@ -133,7 +134,7 @@ end
 ---whatever else writes quotes in its own way, a secret is not known again once it is encoded.
 ---@return string
 function M.masked(value)
-    local out, redact = {}, require("host.secret").redact
+    local out, redact = {}, secret_of.redact
     write(value, out, { masked = function(text) return (redact(text)) end }, "value")
     return table.concat(out)
 end

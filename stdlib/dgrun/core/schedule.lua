@@ -1,6 +1,7 @@
 -- The four schedules that Fly has: docs/fly/machines-api.md, section 11. When a machine ticks
 -- within its interval is counted from its creation, and chosen by nobody.
 local format = require "dgrun.core.format"
+local opt = require "host.opt"
 local time = require "host.time"
 
 local M = {}
@@ -98,7 +99,7 @@ local function meant(text)
         local name, lost = of_interval(interval)
         return name, lost, "an interval"
     end
-    return require("host.opt").nearest(lower, M.names)
+    return opt.nearest(lower, M.names)
 end
 
 local rhythm = { hourly = "every hour", daily = "every day", weekly = "every week",

@@ -1,5 +1,6 @@
 -- A value as it may be journaled and shown: JSON data in which a sealed value stands by its name
 -- and an unknown one by its text. Strict for what is read back, lenient for what is looked at.
+local json = require "dgrun.core.json"
 local unknown = require "dgrun.core.unknown"
 
 local M = {}
@@ -24,7 +25,7 @@ local function fault(value, seen)
     elseif kind == "number" and (value ~= value or value == math.huge or value == -math.huge) then
         return "is not a finite number"
     elseif kind == "function" or kind == "thread" or kind == "cdata" or
-        kind == "userdata" and value ~= require("dgrun.core.json").null then
+        kind == "userdata" and value ~= json.null then
         return "is a " .. kind
     end
 end
@@ -47,7 +48,7 @@ local function copy_table(value, opts, path, seen)
     -- Plain data may carry the mark of an array; objects of other kinds become plain.
     local out = {}
     if #value == 0 and (getmetatable(value) or {}).__name == "dgrun.json.array" then
-        require("dgrun.core.json").array(out)
+        json.array(out)
     end
     local is_array = array_length(value) ~= nil
     for key, item in pairs(value) do
@@ -70,7 +71,7 @@ function copy(value, opts, path, seen)
         return { ["$secret"] = name }
     elseif unknown.is(value) then
         return unknown.text
-    elseif require("dgrun.core.json").is_number(value) then
+    elseif json.is_number(value) then
         return value
     end
     local reason = fault(value, seen)

@@ -2,6 +2,7 @@
 -- one cancels its siblings, deferred cleanup runs shielded with a deadline of its own.
 local host = require "host.task"
 local err = require "dgrun.core.err"
+local time = require "host.time"
 
 local M = {}
 
@@ -172,7 +173,7 @@ end
 
 ---@param seconds number
 function M.sleep(seconds)
-    local ok, e = require("host.time").sleep(seconds)
+    local ok, e = time.sleep(seconds)
     if not ok then
         err.raise(e)
     end

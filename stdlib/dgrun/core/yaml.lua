@@ -2,6 +2,9 @@
 -- A value is known by its keys from the top of the file: {"environments", "prod", "crons", 1}.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local opt = require "host.opt"
+local yaml = require "host.yaml"
 
 local M = {}
 
@@ -101,7 +104,7 @@ function Reader:map(value, keys, known, required)
     if not is_map(value) then
         self:refuse(keys, named(keys) .. " must be a mapping of keys to values")
     end
-    local null = require("host.yaml").null
+    local null = yaml.null
     for key, item in pairs(value) do
         local ok, e = pcall(check.known, key, known or value, named(keys) .. " has no key", "x")
         if not ok then
@@ -168,9 +171,9 @@ function Reader:one_of(value, keys, choices)
             return value
         end
     end
-    local nearest = require("host.opt").nearest(value, choices)
+    local nearest = opt.nearest(value, choices)
     self:refuse(keys, ("%s must be %s, not '%s'"):format(named(keys),
-        require("dgrun.core.format").list(choices, "or"), value),
+        format.list(choices, "or"), value),
         nearest and ("Did you mean '%s'?"):format(nearest))
 end
 

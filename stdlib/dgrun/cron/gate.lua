@@ -5,6 +5,7 @@ local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local job = require "dgrun.cron.job"
+local json = require "dgrun.core.json"
 local proc = require "dgrun.proc"
 local run = require "dgrun.run.execute"
 local secrets_state = require "dgrun.fly.secrets"
@@ -95,7 +96,7 @@ function M.of(desk, cron, view)
             local version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata)
             config.init = config.init or {}
             config.init.exec = nil
-            config.init.cmd = require("dgrun.core.json").array { unpack(command) }
+            config.init.cmd = json.array { unpack(command) }
             config.mounts = nil
             return job.run({
                 app = desk.app, name = cron.name .. "-gate", config = config, region = view.region,

@@ -4,6 +4,7 @@
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
@@ -50,7 +51,7 @@ end
 local function checked(opts, more, op)
     opts = given.fill(opts, fill, op)
     check.options(opts, with(more), op)
-    local wait = opts.wait ~= nil and require("dgrun.core.format").seconds(opts.wait)
+    local wait = opts.wait ~= nil and format.seconds(opts.wait)
     if opts.wait ~= nil and not wait then
         err.raise { code = "input.invalid", op = op,
             msg = ("%s: wait must be a duration such as 10m, not '%s'"):format(op,

@@ -7,6 +7,7 @@ local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local roster_of = require "dgrun.cron.roster"
+local secrets_state = require "dgrun.fly.secrets"
 
 local M = {}
 
@@ -51,7 +52,6 @@ function M.open(opts, op)
     declaration.check(opts.crons, op)
     local known = opts.known
     local all = known and known.machines or ask(opts.app)
-    local secrets_state = require "dgrun.fly.secrets"
     return {
         app = opts.app, dir = opts.dir or ".", image = M.resolved(opts.image), all = all,
         secrets = known and secrets_state.of(known.secrets) or secrets_state.read(opts.app),

@@ -5,6 +5,7 @@ local config_of = require "dgrun.fly.config"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.execute"
@@ -116,7 +117,7 @@ local function carry_out(job, key)
     elseif not exit then
         err.raise { code = "cron.run_timeout", op = "cron.run_now", machine = machine_id,
             msg = ("%s did not end within %s; its machine was destroyed"):format(job.name,
-                require("dgrun.core.format").duration(job.timeout)),
+                format.duration(job.timeout)),
             hint = "Give it more time: timeout, in seconds." }
     end
     return { exit_code = exit.exit_code, oom_killed = exit.oom_killed, machine = machine_id }

@@ -8,7 +8,9 @@ local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
+local job = require "dgrun.cron.job"
 local machines = require "dgrun.fly.machines"
+local opt = require "host.opt"
 local roster_of = require "dgrun.cron.roster"
 local run = require "dgrun.run.execute"
 local secrets_state = require "dgrun.fly.secrets"
@@ -37,7 +39,7 @@ local function find(roster, word)
 end
 
 local function refuse_unknown(app, word, known, op)
-    local nearest = require("host.opt").nearest(word, known)
+    local nearest = opt.nearest(word, known)
     err.raise { code = "cron.no_machine", op = op,
         msg = ("%s has no cron machine '%s'"):format(app, word),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
@@ -69,7 +71,7 @@ function M.run_now(opts)
     -- The tag may have moved since; the copy is of what runs.
     config.image = image_of.of_machine(machine)
     local state = secrets_state.read(opts.app)
-    local result = require("dgrun.cron.job").run {
+    local result = job.run {
         app = opts.app, name = name, config = config, region = machine.region, shared = true,
         secrets_version = state.version, timeout = opts.timeout, on_line = opts.on_line,
         summary = ("run %s once, on a machine of its own: %s"):format(name,

@@ -4,7 +4,10 @@ local check = require "dgrun.core.check"
 local config_of = require "dgrun.fly.config"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local machine_config_of = require "dgrun.fly.machine_config"
 local schedule_of = require "dgrun.core.schedule"
+local secrets_state = require "dgrun.fly.secrets"
+local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
@@ -122,15 +125,15 @@ end
 ---@return table config of the Machines API
 function M.wanted(cron, base, to, machine)
     local config = config_of.copy(base.config)
-    require("dgrun.fly.machine_config").set_image(base.source, config, to.image)
+    machine_config_of.set_image(base.source, config, to.image)
     config.guest = config.guest
         or config_of.copy(machine and machine.config and machine.config.guest or DEFAULT_GUEST)
     -- Without fly_platform_version: fly deploy leaves such machines alone.
     config.metadata = foreign_metadata(machine)
     config.metadata.dgrun_cron = cron.name
-    require("dgrun.fly.secrets").mark(to.secrets, config.metadata, machine)
+    secrets_state.mark(to.secrets, config.metadata, machine)
     if machine and machine.config then
-        config.mounts = require("dgrun.fly.volumes").kept(config.mounts, machine)
+        config.mounts = volumes.kept(config.mounts, machine)
     end
     return config
 end

@@ -14,10 +14,12 @@ local fs = require "host.fs"
 local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
+local remove = require "dgrun.cron.remove"
 local roster_of = require "dgrun.cron.roster"
 local secrets_state = require "dgrun.fly.secrets"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
+local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
@@ -46,8 +48,8 @@ end
 
 local function mounted(desk, body)
     if body.config.mounts then
-        require("dgrun.fly.volumes").attach(body.config,
-            require("dgrun.fly.volumes").pool(desk.app), body.region)
+        volumes.attach(body.config,
+            volumes.pool(desk.app), body.region)
     end
     return body
 end
@@ -229,7 +231,7 @@ local function report(desk, opts)
             effect.note(("machine %s (%s, %s) is %s; prune = true removes it"):format(machine.id,
                 machine.name, tostring(machine.config.schedule or "no schedule"), extra.text))
         else
-            require("dgrun.cron.remove").machine(desk.app, machine, extra.text)
+            remove.machine(desk.app, machine, extra.text)
         end
     end
 end

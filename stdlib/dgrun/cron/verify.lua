@@ -10,6 +10,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local gate = require "dgrun.cron.gate"
+local image_of = require "dgrun.core.image_ref"
 local inspect = require "dgrun.cron.inspect"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.core.task"
@@ -151,7 +152,7 @@ function M.run(opts)
     for _, stray in ipairs(desk.roster.strays) do
         effect.note(("machine %s (%s, %s, %s) is a cron machine that nobody declares"):format(
             stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
-            drift.short_image(require("dgrun.core.image_ref").of_machine(stray))))
+            drift.short_image(image_of.of_machine(stray))))
     end
     if #problems > 0 then
         refuse(opts.app, problems)

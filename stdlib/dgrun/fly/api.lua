@@ -6,6 +6,13 @@ local clock = require "dgrun.fly.clock"
 local errors = require "dgrun.fly.errors"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
+local fs = require "host.fs"
+local http = require "dgrun.http"
+local log = require "host.log"
+local pretend = require "dgrun.fly.plan_overlay"
+local rate_limit = require "dgrun.fly.rate_limit"
+local secret = require "host.secret"
+local yaml = require "host.yaml"
 
 local M = {}
 
@@ -20,22 +27,20 @@ end
 ---What flyctl keeps in its file; empty when there is none.
 ---@return table
 function M.flyctl_config()
-    local fs = require "host.fs"
     local folder = environment("FLY_CONFIG_DIR") or (os.getenv("HOME") or "") / ".fly"
     local text = fs.read(folder / "config.yml", { limit = 1024 * 1024 })
-    local config = text and require("host.yaml").decode(text, { source = "config.yml" })
+    local config = text and yaml.decode(text, { source = "config.yml" })
     return type(config) == "table" and config or {}
 end
 
 local function token_of_config()
     local token = M.flyctl_config().access_token
     if type(token) == "string" and token ~= "" then
-        return require("host.secret").new("FLY_ACCESS_TOKEN", token)
+        return secret.new("FLY_ACCESS_TOKEN", token)
     end
 end
 
 local function find_token()
-    local secret = require "host.secret"
     -- Both are taken out of the environment, whichever counts.
     local access, api = secret.from_env("FLY_ACCESS_TOKEN"), secret.from_env("FLY_API_TOKEN")
     local function usable(value)
@@ -62,7 +67,7 @@ function M.use(opts)
     }, "fly.api.use")
     session = nil
     clock.forget()
-    require("dgrun.http").use_router(opts.site)
+    http.use_router(opts.site)
 end
 
 ---The token in use.
@@ -166,12 +171,12 @@ end
 
 local function call(api, method, path, opts)
     opts = check.options(opts or {}, call_options, "fly." .. api)
-    local pretended, as_status = require("dgrun.fly.plan_overlay").answer(method, path)
+    local pretended, as_status = pretend.answer(method, path)
     if as_status then
         return pretended, as_status
     end
     if opts.query and next(opts.query) then
-        path = path .. "?" .. require("dgrun.http").query(opts.query)
+        path = path .. "?" .. http.query(opts.query)
     end
     local what = ("%s %s"):format(method, path)
     local request = {
@@ -184,7 +189,7 @@ local function call(api, method, path, opts)
         sandbox = M.is_sandbox(),
         send = function()
             if api == "machines" and not M.is_sandbox() then
-                require("dgrun.fly.rate_limit").wait(method, path)
+                rate_limit.wait(method, path)
             end
             return readable(what, current:request(request))
         end,
@@ -246,7 +251,7 @@ function M.graphql(document, variables)
             code = tostring(first.message):find("Could not find App", 1, true) and "fly.not_found"
                 or "fly.graphql",
             op = "fly.graphql", graphql_code = extensions.code, request_id = answer.request_id,
-            msg = ("GraphQL: %s%s"):format(require("host.log").clean(tostring(first.message)),
+            msg = ("GraphQL: %s%s"):format(log.clean(tostring(first.message)),
                 errors.request_note(answer.request_id)),
         }
     end

@@ -3,9 +3,11 @@ local changes_of = require "dgrun.fly.diff"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.execute"
+local test_machines = require "dgrun.fly.test_machines"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -34,8 +36,8 @@ end
 
 ---Until a machine is good, by all that is known of its group.
 local function wait_good(deploy, group, machine)
-    require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
-    require("dgrun.fly.test_machines").run(deploy, group, machine)
+    health.wait(deploy.app, machine, deploy.wait_timeout)
+    test_machines.run(deploy, group, machine)
     deploy.warn_listen(group, machine)
 end
 M.wait_good = wait_good
@@ -62,7 +64,7 @@ function M.create(deploy, change, standby_of)
                 skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
             })
             if not change.standby and deploy.waits then
-                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+                health.wait(deploy.app, machine, deploy.wait_timeout)
                 deploy.warn_listen(change.group, machine)
             end
             return { id = machine.id }
@@ -114,7 +116,7 @@ function M.restore(deploy, change, nonce)
                 config = config, skip_launch = not launch,
                 min_secrets_version = deploy.secrets_version }, nonce)
             if launch then
-                require("dgrun.fly.health").wait(deploy.app, restored, deploy.wait_timeout)
+                health.wait(deploy.app, restored, deploy.wait_timeout)
             end
         end,
     }

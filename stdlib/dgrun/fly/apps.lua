@@ -6,7 +6,10 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local pretend = require "dgrun.fly.plan_overlay"
 local retry = require "dgrun.fly.retry"
+local run = require "dgrun.run.execute"
+local store = require "dgrun.run.store"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -73,7 +76,7 @@ end
 
 ---Until an app is there, or gone: a while after the answer.
 local function wait_for(app, there)
-    local now = require("host.time").now
+    local now = time.now
     local deadline = now() + api.pace(WAIT_SECONDS)
     while true do
         local ok, found = pcall(M.find, app)
@@ -208,8 +211,8 @@ end
 ---that a run allocated before it was killed are completed.
 ---@param opts {app: string, kinds: string[]}
 function M.first_addresses(opts)
-    local store, key = require "dgrun.run.store", "addresses.begun:" .. opts.app
-    local journaled = require("dgrun.run.execute").current() ~= nil
+    local key = "addresses.begun:" .. opts.app
+    local journaled = run.current() ~= nil
     if #M.addresses(opts.app) > 0 and not (journaled and store.kv_get(key)) then
         return
     elseif journaled then

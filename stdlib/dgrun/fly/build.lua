@@ -10,6 +10,8 @@ local given = require "dgrun.project.environment_options"
 local path_of = require "dgrun.core.path"
 local registry = require "dgrun.fly.registry"
 local run = require "dgrun.run.execute"
+local config_of = require "dgrun.fly.config"
+local time = require "host.time"
 
 local M = {}
 
@@ -152,7 +154,6 @@ local function prepared(opts, builder)
 end
 
 local function carry_out(builder, opts, image)
-    local time = require "host.time"
     local started = time.now()
     local built = builder.build(prepared(opts, builder), image)
     image.digest = built.digest or registry.digest(image)
@@ -205,7 +206,7 @@ function M.build(opts)
     opts = given.fill(opts, fill, "fly.build")
     check.options(opts, options, "fly.build")
     if declared and opts.config then
-        opts = M.options_of(require("dgrun.fly.config").load(opts.config), opts)
+        opts = M.options_of(config_of.load(opts.config), opts)
     end
     opts.dir = opts.context or opts.dir or err.raise { code = "input.missing_option",
         op = "fly.build", msg = "fly.build needs the option 'context' or 'source'" }

@@ -7,9 +7,15 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
+local journal = require "dgrun.run.journal"
+local json = require "dgrun.core.json"
+local machine_copy = require "dgrun.fly.machine_copy"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
+local proc = require "dgrun.proc"
+local process = require "dgrun.core.process"
 local run = require "dgrun.run.execute"
+local store_of = require "dgrun.run.store"
 
 local M = {}
 
@@ -39,8 +45,8 @@ local options = { app = "string", command = "table", group = "string?", region =
 local function is_abandoned(id)
     local current = run.current()
     local row = current and id ~= current.id
-        and require("dgrun.run.journal").run(require("dgrun.run.store").current(), id)
-    return row and require("dgrun.core.process").ended(row) or nil
+        and journal.run(store_of.current(), id)
+    return row and process.ended(row) or nil
 end
 
 local busy = { started = true, starting = true, stopping = true }
@@ -98,10 +104,10 @@ local function model(opts, all)
 end
 
 local function config_of(opts, machine)
-    local config = require("dgrun.fly.machine_copy").configuration(machine)
+    local config = machine_copy.configuration(machine)
     local init = config.init or {}
     config.image = image_of.of_machine(machine)
-    config.init = { cmd = require("dgrun.core.json").array { unpack(opts.command) },
+    config.init = { cmd = json.array { unpack(opts.command) },
         entrypoint = init.entrypoint, swap_size_mb = init.swap_size_mb }
     -- It serves nobody, and a volume belongs to one machine.
     for _, name in ipairs { "services", "checks", "metrics", "statics", "schedule", "mounts",
@@ -153,7 +159,7 @@ function M.run(opts)
     local result = effect.write {
         kind = "fly.machine.run", target = opts.app, name = "command",
         summary = ("run %s on a new machine of %s"):format(
-            require("dgrun.proc").shown(opts.command), opts.app),
+            proc.shown(opts.command), opts.app),
         apply = function() return carry_out(opts, machine, on_line) end,
     }
     -- Behind the effect: the journal does not keep what it wrote, which may be secret.

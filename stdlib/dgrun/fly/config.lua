@@ -5,7 +5,12 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
+local legacy = require "dgrun.fly.legacy"
+local lines = require "dgrun.fly.lines"
 local path_of = require "dgrun.core.path"
+local rules = require "dgrun.fly.rules"
+local validate = require "dgrun.fly.validate"
+local yaml = require "host.yaml"
 
 local M = {}
 
@@ -30,7 +35,7 @@ local decoders = {
         return ok and data or err.raise { code = "fly.config", op = "fly.config", msg = data.msg }
     end,
     yaml = function(text, path)
-        return check(require("host.yaml").decode(text, { source = path }))
+        return check(yaml.decode(text, { source = path }))
     end,
     toml = function(text, path)
         return check(require("host.toml").decode(text, { source = path }))
@@ -119,9 +124,8 @@ end
 ---@param source {path: string, dir: string, find_line?: fun(path: table): integer?}
 ---@return dgrun.fly.config
 function M.of_definition(data, source)
-    local validate = require "dgrun.fly.validate"
     local findings = validate.findings(source.find_line or function() end, source.path)
-    data = require("dgrun.fly.legacy").patch(without_nulls(data))
+    data = legacy.patch(without_nulls(data))
     validate.types(data, findings)
     local problems = findings.problems()
     if #problems > 0 then
@@ -131,7 +135,7 @@ function M.of_definition(data, source)
     for _, name in ipairs(M.groups(data)) do
         groups[name] = true
     end
-    require("dgrun.fly.rules").check(data, groups, M.default_group(data), findings)
+    rules.check(data, groups, M.default_group(data), findings)
     local config = copy(data)
     config.definition, config.path, config.dir = copy(data), source.path, source.dir
     config.env = texts(data.env)
@@ -167,7 +171,7 @@ function M.load(path)
     end
     return M.of_definition(data, {
         path = path, dir = path_of.dirname(path),
-        find_line = require("dgrun.fly.lines").finder(text, kind),
+        find_line = lines.finder(text, kind),
     })
 end
 

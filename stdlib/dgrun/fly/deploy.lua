@@ -1,22 +1,33 @@
 -- A deploy of an app by flyctl's algorithm: docs/fly/deploy.md. It converges: machines that are
 -- already as wanted are left alone, and when all are, there is no release.
 local apply = require "dgrun.fly.apply"
+local apps = require "dgrun.fly.apps"
+local build = require "dgrun.fly.build"
 local changes_of = require "dgrun.fly.diff"
 local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local config_of = require "dgrun.fly.config"
+local deploy_steps = require "dgrun.fly.deploy_steps"
+local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local fs = require "host.fs"
 local gate = require "dgrun.fly.gate"
 local given = require "dgrun.project.environment_options"
 local image_of = require "dgrun.core.image_ref"
+local leases = require "dgrun.fly.lease"
+local listen = require "dgrun.fly.listen"
 local machines = require "dgrun.fly.machines"
+local migrations = require "dgrun.migrations"
+local release_command_of = require "dgrun.fly.release_command"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.execute"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
+local via_flyctl = require "dgrun.fly.via_flyctl"
+local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
@@ -105,9 +116,8 @@ end
 local function image_for(opts, config)
     local reference = opts.image or config.build.image
     if reference then
-        return require("dgrun.fly.build").resolve(reference)
+        return build.resolve(reference)
     end
-    local build = require "dgrun.fly.build"
     local options_given = build.options_of(config, opts.build or {})
     options_given.app = opts.app
     options_given.context = options_given.context or context_of(opts, config)
@@ -125,7 +135,7 @@ local function listen_warner(app)
         local service = machine.config.services and machine.config.services[1]
         if service and not seen[group] and not service.checks then
             seen[group] = true
-            local problem = require("dgrun.fly.listen").problem(app, machine)
+            local problem = listen.problem(app, machine)
             if problem then
                 effect.note(("group %s: %s"):format(group, problem))
             end
@@ -144,12 +154,12 @@ end
 ---Volumes and addresses of a first deploy: docs/fly/deploy.md, section 5.
 local function provision(deploy, changes)
     if deploy.status ~= "deployed" then
-        require("dgrun.fly.volumes").provision(deploy, changes.create)
+        volumes.provision(deploy, changes.create)
     end
     if deploy.status == "deployed" or not has_services(changes) then
         return
     end
-    require("dgrun.fly.apps").first_addresses {
+    apps.first_addresses {
         app = deploy.app, kinds = config_of.ip_kind(deploy.config) == "shared"
             and { "v6", "shared_v4" } or { "v4", "v6" },
     }
@@ -163,7 +173,7 @@ local function release_command(deploy)
     effect.write {
         kind = "fly.release_command.run", target = deploy.app, once = deploy.release.id,
         summary = ("run the release command: %s"):format(command),
-        apply = function() return require("dgrun.fly.release_command").run(deploy) end,
+        apply = function() return release_command_of.run(deploy) end,
     }
 end
 
@@ -186,12 +196,12 @@ local function change_existing(deploy, changes)
         for _, change in ipairs(changes.destroy) do
             apply.destroy(deploy, change, nonces[change.machine.id])
         end
-        deploy.strategy(require("dgrun.fly.deploy_steps").of(deploy, changes.update, nonces))
+        deploy.strategy(deploy_steps.of(deploy, changes.update, nonces))
     end
     if deploy.plan or #ids == 0 then
         return go {}
     end
-    require("dgrun.fly.lease").with(deploy.app, ids, go)
+    leases.with(deploy.app, ids, go)
 end
 
 local function carry_out(deploy, changes)
@@ -203,10 +213,10 @@ end
 ---The heads of the revision files that go with the image; nil when there are none.
 local function heads_of(opts, config)
     local dir = opts.migrations_dir or context_of(opts, config)
-    if opts.heads or not require("host.fs").exists(dir / "alembic.ini") then
+    if opts.heads or not fs.exists(dir / "alembic.ini") then
         return opts.heads
     end
-    local ok, heads = pcall(require("dgrun.migrations").heads, { dir = dir })
+    local ok, heads = pcall(migrations.heads, { dir = dir })
     return ok and heads or nil
 end
 
@@ -234,7 +244,7 @@ local function deploy_via(opts, config)
         err.raise { code = "input.invalid", op = "fly.deploy",
             msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
     end
-    local release = require("dgrun.fly.via_flyctl").deploy(opts, config, context_of(opts, config))
+    local release = via_flyctl.deploy(opts, config, context_of(opts, config))
     gate.of { app = opts.app, plan = effect.planning(), gate = opts.gate,
         on_inconclusive = opts.on_inconclusive } ()
     return result_of({ app = opts.app, plan = effect.planning(), release = release,
@@ -263,7 +273,7 @@ local function deploy_with(opts)
         commit = opts.commit, heads = heads_of(opts, config),
         database_heads = opts.database_heads,
         secrets_version = require("dgrun.secrets").coming_version(opts.app),
-        all = machines.list(opts.app), volumes = require("dgrun.fly.volumes").pool(opts.app),
+        all = machines.list(opts.app), volumes = volumes.pool(opts.app),
         warn_listen = listen_warner(opts.app),
     }
     local changes = changes_of.find(config, {
@@ -297,7 +307,7 @@ function M.deploy(opts)
     opts = given.fill(opts, fill, "fly.deploy")
     check.options(opts, options, "fly.deploy")
     gate.check(opts)
-    return require("dgrun.fly.diagnosis").around(opts.app, deploy_with, opts)
+    return dossier.around(opts.app, deploy_with, opts)
 end
 
 return M

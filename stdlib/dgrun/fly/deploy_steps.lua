@@ -3,6 +3,7 @@ local api = require "dgrun.fly.api"
 local apply = require "dgrun.fly.apply"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local gate = require "dgrun.fly.gate"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.core.task"
 
@@ -67,7 +68,7 @@ function M.of(deploy, updates, nonces)
             opts.region = deploy.config.primary_region
             return apply.create_beside(deploy, opts)
         end,
-        gate = require("dgrun.fly.gate").of(deploy),
+        gate = gate.of(deploy),
         starts = function(change) return apply.starts(change.machine, change.config) end,
         wait_good = function(machine, group)
             if not deploy.plan then

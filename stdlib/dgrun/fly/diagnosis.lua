@@ -2,10 +2,14 @@
 -- collect it: events, exit code, failing checks, the last log lines, what was being changed.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
+local listen = require "dgrun.fly.listen"
 local log = require "host.log"
+local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
+local plan = require "dgrun.run.plan"
 local run = require "dgrun.run.execute"
 local task = require "dgrun.core.task"
+local time_of = require "host.time"
 
 local M = {}
 
@@ -27,7 +31,7 @@ local function clean(value)
 end
 
 local function event_line(event)
-    local time = require("host.time").iso((tonumber(event.timestamp) or 0) / 1000)
+    local time = time_of.iso((tonumber(event.timestamp) or 0) / 1000)
     local exit = event.type == "exit" and machines.last_exit { events = { event } }
     local line = ("%s  %s, %s"):format(time:match("T(.-)Z") or time, clean(event.type),
         clean(event.status))
@@ -65,7 +69,7 @@ local function change_lines()
     for i = current and #current.effects or 0, 1, -1 do
         local effect = current.effects[i]
         if effect.status == "failed" and effect.before and effect.after then
-            return require("dgrun.run.plan").details(effect, "")
+            return plan.details(effect, "")
         end
     end
     return {}
@@ -74,7 +78,7 @@ end
 local function holder_line(machine)
     local lease = type(machine.lease) == "table" and machine.lease
     return lease and { ("held by %s until %s"):format(clean(lease.owner),
-        require("host.time").iso(tonumber(lease.expires_at) or 0)) } or {}
+        time_of.iso(tonumber(lease.expires_at) or 0)) } or {}
 end
 
 local function machine_details(app, e, details)
@@ -92,10 +96,10 @@ local function machine_details(app, e, details)
     add(details, "events", event_lines(machine))
     add(details, "checks", check_lines(machine))
     if machine.state == "started" then
-        local problem = require("dgrun.fly.listen").problem(app, machine)
+        local problem = listen.problem(app, machine)
         add(details, "listen", { problem })
     end
-    add(details, "log", require("dgrun.fly.logs").tail(app, e.machine, LOG_LINES))
+    add(details, "log", logs.tail(app, e.machine, LOG_LINES))
 end
 
 ---Adds `details` to an error of Fly.

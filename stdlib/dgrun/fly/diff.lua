@@ -2,7 +2,9 @@
 local commits = require "dgrun.fly.commit"
 local config_of = require "dgrun.fly.config"
 local image_of = require "dgrun.core.image_ref"
+local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
+local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
@@ -164,7 +166,7 @@ end
 
 ---Sorts a machine that stays by whether it is already as wanted.
 local function compare(changes, group, machine, new)
-    new.mounts = require("dgrun.fly.volumes").kept(new.mounts, machine)
+    new.mounts = volumes.kept(new.mounts, machine)
     -- A machine that serves is nobody's standby.
     new.standbys = not new.services and new.standbys or nil
     local goes = moves(machine, new)
@@ -191,7 +193,7 @@ function M.find(config, wanted, all)
     end
     local function configuration(group, existing)
         local machine = config_of.machine(config, group, existing)
-        require("dgrun.fly.machine_config").set_image(config, machine, wanted.image)
+        machine_config_of.set_image(config, machine, wanted.image)
         -- Of a deploy that does not say its commit nobody shall think that it is the one before.
         machine.metadata.dgrun_commit = nil
         for name, value in pairs(wanted.metadata) do

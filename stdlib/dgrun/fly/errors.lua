@@ -1,6 +1,8 @@
 -- Fly's error answers as errors with codes: docs/fly/machines-api.md, section 3.
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
+local log = require "host.log"
 
 local M = {}
 
@@ -37,7 +39,7 @@ local function message_of(answer)
             end
         end
     end
-    local text = require("dgrun.core.format").excerpt(answer.text, 200)
+    local text = format.excerpt(answer.text, 200)
     return text ~= "" and text or "no explanation"
 end
 
@@ -76,7 +78,7 @@ end
 ---@return dgrun.err
 function M.of_answer(answer, what, nonce, sandbox)
     local text, status = message_of(answer)
-    text = require("host.log").clean(text)
+    text = log.clean(text)
     local code = code_of(answer, text, status, nonce)
     local holder, until_time = text:match("lease currently held by (.-), expires at (%S+)")
     return err.new {

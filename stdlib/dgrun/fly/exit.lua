@@ -1,5 +1,6 @@
 -- How a command on a machine ended, as the error and the exit status of dgrun.
 local err = require "dgrun.core.err"
+local unknown = require "dgrun.core.unknown"
 
 local M = {}
 
@@ -9,7 +10,7 @@ local M = {}
 ---@return dgrun.err?
 function M.problem(exit)
     local code, signal = exit.exit_code or 0, exit.exit_signal or 0
-    if require("dgrun.core.unknown").is(code) or code == 0 and signal <= 0 then
+    if unknown.is(code) or code == 0 and signal <= 0 then
         return nil
     elseif signal > 0 then
         return err.new { code = "command.failed", exit_status = 128 + signal,

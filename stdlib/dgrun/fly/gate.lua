@@ -4,6 +4,9 @@ local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local outcome = require "dgrun.probe.outcome"
+local probe = require "dgrun.probe"
+local watch = require "dgrun.probe.watch"
 
 local M = {}
 
@@ -22,7 +25,7 @@ local ways = { go_on = true, fail = true }
 function M.check(opts)
     local gate = opts.gate
     if type(gate) == "table" then
-        require("dgrun.probe.watch").describe(gate)
+        watch.describe(gate)
     elseif gate ~= nil and type(gate) ~= "function" then
         err.raise { code = "input.invalid", op = "fly.deploy",
             msg = ("fly.deploy: gate is a function or the options of probe.watch, not a %s"):format(
@@ -38,9 +41,9 @@ end
 
 local function judge(deploy, machine)
     local gate = deploy.gate
-    local sample = require("dgrun.probe.outcome").of_call(function()
+    local sample = outcome.of_call(function()
         if type(gate) == "table" then
-            return require("dgrun.probe").watch(gate)
+            return probe.watch(gate)
         end
         return gate(machine)
     end)
@@ -49,7 +52,7 @@ local function judge(deploy, machine)
         return
     elseif sample.outcome == "unknown" and deploy.on_inconclusive ~= "fail" then
         if not (sample.verdict and sample.verdict.unknown) then -- a watch has told it
-            require("dgrun.probe.watch").tell_inconclusive(sample.why)
+            watch.tell_inconclusive(sample.why)
         end
         return effect.note(("whether %s is good is not known; the deploy goes on"):format(what))
     end
@@ -78,7 +81,7 @@ function M.of(deploy)
             return
         end
         local what = type(deploy.gate) == "table"
-            and "would watch " .. require("dgrun.probe.watch").describe(deploy.gate)
+            and "would watch " .. watch.describe(deploy.gate)
             or "would ask the gate of the script"
         effect.note(("%s%s"):format(what, count > 0
             and (": after each of %s, and at the end"):format(format.count(count, "machine"))

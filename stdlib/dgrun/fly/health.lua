@@ -2,8 +2,10 @@
 -- docs/fly/deploy.md, section 10.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -57,7 +59,7 @@ local function failing_check(machine)
     local checks = machines.checks(machine)
     for _, one in ipairs(checks) do
         if one.status ~= "passing" then
-            local output = require("dgrun.core.format").excerpt(tostring(one.output or ""), 200)
+            local output = format.excerpt(tostring(one.output or ""), 200)
             return ("check %s is %s: %s"):format(one.name, one.status, output)
         end
     end
@@ -69,7 +71,6 @@ end
 ---@param machine table as the update or creation answered
 ---@param seconds number for each of the waits
 function M.wait(app, machine, seconds)
-    local time = require "host.time"
     local look = refuse_hopeless(app, ((machine.events or {})[1] or { timestamp = 0 }).timestamp)
     machines.wait(app, machine.id, { state = "started", seconds = seconds,
         instance_id = machine.instance_id, look = look })

@@ -1,4 +1,6 @@
 -- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
+local check = require "dgrun.core.check"
+
 local parts = {
     api = "dgrun.fly.api", apps = "dgrun.fly.apps", config = "dgrun.fly.config",
     image = "dgrun.core.image_ref", leases = "dgrun.fly.lease", machines = "dgrun.fly.operations",
@@ -39,7 +41,7 @@ return setmetatable({}, {
                     known[key] = true
                 end
             end
-            require("dgrun.core.check").known(name, known, "dg.fly has no", "input.unknown_name")
+            check.known(name, known, "dg.fly has no", "input.unknown_name")
         end
         rawset(self, name, value)
         return value

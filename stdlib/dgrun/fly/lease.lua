@@ -4,6 +4,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local retry = require "dgrun.fly.retry"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -24,7 +25,6 @@ end
 ---@param id string
 ---@return string nonce
 function M.acquire(app, id)
-    local time = require "host.time"
     local deadline = time.now() + M.acquire_within
     local told, unanswered
     while true do

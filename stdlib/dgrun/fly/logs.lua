@@ -4,6 +4,8 @@ local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local log_reader = require "dgrun.fly.log_reader"
+local machines = require "dgrun.fly.machines"
+local names = require "dgrun.fly.machine_names"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -21,7 +23,7 @@ local final = { ["fly.unauthorized"] = true, ["fly.forbidden"] = true, ["fly.not
 local function explained(app, e)
     e = err.object(e)
     if err.is(e, "fly.not_found") then
-        require("dgrun.fly.machines").app(app)
+        machines.app(app)
     elseif err.is(e, "fly.forbidden") then
         e.hint = "The token may not read the log. One that deploys a single app is not always "
             .. "allowed to" .. (api.is_sandbox() and "."
@@ -197,7 +199,7 @@ function M.stream(opts)
     local readers, followers = {}, {}
     local instance, apps = opts.instance, opts.apps
     if instance then
-        instance, apps = require("dgrun.fly.machine_names").locate(apps, instance)
+        instance, apps = names.locate(apps, instance)
     end
     for i, app in ipairs(apps) do
         local reader = log_reader.new { app = app, instance = instance, region = opts.region }

@@ -2,6 +2,8 @@
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
+local proc = require "dgrun.proc"
 
 local M = {}
 
@@ -26,12 +28,12 @@ function M.run(opts, machine)
     local result = effect.write {
         kind = "fly.machine.exec", target = opts.app .. "/" .. opts.id, name = "command",
         summary = ("run %s in machine %s of %s"):format(
-            require("dgrun.proc").shown(opts.command), opts.id, opts.app),
+            proc.shown(opts.command), opts.id, opts.app),
         apply = function()
             -- Once: nobody knows whether doing it twice equals doing it once.
             answer = api.machines("POST", ("/v1/apps/%s/machines/%s/exec"):format(opts.app,
                 opts.id), {
-                json = { command = require("dgrun.core.json").array { unpack(opts.command) },
+                json = { command = json.array { unpack(opts.command) },
                     timeout = timeout },
                 timeout = timeout + 15, once = true,
             })

@@ -2,6 +2,7 @@
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
+local opt = require "host.opt"
 
 local M = {}
 
@@ -59,7 +60,7 @@ local function refuse_unknown(apps, word, list)
         known[#known + 1] = machine.id
         known[#known + 1] = machine.name
     end
-    local nearest = require("host.opt").nearest(word, known)
+    local nearest = opt.nearest(word, known)
     err.raise { code = "fly.not_found", op = "fly.machines.find",
         msg = ("%s no machine '%s'"):format(#apps == 1 and apps[1] .. " has"
             or format.list(apps) .. " have", word),

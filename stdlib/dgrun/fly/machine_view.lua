@@ -1,5 +1,6 @@
 -- What is worth knowing of a machine, as plain data: a row of a list, its events.
 local image_of = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
 local time = require "host.time"
 
@@ -43,7 +44,7 @@ function M.ulid_time(id)
 end
 
 local function checks_of(machine)
-    local checks = require("dgrun.core.json").array {}
+    local checks = json.array {}
     for i, one in ipairs(machines.checks(machine)) do
         checks[i] = { name = tostring(one.name), status = tostring(one.status),
             output = one.output ~= "" and one.output or nil }
@@ -76,7 +77,7 @@ end
 ---@param commit_of fun(machine: table): string? of fly.commit
 ---@return dgrun.fly.machine.row[]
 function M.all(list, commit_of)
-    local rows = require("dgrun.core.json").array {}
+    local rows = json.array {}
     for i, machine in ipairs(list) do
         rows[i] = M.of(machine, commit_of)
     end
@@ -100,7 +101,7 @@ end
 ---@param events table[] as the API shows them
 ---@return dgrun.fly.machine.event[] # newest first
 function M.events(events)
-    local list = require("dgrun.core.json").array {}
+    local list = json.array {}
     for i, event in ipairs(events) do
         local exit = event.type == "exit" and machines.last_exit { events = { event } } or {}
         list[i] = {

@@ -1,9 +1,12 @@
 -- Machines of an app, a call each: docs/fly/machines-api.md, section 6.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
+local http = require "dgrun.http"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 local task = require "dgrun.core.task"
+local time = require "host.time"
+local units = require "dgrun.fly.units"
 
 local M = {}
 
@@ -121,7 +124,7 @@ end
 
 ---A mark to find again what a call made whose answer was lost.
 local function mark(body)
-    local launch = ("%x%06x"):format(require("host.time").wall() * 1000, math.random(0, 0xffffff))
+    local launch = ("%x%06x"):format(time.wall() * 1000, math.random(0, 0xffffff))
     body.config.metadata = body.config.metadata or {}
     body.config.metadata.dgrun_launch = launch
     return launch
@@ -202,7 +205,7 @@ function M.stop(app, id, nonce, how)
     how = how or {}
     api.machines("POST", path(app, id, "/stop"), { nonce = nonce, repeatable = true, json = {
         signal = how.signal,
-        timeout = how.timeout and require("dgrun.fly.units").duration(how.timeout),
+        timeout = how.timeout and units.duration(how.timeout),
     } })
 end
 
@@ -222,7 +225,7 @@ end
 ---@param value string
 ---@param nonce? string
 function M.set_metadata(app, id, name, value, nonce)
-    api.machines("POST", path(app, id, "/metadata/" .. require("dgrun.http").escape(name)),
+    api.machines("POST", path(app, id, "/metadata/" .. http.escape(name)),
         { json = { value = value }, nonce = nonce, repeatable = true })
 end
 
@@ -258,7 +261,6 @@ end
 ---@param wait {state: string, seconds: number, instance_id?: string, look?: fun(machine: table)}
 ---  `look` sees the machine whenever a wait ends early, and may raise
 function M.wait(app, id, wait)
-    local time = require "host.time"
     local deadline = time.now() + wait.seconds
     local visible = time.now() + api.pace(VISIBLE_SECONDS)
     while true do

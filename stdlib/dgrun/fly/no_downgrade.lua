@@ -3,6 +3,7 @@ local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local git = require "dgrun.git"
 local given = require "dgrun.project.environment_options"
 local machines = require "dgrun.fly.machines"
 
@@ -30,7 +31,6 @@ end
 ---How the commit to ship stands to one that runs.
 ---@return "newer"|"older"|"parted"|"unknown"
 local function compare(dir, commit, running)
-    local git = require "dgrun.git"
     local function is_ancestor(ancestor, descendant)
         return git.is_ancestor { dir = dir, ancestor = ancestor, descendant = descendant }
     end

@@ -6,6 +6,7 @@ local err = require "dgrun.core.err"
 local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -38,7 +39,6 @@ local function exit_of(app, id)
 end
 
 local function wait_end(opts, id, follower)
-    local time = require "host.time"
     local deadline = opts.timeout > 0 and time.now() + opts.timeout or math.huge
     local slice = opts.live and LIVE_SECONDS or api.pace(10)
     while not machines.wait_once(opts.app, id, { state = "destroyed",

@@ -6,9 +6,15 @@ local commit_reader = require("dgrun.fly.commit").reader
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 local leases = require "dgrun.fly.lease"
+local machine_copy = require "dgrun.fly.machine_copy"
+local machine_exec = require "dgrun.fly.machine_exec"
 local machines = require "dgrun.fly.machines"
+local names = require "dgrun.fly.machine_names"
 local rows = require "dgrun.fly.machine_view"
+local units = require "dgrun.fly.units"
 
 local M = {}
 
@@ -97,7 +103,7 @@ end
 ---@param opts dgrun.fly.machines.list
 ---@return dgrun.fly.machine.row[]
 function M.overview(opts)
-    local list = require("dgrun.core.json").array {}
+    local list = json.array {}
     for _, row in ipairs(rows.all(M.list(opts), commit_reader(opts.app))) do
         -- One that no deploy touches is in no group.
         list[#list + 1] = (not opts.group or row.group == opts.group) and row or nil
@@ -112,7 +118,7 @@ end
 function M.find(opts)
     check.options(opts, { app = "string", words = "table" }, "fly.machines.find")
     machines.app(opts.app)
-    return require("dgrun.fly.machine_names").find(opts.app, opts.words)
+    return names.find(opts.app, opts.words)
 end
 
 ---What happened to a machine, newest first.
@@ -171,7 +177,7 @@ function M.restart(opts)
     found(opts, "fly.machines.restart")
     change(opts, "restart", {}, function(nonce)
         api.machines("POST", path(opts, "/restart"), { nonce = nonce, query = {
-            timeout = opts.timeout and require("dgrun.fly.units").duration(opts.timeout),
+            timeout = opts.timeout and units.duration(opts.timeout),
             signal = opts.signal, force_stop = tostring(opts.force == true),
         } })
     end)
@@ -222,7 +228,7 @@ end
 ---@return {exit_code: integer, stdout: string, stderr: string}
 function M.exec(opts)
     options(opts, { command = "table", timeout = "seconds?" }, "fly.machines.exec")
-    return require("dgrun.fly.machine_exec").run(opts, found(opts, "fly.machines.exec"))
+    return machine_exec.run(opts, found(opts, "fly.machines.exec"))
 end
 
 ---Destroys a machine and waits until it is gone; one that is gone already is fine. A running one
@@ -254,7 +260,7 @@ end
 ---@param opts dgrun.fly.machine.options
 ---@return table config of the Machines API
 function M.configuration(opts)
-    return require("dgrun.fly.machine_copy").configuration(M.get(opts))
+    return machine_copy.configuration(M.get(opts))
 end
 
 ---Creates a machine with the configuration of another.
@@ -264,9 +270,9 @@ function M.clone(opts)
     options(opts, { name = "string?", region = "string?", stopped = "boolean?" },
         "fly.machines.clone")
     local machine = found(opts, "fly.machines.clone")
-    local config = require("dgrun.fly.machine_copy").configuration(machine)
+    local config = machine_copy.configuration(machine)
     -- The tag may have moved since; the copy is of what runs.
-    config.image = require("dgrun.core.image_ref").of_machine(machine)
+    config.image = image_of.of_machine(machine)
     return effect.write {
         kind = "fly.machine.create", target = opts.app, name = "machine",
         summary = ("create a machine like %s of %s"):format(opts.id, opts.app),

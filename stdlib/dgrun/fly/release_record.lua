@@ -2,9 +2,15 @@
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local gate = require "dgrun.fly.gate"
+local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
+local journal = require "dgrun.run.journal"
+local json = require "dgrun.core.json"
+local process = require "dgrun.core.process"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.execute"
+local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -14,7 +20,7 @@ local function definition_of(deploy)
     local definition = config_of.copy(deploy.config.definition)
     local current = run.current()
     if current or deploy.commit or deploy.heads then
-        local array = require("dgrun.core.json").array
+        local array = json.array
         definition.dgrun = {
             run = current and current.id, commit = deploy.commit,
             heads = deploy.heads and array(deploy.heads) or nil,
@@ -26,9 +32,9 @@ end
 
 ---Has the run ended that began a release, without telling its end?
 local function is_abandoned(id)
-    local store = run.current() and require("dgrun.run.store").current()
-    local row = store and require("dgrun.run.journal").run(store, id)
-    return row ~= nil and require("dgrun.core.process").ended(row) == true
+    local store = run.current() and store_of.current()
+    local row = store and journal.run(store, id)
+    return row ~= nil and process.ended(row) == true
 end
 
 ---A release that was begun and not ended. One of this very run, by an attempt that was killed, goes
@@ -103,7 +109,7 @@ local function check_health(deploy, list)
     if not deploy.plan and deploy.waits then
         task.map(list, {}, function(machine)
             if machine.state == "started" or machine.state == "starting" then
-                require("dgrun.fly.health").wait(deploy.app, machine, deploy.wait_timeout)
+                health.wait(deploy.app, machine, deploy.wait_timeout)
             end
         end)
     end
@@ -111,7 +117,7 @@ end
 
 ---The gate of a deploy that nobody asked at its end.
 local function ask_gate(deploy, release)
-    local ok, e = pcall(require("dgrun.fly.gate").of(deploy))
+    local ok, e = pcall(gate.of(deploy))
     if not ok and release.in_progress and not err.is(e, "cancelled") then
         pcall(task.shield, releases.set_status, release.id, "failed", tostring(err.object(e).msg))
     end

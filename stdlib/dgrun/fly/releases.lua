@@ -1,6 +1,8 @@
 -- Releases by the web REST endpoints: docs/fly/graphql.md, section 6.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
+local json = require "dgrun.core.json"
+local machines = require "dgrun.fly.machines"
 local retry = require "dgrun.fly.retry"
 
 local M = {}
@@ -36,7 +38,6 @@ end
 ---@param status "running"|"complete"|"failed"|"interrupted"
 ---@param problem? string
 function M.set_status(id, status, problem)
-    local json = require "dgrun.core.json"
     local metadata = json.null
     if status ~= "running" then
         metadata = { post_deployment_info = { flyctl_version = "dgrun", error = problem } }
@@ -103,8 +104,8 @@ end
 ---@return dgrun.fly.release.row[]
 function M.overview(opts)
     check.options(opts, { app = "string", limit = "integer?" }, "fly.releases.overview")
-    require("dgrun.fly.machines").app(opts.app)
-    local rows = require("dgrun.core.json").array {}
+    machines.app(opts.app)
+    local rows = json.array {}
     for i, release in ipairs(M.history(opts.app, opts.limit or 25)) do
         local definition = release.configDefinition
         local note = type(definition) == "table" and type(definition.dgrun) == "table"

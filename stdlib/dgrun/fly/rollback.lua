@@ -9,6 +9,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
 local json = require "dgrun.core.json"
+local machines = require "dgrun.fly.machines"
 local releases = require "dgrun.fly.releases"
 
 local M = {}
@@ -106,7 +107,7 @@ end
 function M.rollback(opts)
     opts = given.fill(opts, fill, "fly.rollback")
     check.options(opts, options, "fly.rollback")
-    require("dgrun.fly.machines").app(opts.app)
+    machines.app(opts.app)
     if opts.despite_database and not opts.despite_database:find("%S") then
         err.raise { code = "input.invalid", op = "fly.rollback",
             msg = "fly.rollback: despite_database needs a reason",
@@ -133,7 +134,7 @@ end
 ---@return {version: integer, image: string, commit?: string, created_at: string}
 function M.rollback_target(opts)
     check.options(opts, { app = "string", to = "integer?" }, "fly.rollback_target")
-    require("dgrun.fly.machines").app(opts.app)
+    machines.app(opts.app)
     local target = find(releases.history(opts.app), opts)
     return { version = target.version, image = target.imageRef, created_at = target.createdAt,
         commit = database.note_of(target).commit }

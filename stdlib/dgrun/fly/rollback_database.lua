@@ -4,6 +4,7 @@ local ahead_of = require "dgrun.migrations.ahead"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local migrations = require "dgrun.migrations"
 
 local M = {}
 
@@ -153,7 +154,7 @@ end
 ---@return string[]? # where the database is
 function M.check(opts, list, target, current)
     local old = heads_of(opts, target)
-    local at = opts.database and require("dgrun.migrations").current {
+    local at = opts.database and migrations.current {
         database = opts.database, dir = opts.dir } or told_by_releases(opts, list, current)
     if not old and not at then
         return nil -- an app without migrations

@@ -3,6 +3,7 @@
 -- app had then: the version, where it is known, and a digest of the names and Fly's digests, which
 -- tells a change whoever made it. docs/fly/machines-api.md, section 8.
 local api = require "dgrun.fly.api"
+local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
 local run = require "dgrun.run.execute"
@@ -47,7 +48,7 @@ function M.of(list)
         lines[i] = ("%s=%s"):format(secret.name, tostring(secret.digest))
     end
     table.sort(lines)
-    local digest = require "dgrun.core.check" (
+    local digest = check(
         require("host.digest").sha256(table.concat(lines, "\n")))
     return { digest = digest:sub(1, DIGEST_LENGTH), count = #list, refreshed = {} }
 end

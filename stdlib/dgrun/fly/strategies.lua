@@ -8,9 +8,12 @@
 -- The same when the gate says bad: the old ones of bluegreen are still there then.
 -- immediate, every machine with the new version, whatever became of it, but for those that Fly did
 -- not let be updated.
+local config_of = require "dgrun.fly.config"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -149,7 +152,7 @@ function M.immediate(deploy)
 end
 
 local function copy_for(change, metadata)
-    local config = require("dgrun.fly.config").copy(change.config)
+    local config = config_of.copy(change.config)
     for name, value in pairs(metadata) do
         config.metadata[name] = value
     end
@@ -177,7 +180,6 @@ function M.canary(deploy)
 end
 
 local function check_same_image(deploy)
-    local image_of = require "dgrun.core.image_ref"
     local first
     for _, change in ipairs(deploy.updates) do
         local ref = change.machine.image_ref
@@ -237,7 +239,7 @@ end
 ---@param deploy dgrun.fly.deploy.blocks
 function M.bluegreen(deploy)
     check_bluegreen(deploy)
-    local tag = ("%d"):format(require("host.time").wall())
+    local tag = ("%d"):format(time.wall())
     local starts, greens = launched(deploy.updates), {}
     local ok, e = pcall(function()
         task.map(deploy.updates, { limit = 8 }, function(change, i)

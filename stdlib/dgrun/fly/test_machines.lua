@@ -3,6 +3,7 @@
 local config_of = require "dgrun.fly.config"
 local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
+local machine_config_of = require "dgrun.fly.machine_config"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.execute"
 
@@ -31,7 +32,7 @@ end
 ---@param group string
 ---@param machine table that is up
 function M.run(deploy, group, machine)
-    for _, check in ipairs(require("dgrun.fly.machine_config").machine_checks(deploy.config,
+    for _, check in ipairs(machine_config_of.machine_checks(deploy.config,
         group)) do
         local exit, id = one_off.run {
             app = deploy.app, region = machine.region,

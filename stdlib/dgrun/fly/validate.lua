@@ -1,5 +1,7 @@
 -- Types and keys of a fly.toml against its schema. What flyctl cannot read is a problem; what it
 -- would silently ignore is a warning that names the nearest key there is.
+local opt = require "host.opt"
+local schema = require "dgrun.fly.schema"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -78,7 +80,7 @@ local function fields(value, known, path, findings)
         if known[name] then
             walk(item, known[name], extended(path, name), findings)
         else
-            local nearest = require("host.opt").nearest(tostring(name), names)
+            local nearest = opt.nearest(tostring(name), names)
             findings.warning(extended(path, name), ("unknown key, it has no effect%s"):format(
                 nearest and ("; did you mean '%s'?"):format(nearest) or ""))
         end
@@ -165,7 +167,7 @@ end
 ---@param data table without legacy forms
 ---@param findings table of M.findings
 function M.types(data, findings)
-    walk(data, require "dgrun.fly.schema", {}, findings)
+    walk(data, schema, {}, findings)
 end
 
 return M

@@ -3,6 +3,7 @@
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -28,7 +29,7 @@ end
 
 local function is_free(volume)
     local machine = volume.attached_machine_id
-    return machine == nil or machine == "" or machine == require("dgrun.core.json").null
+    return machine == nil or machine == "" or machine == json.null
 end
 
 ---Free volumes, each given out once.

@@ -2,6 +2,7 @@
 -- it. All comes from revision files, in folders and in commits: no store is needed.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local git = require "dgrun.git"
 local plan = require "dgrun.migrations.plan"
 local revisions = require "dgrun.migrations.revisions"
 
@@ -60,7 +61,7 @@ end
 local function read(opts, place)
     local dir = place.dir
     if not dir then
-        local source = require("dgrun.git").checkout { ref = place.commit,
+        local source = git.checkout { ref = place.commit,
             dir = opts.repository or "." }
         dir = source.dir / (opts.path or ".")
     end

@@ -1,7 +1,10 @@
 -- The application's own Alembic: where it is, and what it is run with.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local log = require "host.log"
+local proc = require "host.proc"
 local python = require "dgrun.project.python"
 local run = require "dgrun.run.execute"
 
@@ -107,7 +110,7 @@ end
 ---@return table<string, any> env
 function M.command(opts, words)
     local program = M.find(opts.dir)
-    local place = check(require("host.dburl").parse(opts.database))
+    local place = check(dburl.parse(opts.database))
     local env = M.environment(opts)
     local argv = { unpack(program.python or program.alembic) }
     if program.python then
@@ -138,11 +141,11 @@ local KEPT_LINES = 15
 ---@return string[] lines the last ones
 function M.spawn(argv, env, opts)
     local lines = {}
-    local child = check(require("host.proc").spawn {
+    local child = check(proc.spawn {
         argv = argv, cwd = opts.dir, env = env, timeout = opts.timeout,
     })
     for line in function() return child:read() end do
-        local text = require("host.log").clean(line.line)
+        local text = log.clean(line.line)
         run.log(text)
         lines[#lines + 1] = text
         if #lines > KEPT_LINES then

@@ -3,6 +3,7 @@ local alembic = require "dgrun.migrations.alembic"
 local carry_out = require "dgrun.migrations.execute"
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
+local proc = require "host.proc"
 
 local M = {}
 
@@ -25,7 +26,7 @@ local options = {
 }
 
 local function nothing_pending(opts)
-    local result = check(require("host.proc").run {
+    local result = check(proc.run {
         argv = opts.pending, cwd = opts.dir or ".", env = alembic.environment(opts),
         timeout = opts.timeout or 120, read_only = true,
     })

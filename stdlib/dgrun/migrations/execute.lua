@@ -1,9 +1,12 @@
 -- Runs a tool that migrates a database: alone on it, telling who keeps it waiting, once more when
 -- only a lock was in the way, and never stopped in the middle.
 local alembic = require "dgrun.migrations.alembic"
+local blockers_of = require "dgrun.migrations.blockers"
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local lock = require "dgrun.migrations.lock"
 local run = require "dgrun.run.execute"
 local task = require "dgrun.core.task"
 
@@ -31,12 +34,12 @@ end
 ---@param opts {database?: userdata|string}
 ---@param tool fun(): table, string[]
 local function once(opts, tool)
-    local place = opts.database and check(require("host.dburl").parse(opts.database))
+    local place = opts.database and check(dburl.parse(opts.database))
     if not place or place.dialect ~= "postgresql" then
         return {}, tool()
     end
-    return require("dgrun.migrations.blockers").watch({
-        url = check(require("host.dburl").libpq(opts.database)),
+    return blockers_of.watch({
+        url = check(dburl.libpq(opts.database)),
         application = alembic.application_name(), tell = effect.note,
     }, tool)
 end
@@ -78,7 +81,7 @@ function M.run(opts, tool, judge, look)
     if not opts.database then
         return go()
     end
-    return require("dgrun.migrations.lock").with({
+    return lock.with({
         database = opts.database, dir = opts.dir, application = alembic.application_name(),
     }, go)
 end
@@ -149,7 +152,7 @@ end
 function M.fail(opts, outcome, fields)
     local reasons = {}
     for i, blocker in ipairs(outcome.blockers) do
-        reasons[i] = "held by " .. require("dgrun.migrations.blockers").describe(blocker)
+        reasons[i] = "held by " .. blockers_of.describe(blocker)
     end
     local exit = outcome.exit
     fields.code = outcome.locked and "migrations.locked" or "migrations.failed"
@@ -172,7 +175,7 @@ end
 ---Tells of a URL behind which timeouts and some migrations do not work.
 ---@param database userdata|string
 function M.warn_of_pooler(database)
-    local place = check(require("host.dburl").parse(database))
+    local place = check(dburl.parse(database))
     local host = place.host or ""
     local named = host:find("pooler", 1, true) or host:find("bouncer", 1, true)
     if place.dialect == "postgresql" and (place.port == 6432 or named) then

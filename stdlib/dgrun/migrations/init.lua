@@ -1,10 +1,12 @@
 -- Database migrations. What is there and what is pending is answered without Python; the upgrade
 -- itself is the application's own Alembic.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local given = require "dgrun.project.environment_options"
 local revisions = require "dgrun.migrations.revisions"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -66,8 +68,8 @@ function queries.sqlite(_, place)
 end
 
 function queries.postgresql(database)
-    local url = require("host.dburl").libpq(database)
-    return require("dgrun.core.task").timeout(CONNECT_SECONDS, function()
+    local url = dburl.libpq(database)
+    return task.timeout(CONNECT_SECONDS, function()
         local connection = check(require("host.postgres").connect { url = url, read_only = true })
         local found = check(connection:query(
             "SELECT to_regclass('alembic_version') IS NOT NULL AS there"))
@@ -83,7 +85,7 @@ end
 ---@return string[] sorted
 function M.current(opts)
     check.options(opts, { database = "value", dir = "string?" }, "migrations.current")
-    local place = check(require("host.dburl").parse(opts.database))
+    local place = check(dburl.parse(opts.database))
     local query = queries[place.dialect]
     if not query then
         err.raise { code = "migrations.unsupported_database", op = "migrations.current",

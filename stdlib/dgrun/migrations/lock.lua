@@ -2,9 +2,13 @@
 -- database, in the schema dgrun, taken and renewed in single statements: that works behind a
 -- transaction pooler, where advisory locks do not. Of an SQLite file, a lock of this computer.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
+local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local folder = require "dgrun.run.folder"
 local fs = require "host.fs"
 local host_task = require "host.task"
+local lease = require "dgrun.run.lock"
 local process = require "dgrun.core.process"
 local run = require "dgrun.run.execute"
 local task = require "dgrun.core.task"
@@ -85,7 +89,7 @@ local function prepare(self)
     if ok then
         return true
     elseif e.sqlstate == "42501" then
-        require("dgrun.run.effect").note(
+        effect.note(
             "two upgrades at once are not kept apart: this user may not "
             .. "create the schema dgrun in the database")
         return false
@@ -124,9 +128,9 @@ end
 local function with_row(opts, f, ...)
     local own, r = process.own(), run.current()
     local self = setmetatable({
-        url = check(require("host.dburl").libpq(opts.database)), application = opts.application,
+        url = check(dburl.libpq(opts.database)), application = opts.application,
         run = r and r.id or ("pid %d of %s"):format(own.pid, own.host),
-        holder = require("dgrun.run.lock").whose(own),
+        holder = lease.whose(own),
     }, Lease)
     if not prepare(self) then
         return f(...)
@@ -169,7 +173,7 @@ local function with_file(opts, place, f, ...)
         return f(...)
     end
     local path = place.path:sub(1, 1) == "/" and place.path or fs.absolute(opts.dir / place.path)
-    local lock_path = require("dgrun.run.folder").make(r.root)
+    local lock_path = folder.make(r.root)
         / ("migrate-%s.lock"):format(require("host.digest").sha256(path):sub(1, 16))
     local lock, e
     local state = {}
@@ -201,7 +205,7 @@ end
 ---@param f fun(...): T
 ---@return T
 function M.with(opts, f, ...)
-    local place = check(require("host.dburl").parse(opts.database))
+    local place = check(dburl.parse(opts.database))
     if place.dialect == "postgresql" then
         return with_row(opts, f, ...)
     end

@@ -2,9 +2,11 @@
 -- dangerous about it. Nothing is changed.
 local carry_out = require "dgrun.migrations.execute"
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local hazards = require "dgrun.migrations.hazards"
+local host = require "host.git"
 local migrations = require "dgrun.migrations"
 local render = require "dgrun.migrations.render"
 local revisions = require "dgrun.migrations.revisions"
@@ -124,7 +126,7 @@ end
 ---Who wrote a file last; nil where no repository tells.
 ---@return dgrun.git.commit?
 local function last_commit(opts, file)
-    local found = require("host.git").log { dir = opts.repository or ".", limit = 1,
+    local found = host.log { dir = opts.repository or ".", limit = 1,
         to = opts.commit or "HEAD", path = file:sub(#opts.dir + 2) }
     return found and found[1]
 end
@@ -159,7 +161,7 @@ function M.judge(opts, list, from, live)
     if #list == 0 then
         return {}
     end
-    local dialect = check(require("host.dburl").parse(opts.database)).dialect
+    local dialect = check(dburl.parse(opts.database)).dialect
     local rendered = render(opts, list, from, live or false)
     local sources = read_sources(opts, list, rendered, dialect)
     local found = M.findings(opts, list, dialect, function(id)

@@ -1,6 +1,7 @@
 -- The SQL of revisions, rendered by one run of the project's env.py that changes nothing.
 local alembic = require "dgrun.migrations.alembic"
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local log = require "host.log"
@@ -54,7 +55,7 @@ return function(opts, list, from, live)
     local argv = { unpack(python) }
     for _, word in ipairs { "-c", program, json.encode {
         revisions = json.array(ids), from = json.array { unpack(from) }, live = live,
-        dialect = check(require("host.dburl").parse(opts.database)).dialect } } do
+        dialect = check(dburl.parse(opts.database)).dialect } } do
         argv[#argv + 1] = word
     end
     local result = check(proc.run {

@@ -3,6 +3,7 @@ local alembic_ini = require "dgrun.migrations.alembic_ini"
 local check = require "dgrun.core.check"
 local fs = require "host.fs"
 local links = require "dgrun.migrations.revision_graph"
+local migrations = require "host.migrations"
 local python = require "dgrun.project.python"
 
 local M = {}
@@ -151,7 +152,7 @@ end
 ---@return dgrun.revisions
 function M.read(dir)
     local graph = { dir = dir, by_id = {}, names = {}, order = {}, place = {} }
-    local read = require("host.migrations").read
+    local read = migrations.read
     local count, is_sorted = 0, reads_sorted(dir)
     for _, folder in ipairs(alembic_ini.folders(dir)) do
         local names, places = names_in(folder), places_in(folder, count, is_sorted)

@@ -4,6 +4,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -49,7 +50,7 @@ local function run(kind, opts, op)
         effect.note("would probe " .. probe.what)
         return nil
     end
-    local now = require("host.time").now
+    local now = time.now
     local start, row = now(), 0
     local tries = { count = 0, within = opts.within or 0 }
     while true do

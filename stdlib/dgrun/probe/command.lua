@@ -1,5 +1,7 @@
 -- One try of a command probe: its exit status tells.
 local err = require "dgrun.core.err"
+local log = require "host.log"
+local proc = require "host.proc"
 
 local M = {}
 
@@ -33,7 +35,7 @@ local function last_line(result)
     for line in text:gmatch("[^\r\n]+") do
         last = line:find("%S") and line or last
     end
-    return require("host.log").clean(last):sub(1, SHOWN_BYTES)
+    return log.clean(last):sub(1, SHOWN_BYTES)
 end
 
 ---@param opts dgrun.probe.command
@@ -41,7 +43,7 @@ end
 function M.prepare(opts)
     local good, unknown = statuses_of(opts, "expect", 0), statuses_of(opts, "unknown", {})
     local function try()
-        local result, e = require("host.proc").run {
+        local result, e = proc.run {
             argv = opts.argv, cwd = opts.cwd, env = opts.env, read_only = true,
             timeout = opts.timeout or DEFAULT_SECONDS,
         }

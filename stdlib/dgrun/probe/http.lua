@@ -1,6 +1,11 @@
 -- One try of an HTTP probe.
+local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
+local http = require "dgrun.http"
 local json = require "dgrun.core.json"
+local log = require "host.log"
+local secret = require "host.secret"
 
 local M = {}
 
@@ -101,7 +106,7 @@ end
 ---Masked before it is cut and quoted: a piece of a secret is not known again.
 local function shown(value)
     local text = type(value) == "table" and not json.is_number(value) and json.masked(value)
-        or type(value) == "string" and ("%q"):format((require("host.secret").redact(value)))
+        or type(value) == "string" and ("%q"):format((secret.redact(value)))
         or tostring(value)
     if value == nil or value == json.null then
         text = value == nil and "nothing" or "null"
@@ -151,7 +156,7 @@ local function fault_of(answer, want)
     if not is_expected(answer.status, want.ranges) then
         local expect = want.opts.expect or 200
         return ("answered %d, not %s"):format(answer.status, type(expect) == "table"
-            and require("dgrun.core.format").list(expect, "or") or tostring(expect))
+            and format.list(expect, "or") or tostring(expect))
     end
     local fault = want.opts.body and not answer.body:find(want.opts.body, 1, true)
         and ("its body lacks %s"):format(shown(want.opts.body))
@@ -164,17 +169,17 @@ end
 function M.prepare(opts)
     check_texts(opts)
     local want = { opts = opts, ranges = ranges_of(opts.expect), json = wanted_values(opts) }
-    local clean = require("host.log").clean
+    local clean = log.clean
     local function try()
         local seconds = opts.timeout or DEFAULT_SECONDS
         local answer, e = require("host.http").request {
-            url = require("dgrun.http").route(opts.url), headers = opts.headers,
+            url = http.route(opts.url), headers = opts.headers,
             follow = opts.follow, timeout = seconds, connect_timeout = seconds,
         }
         if not answer and (err.is(e, "cancelled") or err.is(e, "http.invalid_url")) then
             err.raise(e)
         elseif not answer then
-            local unknown = require("dgrun.probe.control").why_unknown(e, opts.url, opts.control)
+            local unknown = control.why_unknown(e, opts.url, opts.control)
             return { outcome = unknown and "unknown" or "bad", why = unknown or e.reason or e.msg }
         end
         local fault = fault_of(answer, want)

@@ -1,4 +1,5 @@
 -- What a function of a person says of something: good, bad, or nothing. It may return, or raise.
+local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
 
 local M = {}
@@ -20,7 +21,7 @@ local function of_error(e)
     elseif silent[e.code] or err.is(e, "probe.inconclusive") then
         return { outcome = "unknown", why = e.msg }
     elseif err.is(e, "http") then
-        local unknown = require("dgrun.probe.control").why_unknown(e, "", nil)
+        local unknown = control.why_unknown(e, "", nil)
         return { outcome = unknown and "unknown" or "bad", why = unknown or e.msg }
     end
     return { outcome = "bad", why = e.msg }

@@ -1,5 +1,7 @@
 -- One try of a TCP probe: does something listen there?
+local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
+local http = require "dgrun.http"
 
 local M = {}
 
@@ -12,7 +14,7 @@ local DEFAULT_SECONDS = 5
 ---Where the sandbox has taken the place of a host, that is asked.
 local function really_at(host, port)
     local url = "https://" .. host
-    local routed = require("dgrun.http").route(url)
+    local routed = http.route(url)
     local to_host, to_port = routed:match("^http://([^/:]+):(%d+)")
     if routed == url or not to_host then
         return host, port
@@ -38,7 +40,7 @@ function M.prepare(opts)
         elseif err.is(e, "cancelled") then
             err.raise(e)
         end
-        local unknown = require("dgrun.probe.control").why_unknown(e, opts.host, opts.control)
+        local unknown = control.why_unknown(e, opts.host, opts.control)
         return { outcome = unknown and "unknown" or "bad", why = unknown or e.reason or e.msg }
     end
     return { what = ("%s port %d"):format(opts.host, opts.port), try = try }

@@ -3,7 +3,10 @@ local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local outcome_of = require "dgrun.probe.outcome"
+local run = require "dgrun.run.execute"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -28,7 +31,7 @@ local function probe_of(opts)
     local probe = opts.probe
     if type(probe) == "function" then
         return { what = opts.name or "a check", try = function()
-            return require("dgrun.probe.outcome").of_call(probe)
+            return outcome_of.of_call(probe)
         end }
     elseif type(probe) ~= "table" then
         refuse("probe is a function or the options of a probe, not a %s", type(probe))
@@ -99,7 +102,7 @@ end
 ---Takes samples when they are due, until it is bad or the time is over. Those that are due while
 ---another one goes on are left out.
 local function look_on(probe, set, seen)
-    local now = require("host.time").now
+    local now = time.now
     local start = now()
     while true do
         add(seen, probe.try())
@@ -139,7 +142,7 @@ end
 ---@param why string
 function M.tell_inconclusive(why)
     effect.note("INCONCLUSIVE: " .. why)
-    require("dgrun.run.execute").fact("inconclusive", why)
+    run.fact("inconclusive", why)
 end
 
 ---@param opts dgrun.probe.watch

@@ -2,8 +2,12 @@
 -- Unlike a pipeline it has no steps and takes no group; it may show what it found. An action may be
 -- a pipeline, and is run as one.
 local check = require "dgrun.core.check"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local input_of = require "dgrun.project.input"
+local opt = require "host.opt"
+local place_of = require "dgrun.project.target"
 
 local M = {}
 
@@ -188,20 +192,19 @@ function M.action(command, arguments, script)
     elseif word and command.actions[word] then
         return command.actions[word], { unpack(arguments, 2) }
     elseif command.default and (not word or word:sub(1, 1) == "-"
-            or require("dgrun.project.target").is_name(word)) then
+            or place_of.is_name(word)) then
         return command.actions[command.default], arguments
     end
-    local format = require "dgrun.core.format"
     if not word then
         err.raise { code = "input.missing",
             hint = ("dgrun help %s describes each of them."):format(script),
             msg = ("dgrun %s needs %s"):format(script, format.list(command.names, "or")) }
     end
     local known = { unpack(command.names) }
-    for _, name in ipairs(command.default and require("dgrun.project.environment").names() or {}) do
+    for _, name in ipairs(command.default and environment.names() or {}) do
         known[#known + 1] = name
     end
-    local nearest = require("host.opt").nearest(word, known)
+    local nearest = opt.nearest(word, known)
     err.raise { code = "input.unknown",
         msg = ("dgrun %s has no action '%s'%s"):format(script, word, command.default
             and ", and no environment has that name" or ""),

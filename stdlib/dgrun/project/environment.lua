@@ -1,7 +1,18 @@
 -- One entry of scripts/environments.yaml: an app, where it lives, its secrets and cron machines.
 -- The file is read strictly; its secrets are looked up when a run starts, not before.
+local check = require "dgrun.core.check"
+local declaration = require "dgrun.project.secret_spec"
+local environment_file = require "dgrun.project.environment_file"
+local environment_probes = require "dgrun.project.environment_probes"
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
 local path = require "dgrun.core.path"
+local run = require "dgrun.run.execute"
+local secret = require "host.secret"
+local source_of = require "dgrun.project.source"
+local sources = require "dgrun.project.sources"
+local template_of = require "dgrun.project.environment_template"
+local unknown = require "dgrun.core.unknown"
 
 local M = {}
 
@@ -44,11 +55,10 @@ end
 ---@param folder string
 ---@return string?
 function M.find(folder)
-    local fs = require "host.fs"
     if fs.exists(folder / "environments.yaml") then
         return folder / "environments.yaml"
     end
-    local at = require "dgrun.core.check" (fs.absolute(folder))
+    local at = check(fs.absolute(folder))
     while true do
         if fs.exists(at / "scripts/environments.yaml") then
             return at / "scripts/environments.yaml"
@@ -62,7 +72,7 @@ end
 ---@param file string
 local function read(file)
     if not state.files[file] then
-        state.files[file] = require("dgrun.project.environment_file").read(file)
+        state.files[file] = environment_file.read(file)
     end
     return state.files[file]
 end
@@ -102,18 +112,18 @@ function M.seal(folder)
         for _, entry in pairs(entries) do
             all[#all + 1] = entry.secrets
             -- What is no secret must be known before one is sealed.
-            require("dgrun.project.sources").publish(entry.secrets)
+            sources.publish(entry.secrets)
         end
     end
     for _, declared in ipairs(all) do
         local kinds = kinds_of(declared)
         if kinds.age then
-            require("dgrun.project.source").age_key()
+            source_of.age_key()
         end
         for _, list in ipairs(kinds.env
             and { declared.required, declared.optional, declared.private } or {}) do
             for _, name in ipairs(list) do
-                require("host.secret").from_env(name)
+                secret.from_env(name)
             end
         end
     end
@@ -129,7 +139,6 @@ end
 ---@param list dgrun.environment[]
 ---@return dgrun.err? # all that is wrong with them
 local function look_up(list)
-    local sources = require "dgrun.project.sources"
     local troubles = {}
     for _, env in ipairs(list) do
         local entry = getmetatable(env).entry
@@ -241,19 +250,19 @@ end
 
 local function new_secrets(env, entry)
     local declared = {}
-    for _, name in ipairs(require("dgrun.project.secret_spec").names(entry.secrets)) do
+    for _, name in ipairs(declaration.names(entry.secrets)) do
         declared[name] = true
     end
     return setmetatable({}, {
         environment = env,
         __index = function(_, name)
-            require("dgrun.core.check").known(name, declared,
+            check.known(name, declared,
                 ("environment '%s' declares no secret"):format(entry.name), "secrets.undeclared")
-            local private = require("dgrun.project.sources").is_private(entry, name)
+            local private = sources.is_private(entry, name)
             if state.names_only then
-                return require("dgrun.core.unknown").new(name)
+                return unknown.new(name)
             elseif private then
-                return require("dgrun.project.sources").private(entry, name)
+                return sources.private(entry, name)
             elseif not entry.resolved then
                 resolve { env }
                 return rawget(env.secrets, name)
@@ -302,7 +311,7 @@ local function new(entry, opts)
     local env = {
         name = entry.name, app = entry.app, url = entry.url, config = entry.config,
         crons = entry.crons, pr = entry.pr, org = entry.org, migrations = entry.migrations,
-        probes = require("dgrun.project.environment_probes").of(entry),
+        probes = environment_probes.of(entry),
     }
     env.secrets = new_secrets(env, entry)
     for _, cron in ipairs(env.crons) do
@@ -311,7 +320,7 @@ local function new(entry, opts)
     setmetatable(env, {
         entry = entry,
         __index = function(_, key)
-            require("dgrun.core.check").known(key, fields, "an environment has no field",
+            check.known(key, fields, "an environment has no field",
                 "input.unknown_name")
         end,
     })
@@ -319,7 +328,7 @@ local function new(entry, opts)
         return env
     end
     table.insert(state.used, env)
-    if require("dgrun.run.execute").current() and not state.names_only then
+    if run.current() and not state.names_only then
         local wrong = look_up { env }
         if wrong and not state.later then
             err.raise(wrong)
@@ -333,7 +342,7 @@ end
 ---@return dgrun.environment
 function M.get(name, opts)
     local known, file = read_for(("environment '%s'"):format(tostring(name)))
-    require("dgrun.core.check").known(name, known.environments, file .. " has no environment",
+    check.known(name, known.environments, file .. " has no environment",
         "environment.unknown")
     local entry = {}
     for key, value in pairs(known.environments[name]) do
@@ -350,7 +359,7 @@ end
 ---@return string file
 function M.template(name)
     local known, file = read_for(("template '%s'"):format(tostring(name)))
-    require("dgrun.core.check").known(name, known.templates, file .. " has no template",
+    check.known(name, known.templates, file .. " has no template",
         "environment.unknown")
     return known.templates[name], known.root, file
 end
@@ -362,7 +371,7 @@ end
 ---@return dgrun.environment
 function M.of_template(name, pr, opts)
     local template, root, file = M.template(name)
-    local entry = require("dgrun.project.environment_template").fill(name, template, pr)
+    local entry = template_of.fill(name, template, pr)
     entry.name, entry.root, entry.file = ("%s %d"):format(name, pr), root, file
     return new(entry, opts)
 end
@@ -373,7 +382,7 @@ end
 function M.of_review_app(app)
     local file = M.find(state.folder or ".")
     for name, template in pairs(file and read(file).templates or {}) do
-        local pr = require("dgrun.project.environment_template").number(template.app, app)
+        local pr = template_of.number(template.app, app)
         if pr then
             return M.of_template(name, pr, { lazy = true })
         end
@@ -386,10 +395,10 @@ end
 ---@param env dgrun.environment
 function M.mask(env)
     local entry = M.entry(env)
-    require("dgrun.project.sources").publish(entry.secrets)
+    sources.publish(entry.secrets)
     for _, source in ipairs(entry.secrets.sources) do
         if source.kind == "dotenv" then
-            require("dgrun.project.source").open(source, { root = entry.root, names = {} })
+            source_of.open(source, { root = entry.root, names = {} })
         end
     end
 end

@@ -1,7 +1,14 @@
 -- Reads environments.yaml.
 local check = require "dgrun.core.check"
+local declaration = require "dgrun.project.secret_spec"
+local environment_probes = require "dgrun.project.environment_probes"
+local format = require "dgrun.core.format"
+local fs = require "host.fs"
 local path = require "dgrun.core.path"
 local reader = require "dgrun.core.yaml"
+local schedule = require "dgrun.core.schedule"
+local template_of = require "dgrun.project.environment_template"
+local yaml = require "host.yaml"
 
 local M = {}
 
@@ -11,7 +18,6 @@ local cron_keys = { name = true, config = true, schedule = true, when_running = 
     optional = true, create = true, gate = true }
 
 local function read_schedule(r, value, keys)
-    local schedule = require "dgrun.core.schedule"
     r:string(value, keys)
     if not schedule.is(value) then
         r:refuse(keys, ("%s must be %s"):format(named(keys), schedule.misfit(value)),
@@ -52,7 +58,7 @@ local function read_cron(r, value, keys)
     local at = below(keys, "when_running")
     r:map(value.when_running, at, { wait = true, ["then"] = true })
     local wait = value.when_running.wait
-    local seconds = wait ~= nil and require("dgrun.core.format").seconds(wait) or nil
+    local seconds = wait ~= nil and format.seconds(wait) or nil
     if wait ~= nil and not seconds then
         r:refuse(below(at, "wait"), ("%s.wait must be a duration such as 30m"):format(named(at)))
     end
@@ -111,7 +117,6 @@ local function read_environment(r, value, keys, known)
     for _, key in ipairs { "app", "url", "config" } do
         out[key] = r:string(value[key], below(keys, key))
     end
-    local declaration = require "dgrun.project.secret_spec"
     out.secrets = declaration.read(r, value.secrets, below(keys, "secrets"))
     out.migrations = read_migrations(r, value.migrations, below(keys, "migrations"))
     local seen = {}
@@ -124,7 +129,7 @@ local function read_environment(r, value, keys, known)
         end
         seen[out.crons[i].name] = true
     end
-    out.probes = require("dgrun.project.environment_probes").read(r, value, keys)
+    out.probes = environment_probes.read(r, value, keys)
     return out
 end
 
@@ -142,9 +147,8 @@ end
 ---@return {environments: table<string, table>, templates: table<string, table>, root: string}
 ---  root: the folder that holds scripts/
 function M.read(file)
-    local fs = require "host.fs"
     local text = check(fs.read(file, { limit = 1024 * 1024 }))
-    local value = check(require("host.yaml").decode(text, { source = file }))
+    local value = check(yaml.decode(text, { source = file }))
     local r = reader.new(file, text)
     r:map(value, {}, { environments = true, templates = true }, { "environments" })
     if not reader.is_map(value.environments) then
@@ -154,7 +158,7 @@ function M.read(file)
     for name, entry in pairs(value.environments) do
         environments[name] = read_app(r, entry, { "environments", name })
     end
-    local templates = require("dgrun.project.environment_template").read(r, value.templates or {},
+    local templates = template_of.read(r, value.templates or {},
         environments, environment_keys, read_environment)
     local folder = check(fs.absolute(path.dirname(file)))
     local root = path.basename(folder) == "scripts" and path.dirname(folder) or folder

@@ -1,4 +1,6 @@
 -- `probes:` of an environment in environments.yaml: what its site has to answer.
+local format = require "dgrun.core.format"
+
 local M = {}
 
 ---@class dgrun.environment.probe: dgrun.probe.http as dg.probe.http takes it
@@ -19,7 +21,7 @@ local function below(keys, ...)
 end
 
 local function seconds(reader, value, keys)
-    local found = value ~= nil and require("dgrun.core.format").seconds(value) or nil
+    local found = value ~= nil and format.seconds(value) or nil
     if value ~= nil and not found then
         reader:refuse(keys, "the time of a probe is a duration such as 5s")
     end

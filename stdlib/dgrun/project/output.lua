@@ -1,8 +1,12 @@
 -- What a run gives to whoever called it: told at its end, and written for the next steps of a
 -- GitHub workflow, which reads the file that GITHUB_OUTPUT names.
 local check = require "dgrun.core.check"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
+local log = require "host.log"
 local run = require "dgrun.run.execute"
+local secret = require "host.secret"
 
 local M = {}
 
@@ -14,7 +18,7 @@ end
 local function text_of(name, value)
     if type(name) ~= "string" or not name:match("^[%a_][%w_-]*$") or #name > 100 then
         refuse("'%s' is not a valid output name", tostring(name))
-    elseif require("host.secret").is(value) then
+    elseif secret.is(value) then
         refuse("%s is a sealed value; outputs can be read by everyone", name)
     elseif type(value) ~= "string" and type(value) ~= "number" and type(value) ~= "boolean" then
         refuse("%s is a %s; an output must be a string, number, or boolean", name, type(value))
@@ -22,14 +26,14 @@ local function text_of(name, value)
     local text = type(value) == "number" and value % 1 == 0 and ("%d"):format(value)
         or tostring(value)
     -- A second line would be another output.
-    if text:find("%c") or require("host.log").clean(text) ~= text then
+    if text:find("%c") or log.clean(text) ~= text then
         refuse("%s contains a line break or another control character", name)
     end
     return text
 end
 
 local function is_site(value)
-    for _, env in ipairs(require("dgrun.project.environment").used()) do
+    for _, env in ipairs(environment.used()) do
         if env.url == value then
             return true
         end
@@ -54,7 +58,7 @@ function M.give(values)
             run.fact(name, lines[name])
         end
         if path and path ~= "" and not run.planning() then
-            check(require("host.fs").append(path, ("%s=%s\n"):format(name, lines[name])))
+            check(fs.append(path, ("%s=%s\n"):format(name, lines[name])))
         end
     end
 end

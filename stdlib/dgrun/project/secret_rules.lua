@@ -4,6 +4,7 @@
 local format = require "dgrun.core.format"
 local reader = require "dgrun.core.yaml"
 local secret = require "host.secret"
+local yaml = require "host.yaml"
 
 local M = {}
 
@@ -108,7 +109,7 @@ local order = { "url", "one_of", "not_one_of", "pattern", "min_length", "max_len
 ---@param value any of the file; null: no rules
 ---@return dgrun.secrets.rule[]
 function M.read(r, value, keys)
-    if value == require("host.yaml").null then
+    if value == yaml.null then
         return {}
     elseif not reader.is_map(value) then
         r:refuse(keys, named(keys) .. " must be a mapping of rules",

@@ -46,6 +46,7 @@
 -- | `not_one_of` | not be one of these |
 -- | `pattern` | match as a whole: a POSIX extended regular expression, over bytes |
 -- | `min_length`, `max_length` | have so many characters |
+local format = require "dgrun.core.format"
 local reader = require "dgrun.core.yaml"
 local rules = require "dgrun.project.secret_rules"
 
@@ -101,7 +102,7 @@ local function place(r, value, keys)
 end
 
 local function seconds(r, value, keys)
-    local number = value and require("dgrun.core.format").seconds(value)
+    local number = value and format.seconds(value)
     if value and (not number or number == 0) then
         r:refuse(keys, named(keys) .. " must be a duration such as 30s")
     end

@@ -1,8 +1,12 @@
 -- One source of an environment's secrets, opened: the process environment, a dotenv file, one that
 -- age encrypted, or a command that prints JSON. Programs change nothing, so a plan asks them too;
 -- what they print goes sealed from the pipe to the parser, and never to a disk, a log or a string.
+local dotenv = require "host.dotenv"
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
+local log = require "host.log"
 local path = require "dgrun.core.path"
+local proc = require "host.proc"
 local secret = require "host.secret"
 
 local M = {}
@@ -38,7 +42,7 @@ end
 ---The last words of a program that failed, in one line.
 local function said(stderr)
     local lines = {}
-    for line in require("host.log").clean(secret.redact(stderr or "")):gmatch "[^\n]+" do
+    for line in log.clean(secret.redact(stderr or "")):gmatch "[^\n]+" do
         line = line:gsub("^%s+", ""):gsub("%s+$", "")
         if line ~= "" and not line:find("report unexpected or unhelpful errors", 1, true) then
             lines[#lines + 1] = line
@@ -54,7 +58,7 @@ end
 ---@return dgrun.err?
 local function output_of(opts)
     local name = path.basename(opts.argv[1])
-    local result, e = require("host.proc").run {
+    local result, e = proc.run {
         argv = opts.argv, cwd = opts.cwd, stdin = opts.stdin, timeout = opts.timeout,
         read_only = true, limit = OUTPUT_LIMIT, seal = name,
     }
@@ -130,7 +134,7 @@ end
 
 function open.dotenv(entry, declared, source)
     local file = M.place(declared.root, entry.file)
-    local entries, e = require("host.dotenv").read(file)
+    local entries, e = dotenv.read(file)
     if not entries then
         source.state = is_missing(e) and "absent" or "failed"
         if e.msg:sub(1, #file) == file then
@@ -142,7 +146,6 @@ function open.dotenv(entry, declared, source)
 end
 
 function open.age(entry, declared, source)
-    local fs = require "host.fs"
     local file = M.place(declared.root, entry.file)
     if not fs.exists(file) then
         source.state = "absent"
@@ -163,7 +166,7 @@ function open.age(entry, declared, source)
         install = "Install age: the Debian package is called so." }
     local entries
     if text then
-        entries, e = require("host.dotenv").parse(text, entry.file)
+        entries, e = dotenv.parse(text, entry.file)
     end
     if not entries then
         return e

@@ -2,10 +2,14 @@
 -- the contract judges it. An empty value counts as none: that is what CI systems give for a secret
 -- that is not set. A source is not opened while those before it have everything.
 local declaration = require "dgrun.project.secret_spec"
+local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local opt = require "host.opt"
 local rules = require "dgrun.project.secret_rules"
+local run = require "dgrun.run.execute"
 local secret = require "host.secret"
+local source_of = require "dgrun.project.source"
 
 local M = {}
 
@@ -40,7 +44,7 @@ function M.each(entry)
     return function()
         at = at + 1
         local one = entry.secrets.sources[at]
-        return one and require("dgrun.project.source").open(one, declared)
+        return one and source_of.open(one, declared)
     end
 end
 
@@ -52,7 +56,7 @@ end
 
 local function note_expansion(source, name)
     if source.expands(name) then
-        require("dgrun.run.effect").note((
+        effect.note((
             "%s: %s holds ${…}, $(…) or a backquote, and is taken as it "
             .. "stands. Single quotes around it say that this is meant."):format(
                 where(source, name), name))
@@ -108,7 +112,7 @@ local function similar(missing, opened, declared)
             for _, there in ipairs(source.names) do
                 others[#others + 1] = not known[there] and there or nil
             end
-            local nearest = require("host.opt").nearest(name, others)
+            local nearest = opt.nearest(name, others)
             if nearest then
                 list[#list + 1] = { name = name, there = nearest, source = source.label }
             end
@@ -242,7 +246,7 @@ local function hints_of(list)
         broken = broken or #trouble.broken > 0
     end
     if missing then
-        local planning = require("dgrun.run.execute").planning()
+        local planning = run.planning()
         add("Set what is missing in one of these places."
             .. (planning and " A plan needs it too: it compares with what is set." or ""))
     end

@@ -2,6 +2,7 @@
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local opt = require "host.opt"
 
 local M = {}
 
@@ -81,7 +82,7 @@ function M.find(word)
     if M.is_name(word) then
         return M.of_app(word --[[@as string]])
     end
-    local nearest = require("host.opt").nearest(tostring(word), names)
+    local nearest = opt.nearest(tostring(word), names)
     err.raise { code = "input.unknown_place",
         msg = ("'%s' is neither an environment nor an environment's app"):format(tostring(word)),
         hint = nearest and ("Did you mean %s?"):format(nearest)

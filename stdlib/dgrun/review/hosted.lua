@@ -2,12 +2,13 @@
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local secret = require "host.secret"
+local unknown = require "dgrun.core.unknown"
 
 local M = {}
 
 local function sealed(app, url)
-    local secret = require "host.secret"
-    if secret.is(url) or require("dgrun.core.unknown").is(url) then
+    if secret.is(url) or unknown.is(url) then
         return url
     elseif type(url) ~= "string" or url == "" then
         err.raise { code = "input.invalid", op = "review.hosted",

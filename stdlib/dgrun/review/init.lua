@@ -11,6 +11,7 @@
 -- carries a mark, a secret of the name DGRUN_REVIEW. No verb touches an app that has no mark,
 -- unless nothing is in it yet.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local environment = require "dgrun.project.environment"
 
 local M = {}
@@ -142,7 +143,7 @@ end
 ---@param opts dgrun.review.postgres
 ---@return dgrun.review.databases
 function M.databases(opts)
-    local place = check(require("host.dburl").parse(opts.server))
+    local place = check(dburl.parse(opts.server))
     if place.dialect == "sqlite" then
         return M.sqlite { server = opts.server }
     end

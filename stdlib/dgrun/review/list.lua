@@ -1,11 +1,15 @@
 -- The review apps that are there, and those of them that are strays.
 local apps = require "dgrun.fly.apps"
+local apps_of = require "dgrun.review.apps"
 local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local machines = require "dgrun.fly.machines"
+local releases = require "dgrun.fly.releases"
+local task = require "dgrun.core.task"
 local template_of = require "dgrun.project.environment_template"
+local time = require "host.time"
 
 local M = {}
 
@@ -30,15 +34,15 @@ end
 
 ---@return dgrun.review.app
 local function look(name, template, app, pr)
-    local standing, since = require("dgrun.review.apps").standing(app)
-    local release = require("dgrun.fly.releases").list(app.name, 1)[1]
+    local standing, since = apps_of.standing(app)
+    local release = releases.list(app.name, 1)[1]
     local list = machines.list(app.name)
     local deployed = release and release.created_at or since
-    local at = deployed and require("host.time").parse(deployed)
+    local at = deployed and time.parse(deployed)
     return {
         app = app.name, pr = pr, machines = #list,
         commit = common_commit(app.name, list), deployed = deployed,
-        age = at and math.max(0, math.floor(require("host.time").wall() - at)) or nil,
+        age = at and math.max(0, math.floor(time.wall() - at)) or nil,
         url = template_of.fill(name, template, pr).url,
         state = standing ~= "ours" and standing
             or app.status == "pending" and "unfinished" or "deployed",
@@ -58,7 +62,7 @@ function M.list(opts)
             found[#found + 1] = { app = app, pr = pr }
         end
     end
-    local list = require("dgrun.core.task").map(found, { limit = AT_ONCE }, function(one)
+    local list = task.map(found, { limit = AT_ONCE }, function(one)
         return look(name, template, one.app, one.pr)
     end)
     table.sort(list, function(a, b)

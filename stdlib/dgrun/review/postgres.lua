@@ -1,8 +1,12 @@
 -- A schema or a database in a PostgreSQL server for each review app, with a role of its own. The
 -- role carries a comment that says whose it is; what has none is not touched.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local http = require "dgrun.http"
+local secret = require "host.secret"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -39,8 +43,8 @@ local function identifier(app)
 end
 
 local function connected(server, f)
-    local url = check(require("host.dburl").libpq(server))
-    local connection = require("dgrun.core.task").timeout(CONNECT_SECONDS, function()
+    local url = check(dburl.libpq(server))
+    local connection = task.timeout(CONNECT_SECONDS, function()
         return check(require("host.postgres").connect { url = url })
     end)
     local result = { pcall(f, function(sql, parameters)
@@ -63,11 +67,11 @@ end
 ---@field url userdata
 
 local function url_of(one, place, driver)
-    local options = require("dgrun.http").query(place.options)
+    local options = http.query(place.options)
     local host = place.host or ""
     host = host:find(":", 1, true) and "[" .. host .. "]" or host
     local behind = ("@%s%s/%s%s"):format(host, place.port and ":" .. place.port or "",
-        one.as == "database" and one.name or require("dgrun.http").escape(place.database or ""),
+        one.as == "database" and one.name or http.escape(place.database or ""),
         options ~= "" and "?" .. options or "")
     local url = ("postgresql%s://%s:"):format(driver and "+" .. driver or "", one.name)
         .. one.password .. behind
@@ -78,14 +82,14 @@ end
 ---@return dgrun.review.postgres.one
 local function one_of(opts, app)
     local digest = require "host.digest"
-    local place = check(require("host.dburl").parse(opts.server))
+    local place = check(dburl.parse(opts.server))
     if place.dialect ~= "postgresql" then
         err.raise { code = "input.invalid", op = "review.postgres",
             msg = "review.postgres: server is the URL of a PostgreSQL" }
     end
     local one = { app = app, server = opts.server, as = opts.as or "schema",
         name = identifier(app) }
-    one.password = require("host.secret").new("password of " .. one.name,
+    one.password = secret.new("password of " .. one.name,
         check(digest.fingerprint("review " .. app, opts.server)))
     one.mark = ("dgrun review app %s, key %s"):format(app,
         check(digest.fingerprint("mark", one.password)):sub(1, 8))

@@ -1,5 +1,6 @@
 -- A SQLite file for each review app, for a local Fly.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
@@ -9,7 +10,7 @@ local M = {}
 local beside = { "", "-wal", "-shm", "-journal" }
 
 local function place_of(server)
-    local place = check(require("host.dburl").parse(server))
+    local place = check(dburl.parse(server))
     if place.dialect ~= "sqlite" or not place.path or place.path:sub(1, 1) ~= "/" then
         err.raise { code = "input.invalid", op = "review.sqlite",
             msg = "review.sqlite: server is a URL such as sqlite+aiosqlite:////tmp/reviews, with "

@@ -1,10 +1,15 @@
 -- Destroys the review apps that nobody needs any more.
+local apps = require "dgrun.review.apps"
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local lease = require "dgrun.run.lock"
+local lists = require "dgrun.review.list"
 local run = require "dgrun.run.execute"
+local store_of = require "dgrun.run.store"
+local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
@@ -14,9 +19,8 @@ local function is_busy(app)
     if not current then
         return false
     end
-    local name = require("dgrun.run.lock").group(app, current.sandbox)
-    local tickets = require "dgrun.run.tickets"
-    for _, row in ipairs(tickets.list(require("dgrun.run.store").current(), name)) do
+    local name = lease.group(app, current.sandbox)
+    for _, row in ipairs(tickets.list(store_of.current(), name)) do
         if row.left > 0 then
             return true
         end
@@ -45,7 +49,6 @@ end
 function M.sweep(opts)
     check.options(opts, { template = "string?", older = "seconds?", open = "any?",
         database = "function?" }, "review.sweep")
-    local lists = require "dgrun.review.list"
     local list = lists.list { template = opts.template }
     local strays = lists.pick(list, opts)
     tell(list, strays)
@@ -55,7 +58,7 @@ function M.sweep(opts)
         if is_busy(one.app) then
             effect.note(one.app .. " is left: a run is at work on it")
         else
-            ok, e = pcall(require("dgrun.review.apps").destroy, {
+            ok, e = pcall(apps.destroy, {
                 environment = environment.of_template(opts.template or "review", one.pr,
                     { lazy = true }),
                 database = opts.database,

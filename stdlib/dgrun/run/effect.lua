@@ -4,7 +4,9 @@ local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local err = require "dgrun.core.err"
 local run = require "dgrun.run.execute"
+local snapshot = require "dgrun.core.snapshot"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 local unknown = require "dgrun.core.unknown"
 
 local M = {}
@@ -96,7 +98,7 @@ end
 local function apply(record, e)
     task.checkpoint()
     record.status = "intent"
-    record.started = require("host.time").now()
+    record.started = time.now()
     run.journal("effect_intent", record)
     run.emit("effect_started", record)
     -- A cancel that came while the intent was written stops before the change, not in it.
@@ -107,11 +109,11 @@ local function apply(record, e)
         record.unchanged = e.changed ~= nil and e.changed(value) ~= true
         return value
     end)
-    record.finished = require("host.time").now()
+    record.finished = time.now()
     record.status = ok and "done"
         or (record.began and err.is(result, "cancelled") and "interrupted" or "failed")
     if ok then
-        record.result = require("dgrun.core.snapshot").lenient(result)
+        record.result = snapshot.lenient(result)
     else
         record.error = err.object(result)
     end

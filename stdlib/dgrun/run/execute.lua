@@ -1,9 +1,18 @@
 -- One execution of a script: its id, its private folder, its steps, and what it did.
 -- A run tells its story twice: to the journal in the store, durably, and to an observer, the UI.
 -- Scripts without steps and effects cost neither: journal and folder are made when first used.
+local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local folders = require "dgrun.run.folders"
+local fs = require "host.fs"
+local gate = require "host.gate"
 local host_task = require "host.task"
+local journal = require "dgrun.run.journal"
+local log = require "host.log"
+local proc = require "host.proc"
+local process = require "dgrun.core.process"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -61,7 +70,7 @@ local function new_id()
         return alphabet:sub(at, at)
     end)
     source:close()
-    return os.date("!%Y%m%d-%H%M%S-", math.floor(require("host.time").wall())) .. random
+    return os.date("!%Y%m%d-%H%M%S-", math.floor(time.wall())) .. random
 end
 
 local function note_folder(r, dir)
@@ -72,7 +81,7 @@ end
 
 local lazy = {
     dir = function(r)
-        local dir = require "dgrun.core.check" (require("host.fs").temp_dir("dgrun-" .. r.id))
+        local dir = check(fs.temp_dir("dgrun-" .. r.id))
         rawset(r, "dir", dir)
         note_folder(r, dir)
         return dir
@@ -94,7 +103,7 @@ end
 ---@return boolean
 function M.planning()
     local r = state.current
-    return r and r.plan or require("host.gate").closed()
+    return r and r.plan or gate.closed()
 end
 
 ---Tells the observer of the current run.
@@ -146,7 +155,7 @@ function M.journal(method, ...)
     end
     task.shield(function(...)
         local store = require("dgrun.run.store").current()
-        require("dgrun.run.journal")[method](store, r, ...)
+        journal[method](store, r, ...)
     end, ...)
 end
 
@@ -192,7 +201,7 @@ end
 
 ---Says what a run that was asked to stop still waits for.
 local function tell_delay(r)
-    local sleep, told = require("host.time").sleep, nil
+    local sleep, told = time.sleep, nil
     while sleep(1) and r.child:status() == "running" do
         local list = what_is_finished(r)
         local text = #list > 0 and table.concat(list, ", ") or "its cleanup"
@@ -220,7 +229,7 @@ end
 ---A line of output of the current step, such as a child's.
 ---@param line string
 function M.log(line)
-    M.emit("log", M.current_step(), require("host.log").clean(tostring(line)))
+    M.emit("log", M.current_step(), log.clean(tostring(line)))
 end
 
 ---@param r dgrun.run
@@ -326,18 +335,17 @@ local function close(r)
         local journaled = store.opened(r) and not r.plan and r.journal ~= false
         local kept = journaled and may_go_on[r.status] and #r.steps > 0 and r.script ~= "-e"
         if rawget(r, "dir") and not kept then
-            require("host.fs").remove(r.dir, { recursive = true })
+            fs.remove(r.dir, { recursive = true })
         end
         if journaled then
             -- What cannot be removed now is removed by the next run.
-            pcall(require("dgrun.run.folders").sweep, store.current(), r, kept)
+            pcall(folders.sweep, store.current(), r, kept)
         end
         store.release(r)
     end)
 end
 
 local function new_run(opts)
-    local time = require "host.time"
     local past = opts.past
     return setmetatable({
         id = past and past.run.id or new_id(), name = opts.name, script = opts.script,
@@ -400,16 +408,15 @@ end
 ---@param fn fun(run: dgrun.run): any
 ---@return dgrun.run
 function M.execute(opts, fn)
-    local process = require "dgrun.core.process"
     local outer, outer_id = state.current, os.getenv(process.VARIABLE)
     local r = new_run(opts)
     state.current = r
-    require("host.proc").export(process.VARIABLE, r.id)
+    proc.export(process.VARIABLE, r.id)
     if r.past then
         require("dgrun.run.store").adopt(r, r.past.store)
     end
     local ok, result = carry_out(r, fn)
-    r.seconds = require("host.time").now() - r.started
+    r.seconds = time.now() - r.started
     conclude(r, ok, result)
     if require("dgrun.run.store").opened(r) then
         local written, e = pcall(M.journal, "run_end")
@@ -418,7 +425,7 @@ function M.execute(opts, fn)
         end
     end
     close(r)
-    require("host.proc").export(process.VARIABLE, outer_id)
+    proc.export(process.VARIABLE, outer_id)
     state.current = outer
     return r
 end

@@ -5,6 +5,7 @@ local process = require "dgrun.core.process"
 local store_of = require "dgrun.run.store"
 local redacted = require("dgrun.run.store_rows").redacted
 local tickets = require "dgrun.run.tickets"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -70,9 +71,9 @@ function M.list(store, filter)
     local by_run, list = found[1] and tickets_of(store) or {}, {}
     for _, row in ipairs(found) do
         row.status, row.sure = M.status(row, by_run[row.id])
-        row.input = row.input and require("dgrun.core.json").decode(row.input) or {}
-        row.arguments = row.arguments and require("dgrun.core.json").decode(row.arguments) or nil
-        row.error = row.error and require("dgrun.core.json").decode(row.error) or nil
+        row.input = row.input and json.decode(row.input) or {}
+        row.arguments = row.arguments and json.decode(row.arguments) or nil
+        row.error = row.error and json.decode(row.error) or nil
         if (not filter.status or filter.status == row.status) and #list < filter.limit then
             list[#list + 1] = row
         end

@@ -2,28 +2,32 @@
 -- computer. Every write may be made twice. An attempt of a run that was given up for dead and comes
 -- back changes nothing of a later one.
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
+local host = require "host.git"
+local json = require "dgrun.core.json"
 local process = require "dgrun.core.process"
 local rows = require "dgrun.run.store_rows"
+local time = require "host.time"
 
 local M = {}
 
 local SOURCE_LIMIT = 256 * 1024
 
 local function wall()
-    return require("host.time").wall()
+    return time.wall()
 end
 
 ---What the project's repository is at; nil where there is none.
 ---@param root string
 ---@return string?
 function M.head_of(root)
-    local found = require("host.git").resolve { dir = root, ref = "HEAD", remote = "origin" }
+    local found = host.resolve { dir = root, ref = "HEAD", remote = "origin" }
     return found and found.commit or nil
 end
 
 ---A script's path in its project.
 local function below(root, script)
-    local path = script and require("host.fs").absolute(script)
+    local path = script and fs.absolute(script)
     return path and path:sub(1, #root + 1) == root .. "/" and path:sub(#root + 2) or path
 end
 
@@ -32,7 +36,7 @@ local function arguments_of(r)
     if not r.arguments then
         return nil
     end
-    local text = require("dgrun.core.json").encode(require("dgrun.core.json").array(r.arguments))
+    local text = json.encode(json.array(r.arguments))
     return rows.redacted(text) == text and text or nil
 end
 
@@ -120,7 +124,6 @@ function M.effect_end(store, r, e)
 end
 
 local function decoded(row, names)
-    local json = require "dgrun.core.json"
     for _, name in ipairs(names) do
         if row[name] then
             row[name] = json.decode(row[name]) -- which may be false

@@ -8,6 +8,7 @@ local run = require "dgrun.run.execute"
 local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 local tickets = require "dgrun.run.tickets"
+local time = require "host.time"
 
 local M = {}
 
@@ -27,7 +28,7 @@ M.poll = 0.5
 ---@field reason string what the run is, for those who wait for it
 
 local function clock(seconds)
-    local iso = require("host.time").iso(seconds)
+    local iso = time.iso(seconds)
     return iso:sub(12, 16) .. " UTC"
 end
 
@@ -46,7 +47,7 @@ end
 ---@param row dgrun.store.ticket
 ---@return string
 function M.describe(row)
-    local now = require("host.time").wall()
+    local now = time.wall()
     local since = row.since or row.queued
     local parts = { ("%s by %s, since %s (%s)"):format(row.run, M.whose(row), clock(since),
         format.duration(math.max(0, now - since))) }
@@ -63,7 +64,7 @@ end
 ---@return string
 function M.describe_hold(hold)
     return ("%s was frozen by %s at %s: %s"):format(hold.name, M.whose(hold),
-        require("host.time").iso(hold.since), hold.reason)
+        time.iso(hold.since), hold.reason)
 end
 
 local function held_hint(hold)
@@ -160,7 +161,6 @@ local function draw(store, lease, wanted)
 end
 
 local function wait_turn(store, lease, wanted)
-    local time = require "host.time"
     local renewed, told = time.now(), nil
     while not tickets.take(store, lease.ticket, wanted.name) do
         local rows = tickets.list(store, wanted.name)
@@ -200,7 +200,6 @@ end
 
 ---Signs of life, until this run is not wanted any more.
 local function keep(store, lease, r)
-    local time = require "host.time"
     local heard = time.now()
     while true do
         task.sleep(M.heartbeat)

@@ -1,6 +1,7 @@
 -- What a run would do, as text: the recorded effects of a plan, grouped by step. Of an update only
 -- the fields that change are shown; a secret stands by its name.
 local format = require "dgrun.core.format"
+local secret = require "host.secret"
 local snapshot = require "dgrun.core.snapshot"
 local unknown = require "dgrun.core.unknown"
 
@@ -31,7 +32,7 @@ end
 
 local function quoted(text)
     if #text > 200 then
-        local head = require("host.secret").redact(text):sub(1, 160):gsub(
+        local head = secret.redact(text):sub(1, 160):gsub(
             "[\194-\244][\128-\191]*$", "")
         text = ("%s… (%d bytes)"):format(head, #text)
     end

@@ -1,7 +1,10 @@
 -- What a run did before it was interrupted, for its next attempt: results of finished steps, and
 -- what is known of effects that have to happen once.
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
 local journal = require "dgrun.run.journal"
+local rows = require "dgrun.run.store_rows"
+local secret = require "host.secret"
 
 local M = {}
 
@@ -94,7 +97,7 @@ local function secret_of(name)
         end
         found = found or value
     end
-    return found or require("host.secret").from_env(name)
+    return found or secret.from_env(name)
         or missing(("the secret %s in its result no longer exists"):format(name))
 end
 
@@ -111,7 +114,7 @@ local function value_of(r, row)
             return secret_of(item["$secret"])
         elseif item["$path"] then
             local path = r.dir / item["$path"]
-            return require("host.fs").exists(path) and path
+            return fs.exists(path) and path
                 or missing(("%s is gone"):format(item["$path"]))
         end
     end)
@@ -137,7 +140,7 @@ end
 ---@return table? effect row
 function M.done(r, e)
     -- The journal has both as they may be written.
-    local redacted = require("dgrun.run.store_rows").redacted
+    local redacted = rows.redacted
     local once, target = redacted(e.once), redacted(e.target)
     for _, row in ipairs(r.past and r.past.effects or {}) do
         if row.status == "done" and row.once == once and row.kind == e.kind

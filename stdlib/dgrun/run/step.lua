@@ -2,7 +2,9 @@
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local run = require "dgrun.run.execute"
+local snapshot = require "dgrun.core.snapshot"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -77,7 +79,6 @@ local function step_result(step, value)
     if value == nil then
         return nil
     end
-    local snapshot = require "dgrun.core.snapshot"
     if step.run.plan then
         return snapshot.lenient(value)
     end
@@ -95,7 +96,7 @@ end
 
 local function end_step(step, status, e)
     step.status, step.error = status, e
-    step.finished = require("host.time").now()
+    step.finished = time.now()
     run.journal("step_end", step)
     run.emit("step_ended", step)
 end
@@ -121,7 +122,7 @@ function M.run(name, opts, fn)
     if done then
         return value
     end
-    local now = require("host.time").now()
+    local now = time.now()
     local step = { name = name, seq = next_seq(r, name), status = "running", started = now,
         run = r }
     r.steps[#r.steps + 1], r.names[name] = step, step

@@ -1,8 +1,15 @@
 -- What dgrun remembers: runs with their steps and effects, who holds which group, small values that
 -- are worth keeping between runs. In .dgrun/state.db, or in the PostgreSQL that DGRUN_STORE names.
 -- Every write is durable before it returns. The truth about machines is not here but on Fly.
+local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
+local folder = require "dgrun.run.folder"
+local host_task = require "host.task"
+local journal = require "dgrun.run.journal"
+local json = require "dgrun.core.json"
 local rows = require "dgrun.run.store_rows"
+local secret = require "host.secret"
+local task = require "dgrun.core.task"
 
 local M = {}
 
@@ -29,7 +36,7 @@ end
 function Store:kv_get(key)
     local found = self:query("SELECT value FROM @kv WHERE key = ?", { rows.redacted(key) })[1]
     if found then
-        return require("dgrun.core.json").decode(found.value)
+        return json.decode(found.value)
     end
 end
 
@@ -64,11 +71,11 @@ function Store:close()
 end
 
 local function url_of_environment()
-    local url = require("host.secret").from_env "DGRUN_STORE"
+    local url = secret.from_env "DGRUN_STORE"
     if not url or url:test "empty" then
         return nil
     end
-    local place, e = require("host.dburl").parse(url)
+    local place, e = dburl.parse(url)
     if not place or place.dialect ~= "postgresql" then
         err.raise {
             code = "input.invalid", op = "store", cause = e,
@@ -97,7 +104,7 @@ function M.open(root, opts)
         backend = require("dgrun.run.store_postgres").open(url, { read_only = read_only })
     else
         if not read_only then
-            require("dgrun.run.folder").make(root)
+            folder.make(root)
         end
         backend = require("dgrun.run.store_sqlite").open(root / ".dgrun/state.db",
             { read_only = read_only })
@@ -120,12 +127,12 @@ function M.current()
     if mine.store then
         return mine.store
     end
-    mine.opening = mine.opening or require("host.task").spawn(function()
+    mine.opening = mine.opening or host_task.spawn(function()
         local store = M.open(r.root, {
             read_only = r.plan or r.journal == false, sandbox = r.sandbox,
         })
         if not store.read_only and not r.past then
-            local ok, e = pcall(require("dgrun.run.journal").run_start, store, r)
+            local ok, e = pcall(journal.run_start, store, r)
             if not ok then
                 store:close()
                 error(e, 0)
@@ -153,7 +160,7 @@ function M.opened(r)
     local mine = of_run[r]
     if mine and mine.opening and not mine.store then
         -- Who asked for it may be cancelled; it is opened all the same.
-        require("dgrun.core.task").shield(mine.opening.join, mine.opening)
+        task.shield(mine.opening.join, mine.opening)
     end
     return mine ~= nil and mine.store ~= nil
 end

@@ -2,10 +2,12 @@
 -- transaction of its own and needs nothing of the session, so it works through a transaction
 -- pooler; every statement may be made twice, so one whose answer was lost is made again.
 local check = require "dgrun.core.check"
+local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
 local host_task = require "host.task"
 local schema = require "dgrun.run.store_schema"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -120,7 +122,6 @@ end
 
 ---Until it is answered, or the server stays away for too long.
 local function patient(self, sql, values)
-    local time = require "host.time"
     local deadline, delay = time.now() + M.patience, 0.1
     while true do
         local left = math.max(1, deadline - time.now())
@@ -224,9 +225,9 @@ end
 ---@param opts {read_only: boolean}
 ---@return dgrun.store.postgres
 function M.open(url, opts)
-    local place = check(require("host.dburl").parse(url))
+    local place = check(dburl.parse(url))
     local self = setmetatable({
-        url = require("host.dburl").libpq(url), read_only = opts.read_only,
+        url = dburl.libpq(url), read_only = opts.read_only,
         place = ("postgresql://%s/%s"):format(place.host or "", place.database or ""),
     }, Postgres)
     local ok, e = pcall(prepare, self)

@@ -1,10 +1,14 @@
 -- From Lua to columns: all text is redacted before it is bound, so that no secret enters the store.
+local json = require "dgrun.core.json"
+local secret = require "host.secret"
+local snapshot = require "dgrun.core.snapshot"
+
 local M = {}
 
 ---@param text string
 ---@return string
 function M.redacted(text)
-    return (require("host.secret").redact(text))
+    return (secret.redact(text))
 end
 
 ---Any value as redacted JSON; nil stays nil.
@@ -14,8 +18,8 @@ function M.data(value)
     if value == nil then
         return nil
     end
-    return M.redacted(require("dgrun.core.json").masked(
-        require("dgrun.core.snapshot").lenient(value)))
+    return M.redacted(json.masked(
+        snapshot.lenient(value)))
 end
 
 ---@param e? dgrun.err

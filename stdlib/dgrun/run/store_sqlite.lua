@@ -1,7 +1,10 @@
 -- A store in one file, .dgrun/state.db: in WAL mode, every statement durable before it returns.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local fs = require "host.fs"
 local schema = require "dgrun.run.store_schema"
+local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -61,7 +64,6 @@ end
 
 ---Two who change the mode at once both hold what the other one needs, so SQLite lets neither wait.
 local function use_wal(self)
-    local time = require "host.time"
     local deadline = time.now() + M.patience
     while true do
         local ok, e = pcall(self.query, self, "PRAGMA journal_mode = WAL")
@@ -70,7 +72,7 @@ local function use_wal(self)
         elseif not err.is(e, "sqlite.busy") or time.now() > deadline then
             err.raise(e)
         end
-        require("dgrun.core.task").sleep(0.01 * (0.5 + math.random()))
+        task.sleep(0.01 * (0.5 + math.random()))
     end
 end
 
@@ -97,7 +99,6 @@ end
 ---@param opts {read_only: boolean} read only: nothing is created
 ---@return dgrun.store.sqlite
 function M.open(path, opts)
-    local fs = require "host.fs"
     local self = setmetatable({ place = path, read_only = opts.read_only }, Sqlite)
     if opts.read_only and not fs.exists(path) then
         return self

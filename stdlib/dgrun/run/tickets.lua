@@ -4,6 +4,7 @@
 local err = require "dgrun.core.err"
 local process = require "dgrun.core.process"
 local rows = require "dgrun.run.store_rows"
+local time = require "host.time"
 
 local M = {}
 
@@ -151,7 +152,7 @@ function M.hold(store, name, reason)
     local own = process.own()
     local made = rows.insert(store, "@holds", {
         name = name, who = own.who, host = own.host, reason = reason,
-        since = require("host.time").wall(),
+        since = time.wall(),
     }, { tail = "ON CONFLICT (name) DO NOTHING RETURNING name" })
     return made[1] ~= nil
 end

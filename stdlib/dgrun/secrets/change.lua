@@ -2,7 +2,9 @@
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
+local write = require "dgrun.secrets.write"
 
 local M = {}
 
@@ -61,9 +63,8 @@ local function carry_out(change)
         changed[name] = true
     end
     for _, name in ipairs(change.unset) do
-        values[name] = require("dgrun.core.json").null
+        values[name] = json.null
     end
-    local write = require "dgrun.secrets.write"
     local ok, version, now = pcall(write.carry_out, { app = change.app, values = values,
         before = change.there, changed = changed })
     if not ok then

@@ -4,8 +4,11 @@
 local check = require "dgrun.core.check"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
 local state = require "dgrun.secrets.state"
+local task = require "dgrun.core.task"
+local write = require "dgrun.secrets.write"
 
 local M = {}
 
@@ -63,7 +66,7 @@ end
 
 local function open_side(env)
     local side = { name = env.name, app = env.app, declared = environment.declared(env.secrets),
-        there = require("dgrun.secrets.write").read(env.app) }
+        there = write.read(env.app) }
     local ok, e = pcall(environment.complete, env.secrets)
     if not ok then
         if err.is(e, "cancelled") then
@@ -110,7 +113,7 @@ local function pair_of(left, right, name, key)
 end
 
 local function lists_of(pairs_of)
-    local array = require("dgrun.core.json").array
+    local array = json.array
     local lists = { same = array {}, different = array {}, unknown = array {}, mistakes = array {},
         declared_only = { left = array {}, right = array {} },
         present_only = { left = array {}, right = array {} } }
@@ -148,10 +151,10 @@ function M.of(opts)
         err.raise { code = "input.invalid", op = "secrets.compare",
             msg = ("secrets.compare: that is %s twice"):format(opts.left.name) }
     end
-    local left, right = unpack(require("dgrun.core.task").all {
+    local left, right = unpack(task.all {
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })
     local key = record.key()
-    local list = require("dgrun.core.json").array {}
+    local list = json.array {}
     for i, name in ipairs(state.names(left.declared, left.there, right.declared, right.there)) do
         list[i] = pair_of(left, right, name, key)
     end

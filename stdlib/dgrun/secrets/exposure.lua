@@ -1,4 +1,5 @@
 -- Files with plain secrets that others can read, or that git has or would take.
+local execute = require "dgrun.run.execute"
 local fs = require "host.fs"
 local host = require "host.git"
 local path = require "dgrun.core.path"
@@ -52,7 +53,7 @@ local told = setmetatable({}, { __mode = "k" })
 ---@param entry table of an environment
 ---@return string[]
 function M.untold(entry)
-    local run = require("dgrun.run.execute").current()
+    local run = execute.current()
     local seen, list = run and told[run] or {}, {}
     for _, text in ipairs(M.of(entry)) do
         list[#list + 1] = not seen[text] and text or nil

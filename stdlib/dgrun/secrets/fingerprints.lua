@@ -1,6 +1,7 @@
 -- What dgrun remembers of the secrets that it set on an app: never a value, but a keyed fingerprint
 -- of it and the digest that Fly answered. While Fly's digest is still that one, the app has the
 -- value of that fingerprint.
+local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
 local store = require "dgrun.run.store"
 
@@ -18,7 +19,7 @@ end
 
 ---Rows of the local Fly are other ones; names are hashed, since they too might be masked.
 local function row(kind, app, name)
-    local world = require("dgrun.fly.api").is_sandbox() and "sandbox" or "fly"
+    local world = api.is_sandbox() and "sandbox" or "fly"
     return ("secrets.%s:%s"):format(kind,
         opaque(table.concat({ world, app, name or "" }, ":")))
 end

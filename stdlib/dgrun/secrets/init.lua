@@ -2,11 +2,16 @@
 -- a keyed fingerprint of the value and the digest that Fly answered: unchanged means both match.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
+local dotenv = require "host.dotenv"
 local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
+local json = require "dgrun.core.json"
+local machines_of = require "dgrun.fly.machines"
 local record = require "dgrun.secrets.fingerprints"
+local run = require "dgrun.run.execute"
 local state = require "dgrun.secrets.state"
 local unknown = require "dgrun.core.unknown"
 
@@ -20,7 +25,7 @@ function M.list(opts)
     local body, status = api.machines("GET", ("/v1/apps/%s/secrets"):format(opts.app),
         { ok = { [404] = true } })
     if status == 404 then
-        require("dgrun.fly.machines").app(opts.app)
+        machines_of.app(opts.app)
     end
     table.sort(body.secrets, function(a, b) return a.name < b.name end)
     return body.secrets
@@ -30,7 +35,7 @@ end
 ---@param secrets table<string, any> `secrets` of a dgrun.environment
 ---@return table<string, "required"|"optional"|"literal">? # by name; nil for other tables
 function M.declared(secrets)
-    return require("dgrun.project.environment").declared(secrets)
+    return environment.declared(secrets)
 end
 
 local kinds = { ["fly.secrets.set"] = true, ["fly.secrets.unset"] = true }
@@ -50,7 +55,7 @@ end
 ---@param app string
 ---@return integer?
 function M.version(app)
-    local ours = require("dgrun.run.execute").current() and record.version(app)
+    local ours = run.current() and record.version(app)
     local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
     local seen = type(theirs) == "table" and theirs[app]
     if type(seen) ~= "number" then
@@ -64,14 +69,14 @@ end
 ---@param app string
 ---@return integer?
 function M.coming_version(app)
-    if is_planned(require("dgrun.run.execute").current(), app) then
+    if is_planned(run.current(), app) then
         return unknown.new "version" --[[@as integer]]
     end
     return M.version(app)
 end
 
 local function joined(...)
-    local names = require("dgrun.core.json").array {}
+    local names = json.array {}
     for _, list in ipairs { ... } do
         for _, name in ipairs(list) do
             names[#names + 1] = name
@@ -87,7 +92,6 @@ end
 
 ---@param whole boolean names that are not among them count too
 local function change_of(opts, op, whole)
-    local environment = require "dgrun.project.environment"
     local values = {}
     for name, value in pairs(environment.complete(opts.secrets)) do
         values[name] = value
@@ -265,7 +269,7 @@ end
 function M.import(opts)
     check.options(opts, { app = "string", text = "value", apply = "boolean?" }, "secrets.import")
     local secrets = {}
-    for _, entry in ipairs(check(require("host.dotenv").parse(opts.text, "secrets.import"))) do
+    for _, entry in ipairs(check(dotenv.parse(opts.text, "secrets.import"))) do
         secrets[entry.name] = entry.value
     end
     return M.set { app = opts.app, secrets = secrets, apply = opts.apply }
@@ -277,7 +281,7 @@ end
 function M.overview(opts)
     check.options(opts, { app = "string", secrets = "table?" }, "secrets.overview")
     return require("dgrun.secrets.state").overview(opts.app,
-        opts.secrets and require("dgrun.project.environment").declared(opts.secrets) or {})
+        opts.secrets and environment.declared(opts.secrets) or {})
 end
 
 ---Values that a person gives: asked for at the terminal without echo, from files, from standard

@@ -2,8 +2,11 @@
 -- the secrets' version. What fly secrets deploy does (docs/fly/deploy.md, section 14), and for
 -- machines with a schedule too, which it forgets.
 local config_of = require "dgrun.fly.config"
+local cron_machine = require "dgrun.cron.machine"
+local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local health = require "dgrun.fly.health"
+local json = require "dgrun.core.json"
 local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
 local secrets_state = require "dgrun.fly.secrets"
@@ -50,7 +53,6 @@ end
 
 ---@return boolean # false: it runs a tick, and is left as it is
 local function update_cron(app, change, version, state)
-    local cron_machine = require "dgrun.cron.machine"
     local patience = cron_machine.patience()
     if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
         return false
@@ -83,7 +85,7 @@ end
 ---@param version integer
 ---@return string[] # ids
 function M.behind(app, version)
-    local ids = require("dgrun.core.json").array {}
+    local ids = json.array {}
     local managed, crons = outdated(app, version, false)
     for _, list in ipairs { managed, crons } do
         for _, change in ipairs(list) do
@@ -99,7 +101,7 @@ end
 function M.secrets(app, changed)
     local version = require("dgrun.secrets").coming_version(app)
     local planned = effect.planning() and changed
-    local updated = require("dgrun.core.json").array {}
+    local updated = json.array {}
     if not version and not planned then
         return updated
     end
@@ -120,7 +122,7 @@ function M.secrets(app, changed)
     if #managed > 0 and effect.planning() then
         go {}
     elseif #managed > 0 then
-        require("dgrun.fly.diagnosis").around(app, leases.with, app, ids, go)
+        dossier.around(app, leases.with, app, ids, go)
     end
     for _, change in ipairs(crons) do
         if update_cron(app, change, version, state) then

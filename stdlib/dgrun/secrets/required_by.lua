@@ -1,10 +1,13 @@
 -- Compares what an application requires of its environment with what a deploy would give it.
 local check = require "dgrun.core.check"
+local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local fs = require "host.fs"
 local json = require "dgrun.core.json"
+local settings_of = require "dgrun.secrets.settings"
 
 local M = {}
 
@@ -35,10 +38,10 @@ local spec = {
 local function env_of_config(opts, entry)
     local file = opts.config or entry and entry.config
     local path = opts.dir / (file or "fly.toml")
-    if not file and not require("host.fs").exists(path) then
+    if not file and not fs.exists(path) then
         return {}
     end
-    return require("dgrun.fly.config").load(path).env
+    return config_of.load(path).env
 end
 
 ---Names that a machine will have.
@@ -137,7 +140,7 @@ function M.compare(opts)
     end
     local owner = (getmetatable(opts.secrets) or {}).environment
     local entry = owner and getmetatable(owner).entry
-    local answer, reason = require("dgrun.secrets.settings").ask { dir = opts.dir,
+    local answer, reason = settings_of.ask { dir = opts.dir,
         python = opts.python, settings = settings, timeout = opts.timeout }
     local result = { asked = answer ~= nil, reason = reason, required = json.array {},
         optional = json.array {}, unread = json.array {} }

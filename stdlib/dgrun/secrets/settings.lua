@@ -3,6 +3,9 @@
 -- is not filled, so that nothing needs a value; the child changes nothing.
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
+local log = require "host.log"
+local proc = require "host.proc"
+local python_of = require "dgrun.project.python"
 
 local M = {}
 
@@ -119,7 +122,7 @@ tell(reason="%s is no BaseSettings of pydantic" % sys.argv[1])
 ---The last line that says something.
 local function last_line(text)
     local last = "it said nothing"
-    for line in require("host.log").clean(text):gmatch "[^\n]+" do
+    for line in log.clean(text):gmatch "[^\n]+" do
         last = line:match "%S" and line or last
     end
     return #last > 200 and last:sub(1, 197) .. "..." or last
@@ -130,7 +133,7 @@ end
 ---@return string? reason why the application cannot be asked
 function M.ask(opts)
     local python = type(opts.python) == "string" and { opts.python } or opts.python
-        or require("dgrun.project.python").find(opts.dir)
+        or python_of.find(opts.dir)
     if not python then
         return nil, "there is no Python: no .venv, uv or poetry of its own, none in PATH"
     end
@@ -138,7 +141,7 @@ function M.ask(opts)
     for _, word in ipairs { "-c", SCRIPT, opts.settings } do
         argv[#argv + 1] = word
     end
-    local result, e = require("host.proc").run {
+    local result, e = proc.run {
         argv = argv, cwd = opts.dir, timeout = opts.timeout or 60, read_only = true,
         env = { PYTHONDONTWRITEBYTECODE = "1" },
     }

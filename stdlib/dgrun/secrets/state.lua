@@ -9,8 +9,11 @@
 --     extra      on the app, but not declared
 --     kept       on the app and declared as optional, but no source has a value
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
+local secret = require "host.secret"
 local unknown = require "dgrun.core.unknown"
+local write = require "dgrun.secrets.write"
 
 local M = {}
 
@@ -51,7 +54,7 @@ function M.check_values(values, op)
             err.raise { code = "input.invalid", op = op,
                 msg = op .. ": something that is no name of a secret stands in its place",
                 hint = "Names are letters, digits and underscores." }
-        elseif type(value) ~= "string" and not require("host.secret").is(value)
+        elseif type(value) ~= "string" and not secret.is(value)
                 and not unknown.is(value) then
             err.raise { code = "input.invalid", op = op,
                 msg = ("%s: %s must be a string or a sealed value, not %s"):format(op, name,
@@ -113,7 +116,7 @@ function M.of(app, values, declared, there)
     local key = record.key()
     local diff = { app = app, names = {}, version = require("dgrun.secrets").version(app) }
     for _, word in ipairs(M.words) do
-        diff[word] = require("dgrun.core.json").array {}
+        diff[word] = json.array {}
     end
     for _, name in ipairs(M.names(values, there)) do
         local how = declared and declared[name] or values[name] ~= nil and "given" or nil
@@ -134,8 +137,8 @@ end
 ---@param declared table<string, string>
 ---@return dgrun.secrets.overview
 function M.overview(app, declared)
-    local array = require("dgrun.core.json").array
-    local there = require("dgrun.secrets.write").read(app)
+    local array = json.array
+    local there = write.read(app)
     local version = require("dgrun.secrets").version(app)
     local overview = { app = app, version = version, secrets = array {}, missing = array {},
         behind = version and require("dgrun.secrets.refresh").behind(app, version) or nil }

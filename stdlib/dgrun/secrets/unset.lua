@@ -1,16 +1,18 @@
 -- Removes secrets by name.
 local api = require "dgrun.fly.api"
 local effect = require "dgrun.run.effect"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
+local write = require "dgrun.secrets.write"
 
 local M = {}
 
 local function refuse_required(opts, names)
     local list = {}
     local declared = opts.secrets
-        and require("dgrun.project.environment").declared(opts.secrets) or {}
+        and environment.declared(opts.secrets) or {}
     for _, name in ipairs(names) do
         local how = declared[name]
         list[#list + 1] = (how == "required" or how == "literal") and name or nil
@@ -27,7 +29,7 @@ end
 ---@param opts dgrun.secrets.unset
 ---@return dgrun.secrets.unset.result
 function M.carry_out(opts)
-    local there = require("dgrun.secrets.write").read(opts.app)
+    local there = write.read(opts.app)
     local unset, absent, seen = json.array {}, json.array {}, {}
     for _, name in ipairs(opts.names) do
         if not require("dgrun.secrets.state").is_name(name) then

@@ -1,9 +1,16 @@
 -- Values that a person gives: asked for at the terminal, from files, from standard input; never
 -- from the command line, where other processes and the shell's history see them.
 local check = require "dgrun.core.check"
+local dotenv = require "host.dotenv"
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local fs = require "host.fs"
+local judging = require "dgrun.project.secret_rules"
+local log = require "host.log"
 local state = require "dgrun.secrets.state"
+local stdin = require "host.stdin"
+local tty = require "host.tty"
 
 local M = {}
 
@@ -83,7 +90,7 @@ function Reader:files(list)
             refuse("--file takes NAME=PATH: the value is what the file holds", perhaps_seen)
         end
         checked(name, "--file NAME=PATH")
-        local value, e = require("host.fs").read(path, { limit = VALUE_LIMIT, seal = name })
+        local value, e = fs.read(path, { limit = VALUE_LIMIT, seal = name })
         if not value and e.code == "fs.not_found" then
             refuse(("--file %s=PATH: there is no such file"):format(name), perhaps_seen)
         end
@@ -92,15 +99,14 @@ function Reader:files(list)
 end
 
 local function standard_input(name, limit)
-    if require("host.tty").is_terminal() then
+    if tty.is_terminal() then
         refuse("standard input is the terminal, which would show what is typed",
             "Pipe the value in, or leave the option out and be asked without echo.")
     end
-    return check(require("host.stdin").read(name, { limit = limit }))
+    return check(stdin.read(name, { limit = limit }))
 end
 
 function Reader:lines(from)
-    local dotenv = require "host.dotenv"
     local entries
     if from == "-" then
         entries = check(dotenv.parse(standard_input("standard input"), "standard input"))
@@ -121,7 +127,6 @@ function Reader:lines(from)
 end
 
 function Reader:ask(names, app)
-    local tty = require "host.tty"
     if #names > 0 and not tty.is_terminal() then
         refuse(("%s cannot be asked for: standard input is no terminal"):format(
             format.list(names)), others)
@@ -139,8 +144,8 @@ end
 
 ---Refuses values that break a rule of the environment.
 local function judge(values, secrets)
-    local _, rules = require("dgrun.project.environment").declared(secrets)
-    local judging, broken = require "dgrun.project.secret_rules", {}
+    local _, rules = environment.declared(secrets)
+    local broken = {}
     for name, value in pairs(values) do
         for _, rule in ipairs(judging.broken((rules or {})[name], value)) do
             local advice = judging.advice(rule, value)
@@ -167,7 +172,7 @@ function M.read(opts)
     end
     local from = opts.from
     if #names == 0 and not opts.file and not from and not opts.stdin then
-        if require("host.tty").is_terminal() then
+        if tty.is_terminal() then
             refuse("which secrets?", "dgrun secrets set ENV NAME asks for the value of NAME; "
                 .. "--from FILE and --file NAME=PATH read files.", "input.missing")
         end
@@ -184,7 +189,7 @@ function M.read(opts)
         reader:add(checked(opts.stdin, "--stdin NAME"),
             standard_input(opts.stdin, VALUE_LIMIT):line())
     end
-    reader:ask(names, require("host.log").clean(opts.app))
+    reader:ask(names, log.clean(opts.app))
     if opts.secrets then
         judge(reader.values, opts.secrets)
     end

@@ -1,10 +1,12 @@
 -- Where each secret of an environment comes from. All of its sources are asked; nothing of a value
 -- is told.
+local declaration = require "dgrun.project.secret_spec"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local exposure = require "dgrun.secrets.exposure"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
+local place_of = require "dgrun.project.target"
 local rules = require "dgrun.project.secret_rules"
 local secret = require "host.secret"
 local sources = require "dgrun.project.sources"
@@ -143,7 +145,7 @@ end
 function M.of(where)
     if type(where) == "string" then
         where = environment.get(where, { lazy = true })
-    elseif require("dgrun.project.target").is(where) then
+    elseif place_of.is(where) then
         where = where.environment
     end
     local entry = entry_of(where)
@@ -156,7 +158,7 @@ function M.of(where)
         opened[#opened + 1] = source
         data.sources[#opened] = source_of(source, need)
     end
-    for i, name in ipairs(require("dgrun.project.secret_spec").names(declared)) do
+    for i, name in ipairs(declaration.names(declared)) do
         local one = secret_at(name, declared, opened)
         one.need = need[name]
         one.state = one.state or (one.need == "required" and "missing" or "absent")

@@ -3,6 +3,7 @@
 -- nothing, as flyctl learns it.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 local task = require "dgrun.core.task"
@@ -84,7 +85,7 @@ local function verify(write)
     table.sort(faults)
     err.raise { code = "secrets.not_set", op = "secrets",
         msg = ("Fly took the secrets of %s, but on the app %s"):format(write.app,
-            require("dgrun.core.format").list(faults)),
+            format.list(faults)),
         hint = api.command "secrets list"
             .. " shows what is there; running this again sets them again." }
 end

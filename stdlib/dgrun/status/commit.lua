@@ -2,6 +2,7 @@
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local host = require "host.git"
+local json = require "dgrun.core.json"
 local overview = require "dgrun.fly.overview"
 local repository_of = require "dgrun.status.repository"
 local shared = require "dgrun.status.shared"
@@ -70,7 +71,7 @@ local function why_unknown(repository, e)
 end
 
 local function listed(commits)
-    local list = require("dgrun.core.json").array {}
+    local list = json.array {}
     for i = 1, math.min(#commits, LISTED) do
         local commit = commits[i]
         list[i] = { commit = commit.commit, subject = commit.subject, author = commit.author,
@@ -185,7 +186,7 @@ function M.ask(place)
                 format.count(unsaid, "machine does", "machines do")) }
     end
     task.map(all, {}, function(one) describe(place, one) end)
-    local facts = { unsaid = unsaid, others = require("dgrun.core.json").array { unpack(all, 2) } }
+    local facts = { unsaid = unsaid, others = json.array { unpack(all, 2) } }
     for name, value in pairs(all[1]) do
         facts[name] = value
     end

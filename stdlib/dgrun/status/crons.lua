@@ -1,5 +1,6 @@
 -- The cron machines, against their declarations as of the commit that is deployed.
 local cron = require "dgrun.cron"
+local json = require "dgrun.core.json"
 local overview = require "dgrun.fly.overview"
 local shared = require "dgrun.status.shared"
 
@@ -23,7 +24,7 @@ local function needs_no_secrets(field) return field ~= "secrets" end
 ---Leaves out drift that nobody knows of.
 local function leave_out(rows, is_known, reason)
     for _, row in ipairs(rows) do
-        local kept = require("dgrun.core.json").array {}
+        local kept = json.array {}
         for _, problem in ipairs(row.problems) do
             kept[#kept + 1] = (problem.kind ~= "drift" or is_known(problem.field)) and problem
                 or nil
@@ -66,7 +67,7 @@ function M.ask(place)
             problems[#problems + 1] = ("%s: %s"):format(row.name, problem.text)
         end
     end
-    return #rows > 0 and require("dgrun.core.json").array(rows) or nil, problems
+    return #rows > 0 and json.array(rows) or nil, problems
 end
 
 return M

@@ -1,5 +1,7 @@
 -- What the store knows: who holds and waits for the groups, what is frozen, the last runs.
+local execute = require "dgrun.run.execute"
 local history = require "dgrun.run.history"
+local lease = require "dgrun.run.lock"
 local store_of = require "dgrun.run.store"
 local tickets = require "dgrun.run.tickets"
 
@@ -16,15 +18,15 @@ local RUNS = 5
 ---@param app string
 ---@return string
 function M.group(app)
-    local run = require("dgrun.run.execute").current()
-    return require("dgrun.run.lock").group(app, run and run.sandbox)
+    local run = execute.current()
+    return lease.group(app, run and run.sandbox)
 end
 
 ---@param root string
 ---@param apps string[]
 ---@return dgrun.status.history
 function M.read(root, apps)
-    local run = require("dgrun.run.execute").current()
+    local run = execute.current()
     local store = store_of.open(root, { read_only = true, sandbox = run and run.sandbox })
     local ok, found = pcall(function()
         local all = { tickets = tickets.list(store), holds = tickets.holds(store), runs = {} }

@@ -7,6 +7,7 @@ local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local shared = require "dgrun.status.shared"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local M = {}
 
@@ -86,7 +87,7 @@ function M.ask(opts)
         timeout = "seconds?" }, "status.ask")
     return task.scope(function()
         local places = shared.places(opts)
-        return { time = require("host.time").wall(),
+        return { time = time.wall(),
             environments = json.array(task.map(places, {}, ask_place)) }
     end)
 end

@@ -1,5 +1,6 @@
 -- The machines of deploys by group, state and health.
 local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 local overview = require "dgrun.fly.overview"
 
 local M = {}
@@ -77,7 +78,7 @@ end
 ---@return dgrun.status.machines
 ---@return string[] problems
 function M.ask(place)
-    local array = require("dgrun.core.json").array
+    local array = json.array
     local facts = { groups = array {}, leases = array {}, cordoned = 0, others = 0 }
     local by_name, problems = {}, {}
     for _, machine in ipairs(overview.all(place.machines())) do

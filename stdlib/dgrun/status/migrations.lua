@@ -1,9 +1,13 @@
 -- Which migrations the database lacks: of the code that is deployed, and of the branch that comes
 -- next.
+local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
+local json = require "dgrun.core.json"
 local migrations = require "dgrun.migrations"
 local revisions = require "dgrun.migrations.revisions"
+local secret = require "host.secret"
 local shared = require "dgrun.status.shared"
 local task = require "dgrun.core.task"
 
@@ -19,7 +23,7 @@ M.patience = 5
 ---@field base? string the branch
 
 local function declared(place)
-    local secrets = require("dgrun.project.environment").entry(place.environment).secrets
+    local secrets = environment.entry(place.environment).secrets
     for _, list in ipairs { secrets.required, secrets.optional, secrets.private } do
         for _, name in ipairs(list) do
             if name == place.database then
@@ -37,7 +41,7 @@ end
 
 ---A variable of this process serves every environment that reads it, but is the database of one.
 local function check_whose(place, url)
-    if url ~= require("host.secret").from_env(place.database) then
+    if url ~= secret.from_env(place.database) then
         return
     end
     for _, other in ipairs(place.all) do
@@ -62,7 +66,7 @@ local function current_of(place)
     check_whose(place, url)
     local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, place.left())),
         function()
-            local root = require("dgrun.project.environment").entry(env).root
+            local root = environment.entry(env).root
             return migrations.current { database = url, dir = root }
         end)
     if not ok and err.is(result, "timeout") then
@@ -82,7 +86,7 @@ local function alembic_folder(place, dir)
 end
 
 local function ids(list)
-    local found = require("dgrun.core.json").array {}
+    local found = json.array {}
     for i, revision in ipairs(list) do
         found[i] = revision.revision
     end
@@ -95,7 +99,7 @@ end
 
 ---Those of `all` that are not in `known`.
 local function without(all, known)
-    local seen, rest = {}, require("dgrun.core.json").array {}
+    local seen, rest = {}, json.array {}
     for _, id in ipairs(known) do
         seen[id] = true
     end
@@ -111,7 +115,7 @@ local function of_deployed(dir, current)
     if list then
         return list
     elseif err.is(e, "migrations.unknown_revision") then
-        return require("dgrun.core.json").array {}, (
+        return json.array {}, (
             "the database is at %s, which the deployed code "
             .. "does not have"):format(e.revision or table.concat(current, ", "))
     end
@@ -143,7 +147,7 @@ function M.ask(place)
         facts.pending, problems[1] = of_deployed(deployed, current)
         if #facts.pending > 0 then
             problems[1] = ("the deployed code wants %s that the database lacks"):format(
-                require("dgrun.core.format").count(#facts.pending, "migration"))
+                format.count(#facts.pending, "migration"))
         end
     end
     local ahead = branch and shared.attempt(pending, branch, current)

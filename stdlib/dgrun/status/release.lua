@@ -1,5 +1,6 @@
 -- The newest release, as Fly has it.
 local format = require "dgrun.core.format"
+local time = require "host.time"
 
 local M = {}
 
@@ -30,7 +31,7 @@ function M.ask(place)
     end
     local facts = {
         version = newest.version, status = newest.status, complete = complete,
-        time = require("host.time").parse(newest.created_at or ""),
+        time = time.parse(newest.created_at or ""),
         user = type(newest.user) == "string" and newest.user or nil,
     }
     local problems, age = {}, facts.time and place.now - facts.time or 0

@@ -1,5 +1,6 @@
 -- The last runs that took the group of the app.
 local history = require "dgrun.ui.history"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -14,7 +15,7 @@ function M.ask(place)
     if not newest then
         return nil
     end
-    local list, problems = require("dgrun.core.json").array {}, {}
+    local list, problems = json.array {}, {}
     for i, row in ipairs(rows) do
         list[i] = history.run_data(row)
     end

@@ -1,5 +1,7 @@
 -- Which secrets the app has, against those that its environment declares. Values are not looked at.
+local environment = require "dgrun.project.environment"
 local format = require "dgrun.core.format"
+local json = require "dgrun.core.json"
 
 local M = {}
 
@@ -9,7 +11,7 @@ local M = {}
 ---@field undeclared string[] that it has beside the declared ones
 
 local function contract(place)
-    local declared = require("dgrun.project.environment").entry(place.environment).secrets
+    local declared = environment.entry(place.environment).secrets
     local wanted, known = {}, {}
     -- A literal may be among the required ones.
     for name in pairs(declared.literal) do
@@ -32,7 +34,7 @@ end
 ---@return dgrun.status.secrets
 ---@return string[] problems
 function M.ask(place)
-    local array = require("dgrun.core.json").array
+    local array = json.array
     local facts, there = { set = array {}, missing = array {}, undeclared = array {} }, {}
     for i, secret in ipairs(place.secrets()) do
         facts.set[i], there[secret.name] = secret.name, true

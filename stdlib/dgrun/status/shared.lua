@@ -2,9 +2,14 @@
 -- repository, the history of runs. Who needs it waits for the one answer.
 local commit_reader = require("dgrun.fly.commit").reader
 local err = require "dgrun.core.err"
+local execute = require "dgrun.run.execute"
 local format = require "dgrun.core.format"
+local history = require "dgrun.status.history"
 local host_task = require "host.task"
 local machines = require "dgrun.fly.machines"
+local releases = require "dgrun.fly.releases"
+local repository_of = require "dgrun.status.repository"
+local secrets = require "dgrun.secrets"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 
@@ -84,8 +89,8 @@ end
 ---All that is asked of Fly, each with one call; none needs the answer of another.
 local asked_of_fly = {
     machines = function(app) return machines.list(app, { include_leases = "true" }) end,
-    releases = function(app) return require("dgrun.fly.releases").list(app, RELEASES) end,
-    secrets = function(app) return require("dgrun.secrets").list { app = app } end,
+    releases = function(app) return releases.list(app, RELEASES) end,
+    secrets = function(app) return secrets.list { app = app } end,
 }
 
 ---An app that Fly does not know is told as such.
@@ -130,20 +135,20 @@ function M.places(opts)
         database = opts.database or "DATABASE_URL", now = time.wall(), places = {},
         clock = { timeout = timeout, left = function() return deadline - time.now() end },
     }
-    local run = require("dgrun.run.execute").current()
+    local run = execute.current()
     local root = run and run.root or "."
     -- The start of a program holds up the loop: what goes over the network goes first.
     local function start(name, f)
         return started(x.clock, name, f, true)
     end
-    x.repository = require("dgrun.status.repository").open(root, opts.branch or "main", start)
+    x.repository = repository_of.open(root, opts.branch or "main", start)
     task.defer(x.repository.close)
     local apps = {}
     for i, place in ipairs(opts.places) do
         apps[i] = place.app
     end
     x.history = start("history", function()
-        return require("dgrun.status.history").read(root, apps)
+        return history.read(root, apps)
     end)
     for i, given in ipairs(opts.places) do
         x.places[i] = place_of(given, x)

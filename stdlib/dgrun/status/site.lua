@@ -1,5 +1,7 @@
 -- Does the site answer, and what its probes ask for?
+local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local probe = require "dgrun.probe"
 local shared = require "dgrun.status.shared"
 local task = require "dgrun.core.task"
@@ -44,7 +46,7 @@ end
 ---@return string[]? problems
 function M.ask(place)
     local env = place.environment
-    if not env or #env.probes == 0 or require("dgrun.run.effect").planning() then
+    if not env or #env.probes == 0 or effect.planning() then
         return nil
     end
     local list = task.map(env.probes, {}, function(one) return ask_one(place, one) end)
@@ -56,7 +58,7 @@ function M.ask(place)
                 or ("%s %s"):format(one.path, one.why)
         end
     end
-    return require("dgrun.core.json").array(list), problems
+    return json.array(list), problems
 end
 
 return M

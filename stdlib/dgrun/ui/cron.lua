@@ -1,6 +1,7 @@
 -- Cron machines as people read them.
 local drift = require "dgrun.cron.drift"
 local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local log = require "host.log"
 local style = require "dgrun.ui.style"
 local time = require "host.time"
@@ -23,7 +24,7 @@ local function last_tick(row, now)
 end
 
 local function image(row)
-    local ok, parsed = pcall(require("dgrun.core.image_ref").parse, row.image or "")
+    local ok, parsed = pcall(image_of.parse, row.image or "")
     local text = not row.image and "-" or ok and (parsed.tag or parsed.digest)
         or drift.short_image(row.image)
     return row.image_age and ("%s (%s old)"):format(text, format.age(row.image_age)) or text

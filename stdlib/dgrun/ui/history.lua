@@ -4,11 +4,14 @@ local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
 local plan = require "dgrun.run.plan"
 local plain = require "dgrun.ui.plain"
+local effect = require "dgrun.run.effect"
+local json = require "dgrun.core.json"
+local time_of = require "host.time"
 
 local M = {}
 
 local function when(seconds)
-    return (require("host.time").iso(seconds):sub(1, 16):gsub("T", " "))
+    return (time_of.iso(seconds):sub(1, 16):gsub("T", " "))
 end
 
 local function took(row)
@@ -46,7 +49,6 @@ end
 
 ---@return table
 function M.whole_data(row, steps, effects)
-    local json = require "dgrun.core.json"
     local data = M.run_data(row)
     data.steps, data.effects = json.array {}, json.array {}
     local names = {}
@@ -73,7 +75,7 @@ local outcomes = {
 }
 
 local function show_effect(lines, e)
-    e.action = require("dgrun.run.effect").action(e)
+    e.action = effect.action(e)
     local text = ("  %s %s"):format(plan.signs[e.action], e.summary)
     local notes = {}
     if e.finished and e.finished - e.started >= 0.05 then

@@ -1,4 +1,5 @@
 -- Who holds which group, who waits for it and what is frozen, as text or data.
+local json = require "dgrun.core.json"
 local lease = require "dgrun.run.lock"
 
 local M = {}
@@ -31,7 +32,6 @@ end
 
 ---@return table
 function M.data(rows, holds)
-    local json = require "dgrun.core.json"
     local tickets = json.array {}
     for i, row in ipairs(rows) do
         tickets[i] = { group = row.name, state = row.state, run = row.run, who = row.who,

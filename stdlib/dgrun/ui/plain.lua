@@ -2,6 +2,7 @@
 -- the summary on standard output, and for a failure what, where, why, what now.
 local format = require "dgrun.core.format"
 local globals = require "dgrun.core.globals"
+local json = require "dgrun.core.json"
 local log = require "host.log"
 local plan = require "dgrun.run.plan"
 local style_of = require "dgrun.ui.style"
@@ -101,7 +102,7 @@ function M.inputs(input)
             parts[#parts + 1] = flag
         elseif value then
             parts[#parts + 1] = ("%s %s"):format(flag, format.shell_word(type(value) == "string"
-                and value or require("dgrun.core.json").masked(value)))
+                and value or json.masked(value)))
         end
     end
     table.sort(parts)

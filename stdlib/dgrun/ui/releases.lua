@@ -1,5 +1,6 @@
 -- Releases as people read them.
 local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local style = require "dgrun.ui.style"
 
 local M = {}
@@ -17,7 +18,7 @@ function M.table(rows)
     for i, row in ipairs(rows) do
         cells[i + 1] = { "v" .. row.version, row.status,
             (row.created_at or "?"):sub(1, 16):gsub("T", " "), row.user or "-",
-            require("dgrun.core.image_ref").short(row.image or "-"),
+            image_of.short(row.image or "-"),
             row.commit and row.commit:sub(1, 12) or "-", row.description or "" }
     end
     local lines = format.columns(cells)

@@ -1,6 +1,7 @@
 -- Secrets as people read them: names, digests and what is to be done, never a value.
 local format = require "dgrun.core.format"
 local log = require "host.log"
+local opt = require "host.opt"
 local style = require "dgrun.ui.style"
 
 local M = {}
@@ -99,7 +100,7 @@ local function advise(result, lines)
         known[#known + 1] = name
     end
     for _, name in ipairs(by.none) do
-        local nearest = require("host.opt").nearest(name, known)
+        local nearest = opt.nearest(name, known)
         lines[#lines + 1] = nearest and warning(("Was %s meant, not %s?"):format(nearest, name))
             or nil
     end

@@ -3,6 +3,7 @@
 local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
 local plain = require "dgrun.ui.plain"
+local time_of = require "host.time"
 
 local M = {}
 
@@ -125,7 +126,7 @@ function M.crons(list, lines, context)
     local unsure = false
     for _, one in ipairs(list) do
         local parts = { one.schedule or one.state, one.schedule and one.state }
-        local ticked = one.last_tick and require("host.time").parse(one.last_tick)
+        local ticked = one.last_tick and time_of.parse(one.last_tick)
         parts[#parts + 1] = ticked and "ticked " .. ago(context, ticked) or "no tick yet"
         parts[#parts + 1] = one.exit_code and ("exit %d"):format(one.exit_code) or nil
         if one.kind ~= "missing" then

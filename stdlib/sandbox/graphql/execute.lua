@@ -1,7 +1,9 @@
 -- Executes a document over a schema: October 2021 specification, sections 5 and 6. Everything that
 -- can be seen without data, such as fields that do not exist, is refused before anything runs.
+local answer = require "sandbox.answer"
 local coerce = require "sandbox.graphql.coerce"
 local json = require "dgrun.core.json"
+local parser = require "sandbox.graphql.parser"
 
 local M = {}
 
@@ -282,7 +284,6 @@ end
 
 ---Errors of resolvers are those of the other APIs too.
 function Run:tell(e, path, at)
-    local answer = require "sandbox.answer"
     local known = type(e) == "table" and (e.graphql or answer.is(e))
     if not known then
         error(e, 0)
@@ -327,7 +328,7 @@ local roots = { query = "Query", mutation = "Mutation" }
 function M.execute(schema, request, context)
     local run
     local ok, result = pcall(function()
-        local document = require("sandbox.graphql.parser").parse(request.query)
+        local document = parser.parse(request.query)
         local operation = chosen(document, request.operationName)
         local root = roots[operation.kind]
             or fail("Schema is not configured for subscriptions", operation.at)

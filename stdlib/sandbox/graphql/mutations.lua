@@ -1,7 +1,12 @@
 -- Mutations of the GraphQL API. Each is done by the function behind the REST endpoint.
+local addresses = require "sandbox.addresses"
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
 local clock = require "sandbox.clock"
 local json = require "dgrun.core.json"
+local releases = require "sandbox.releases"
+local secrets = require "sandbox.secrets"
+local tokens = require "sandbox.tokens"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -9,9 +14,9 @@ local M = {}
 local LOCK_SECONDS = 15 * 60
 
 local function app_context(context, id)
-    require("sandbox.tokens").guard(context.principal, id)
+    tokens.guard(context.principal, id)
     return {
-        app = require("sandbox.apps").find(context.world, id), principal = context.principal,
+        app = apps.find(context.world, id), principal = context.principal,
         query = {}, parameters = {},
     }
 end
@@ -56,7 +61,7 @@ end
 
 local function create_release(_, arguments, context)
     local input = arguments.input
-    local made = require("sandbox.releases").create(context.world,
+    local made = releases.create(context.world,
         { principal = context.principal }, {
             app_name = input.appId, image = input.image, definition = input.definition,
             strategy = input.strategy,
@@ -66,7 +71,7 @@ end
 
 local function update_release(_, arguments, context)
     local input = arguments.input
-    local release = require("sandbox.releases").patch(context.world,
+    local release = releases.patch(context.world,
         { principal = context.principal, parameters = { release = input.releaseId } },
         { status = input.status, metadata = input.metadata or json.null })
     return { release = release }
@@ -81,7 +86,7 @@ local function set_secrets(_, arguments, context)
     for _, secret in ipairs(input.secrets) do
         values[secret.key] = secret.value
     end
-    require("sandbox.secrets").set_all(context.world, of_app, { values = values })
+    secrets.set_all(context.world, of_app, { values = values })
     return { app = of_app.app }
 end
 
@@ -91,7 +96,7 @@ local function unset_secrets(_, arguments, context)
         values[name] = json.null
     end
     local of_app = app_context(context, arguments.input.appId)
-    require("sandbox.secrets").set_all(context.world, of_app, { values = values })
+    secrets.set_all(context.world, of_app, { values = values })
     return { app = of_app.app }
 end
 
@@ -102,7 +107,7 @@ local function create_app(_, arguments, context)
     elseif input.organizationId ~= "org_sandbox" then
         answer.fail(404, "Could not find Organization")
     end
-    local made = require("sandbox.apps").create(context.world, {},
+    local made = apps.create(context.world, {},
         { name = input.name, network = input.network, org_slug = "personal" })
     return { app = context.world.apps[made.name] }
 end
@@ -110,7 +115,7 @@ end
 local function allocate_address(_, arguments, context)
     local input = arguments.input
     local of_app = app_context(context, input.appId)
-    local ip = require("sandbox.addresses").assign(context.world, of_app,
+    local ip = addresses.assign(context.world, of_app,
         { type = input.type, region = input.region, service_name = input.serviceName })
     return {
         app = of_app.app,

@@ -1,11 +1,13 @@
 -- The part of Fly's GraphQL schema that deploys and common clients use: docs/fly/graphql.md,
 -- section 3. Types and queries; mutations.lua changes things.
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
 local json = require "dgrun.core.json"
 local mutations = require "sandbox.graphql.mutations"
 local platform = require "sandbox.platform"
 local registry = require "sandbox.registry"
 local releases = require "sandbox.releases"
+local tokens = require "sandbox.tokens"
 
 local function set(...)
     local result = {}
@@ -125,8 +127,8 @@ local function image_of(world, ref)
 end
 
 local function find_app(context, name)
-    require("sandbox.tokens").guard(context.principal, name)
-    return require("sandbox.apps").find(context.world, name)
+    tokens.guard(context.principal, name)
+    return apps.find(context.world, name)
 end
 
 local function regions()

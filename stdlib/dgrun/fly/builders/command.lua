@@ -1,4 +1,5 @@
 -- Runs a builder's program: its output streams into the run's log, its end is an error that tells.
+local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local proc = require "dgrun.proc"
@@ -26,7 +27,7 @@ end
 ---@param f fun(dir: string): any
 ---@return any
 function M.with_folder(f)
-    local dir = require "dgrun.core.check" (fs.temp_dir "dgrun-build")
+    local dir = check(fs.temp_dir "dgrun-build")
     local ok, result = pcall(f, dir)
     task.shield(fs.remove, dir, { recursive = true })
     if not ok then
@@ -60,7 +61,7 @@ function M.run(command)
                 run.log(line)
             end
         end
-        return require "dgrun.core.check" (child:wait())
+        return check(child:wait())
     end)
     if status.status == 0 and not status.signal then
         return lines

@@ -1,5 +1,6 @@
 -- docker with buildx. It logs in for one build only, in a folder of its own.
 local api = require "dgrun.fly.api"
+local check = require "dgrun.core.check"
 local command = require "dgrun.fly.builders.command"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
@@ -15,7 +16,6 @@ end
 
 ---A configuration that keeps the plugins and builders of the person, and none of their logins.
 local function environment(dir)
-    local check = require "dgrun.core.check"
     local own = os.getenv "DOCKER_CONFIG" or (os.getenv "HOME" or "") / ".docker"
     check(fs.write(dir / "config.json",
         json.encode { cliPluginsExtraDirs = { own / "cli-plugins" } }))
