@@ -1,12 +1,14 @@
 -- A fly.toml: found, read, brought to its present form, checked. What a machine gets of it is
 -- machine_config.lua.
 local check = require "dgrun.core.check"
+local copy = require("dgrun.core.table").copy
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
 local legacy = require "dgrun.fly.legacy"
 local lines = require "dgrun.fly.lines"
+local machine_config = require "dgrun.fly.machine_config"
 local path_of = require "dgrun.core.path"
 local rules = require "dgrun.fly.rules"
 local validate = require "dgrun.fly.validate"
@@ -57,17 +59,6 @@ local function file_of(path)
         msg = ("%s has no %s"):format(path, format.list(names, "or")) }
 end
 
-local function copy(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local result = {}
-    for name, item in pairs(value) do
-        result[name] = copy(item)
-    end
-    -- An empty array is one by its metatable only, and a large number too.
-    return setmetatable(result, getmetatable(value))
-end
 M.copy = copy
 
 ---Values of any scalar kind as the environment holds them.
@@ -97,17 +88,12 @@ end
 ---@param config {processes: table<string, string>}
 ---@return string[]
 function M.groups(config)
-    local groups = {}
-    for name in pairs(config.processes or {}) do
-        groups[#groups + 1] = name
-    end
-    table.sort(groups)
-    return #groups > 0 and groups or { "app" }
+    return machine_config.groups(config)
 end
 
 ---@return string # `app`, or the first group by name
 function M.default_group(config)
-    return (config.processes or {}).app and "app" or M.groups(config)[1]
+    return machine_config.default_group(config)
 end
 
 local function raise_problems(problems)
@@ -144,7 +130,7 @@ function M.of_definition(data, source)
         config[name] = config[name] or {}
     end
     if #findings.problems() == 0 then
-        require("dgrun.fly.machine_config").check(config, findings)
+        machine_config.check(config, findings)
     end
     problems = findings.problems()
     if #problems > 0 then
@@ -181,7 +167,7 @@ end
 ---@param existing? table what the machine has; some of it is kept
 ---@return table
 function M.machine(config, group, existing)
-    return require("dgrun.fly.machine_config").of(config, group, existing)
+    return machine_config.of(config, group, existing)
 end
 
 ---Where the app can be reached: docs/fly/fly-toml.md, section 8.

@@ -1,5 +1,5 @@
 -- The machine configuration of a process group, from a fly.toml: docs/fly/fly-toml.md, section 5.
-local config_of = require "dgrun.fly.config"
+local copy = require("dgrun.core.table").copy
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
@@ -10,11 +10,28 @@ local M = {}
 
 local FILE_LIMIT = 1024 * 1024
 
+---The process groups, sorted; one called app when there is no [processes].
+---@param config {processes: table<string, string>}
+---@return string[]
+function M.groups(config)
+    local groups = {}
+    for name in pairs(config.processes or {}) do
+        groups[#groups + 1] = name
+    end
+    table.sort(groups)
+    return #groups > 0 and groups or { "app" }
+end
+
+---@return string # `app`, or the first group by name
+function M.default_group(config)
+    return (config.processes or {}).app and "app" or M.groups(config)[1]
+end
+
 ---An entry belongs to the groups it names, or to the default group.
 local function belongs(config, entry, group)
     local processes = entry.processes
     if not processes or #processes == 0 then
-        return group == config_of.default_group(config)
+        return group == M.default_group(config)
     end
     for _, name in ipairs(processes) do
         if name == group then
@@ -212,8 +229,8 @@ end
 ---@return table # without image
 function M.of(config, group, existing)
     local function mine(entry) return belongs(config, entry, group) end
-    local machine = config_of.copy(existing or {})
-    machine.env = config_of.copy(config.env)
+    local machine = copy(existing or {})
+    machine.env = copy(config.env)
     machine.env.FLY_PROCESS_GROUP = group
     machine.env.PRIMARY_REGION = config.primary_region
     local init = type(machine.init) == "table" and machine.init or {}
@@ -308,7 +325,7 @@ function M.check(config, findings)
         end
     end
     if #findings.problems() == 0 then
-        for _, group in ipairs(config_of.groups(config)) do
+        for _, group in ipairs(M.groups(config)) do
             M.of(config, group)
         end
     end
