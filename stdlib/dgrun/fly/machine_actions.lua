@@ -8,7 +8,6 @@ local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
 local machines = require "dgrun.fly.machines"
 local names = require "dgrun.fly.machine_names"
-local operations = require "dgrun.fly.operations"
 local rows = require "dgrun.fly.machine_view"
 
 local M = {}
@@ -83,7 +82,7 @@ local behind = {
     end,
 }
 
-local function act(verb, app, machine, how)
+local function act(operations, verb, app, machine, how)
     local one = { app = app, id = machine.id }
     for name, value in pairs(how) do
         one[name] = value
@@ -98,11 +97,12 @@ end
 ---machines (`all`) are those that deploys touch, without those that stand by for others.
 ---Errors: fly.not_found, input.ambiguous_machine, input.missing, fly.not_stopped, fly.unhealthy and
 ---those of the action.
+---@param operations table the actions on one machine by verb: operations.lua
 ---@param verb string
 ---@param opts {app: string, words?: string[], all?: boolean, group?: string, region?: string,
 ---  how?: table} how: options of the action, such as {force = true}
 ---@return dgrun.fly.machine.row[] # as they are then; those that are gone are "destroyed"
-function M.each(verb, opts)
+function M.each(operations, verb, opts)
     check.options(opts, { app = "string", words = "table?", all = "boolean?", group = "string?",
         region = "string?", how = "table?" }, "fly.machines.each")
     local list, how = chosen(opts), opts.how or {}
@@ -113,7 +113,7 @@ function M.each(verb, opts)
         if opts.all and only_started[verb] and machine.state ~= "started" then
             effect.note(("machine %s is %s; it is left so"):format(machine.id, machine.state))
         else
-            act(verb, opts.app, machine, how)
+            act(operations, verb, opts.app, machine, how)
         end
     end
     local now = {}

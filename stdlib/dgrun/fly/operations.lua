@@ -9,6 +9,7 @@ local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
 local json = require "dgrun.core.json"
 local leases = require "dgrun.fly.lease"
+local machine_actions = require "dgrun.fly.machine_actions"
 local machine_copy = require "dgrun.fly.machine_copy"
 local machine_exec = require "dgrun.fly.machine_exec"
 local machines = require "dgrun.fly.machines"
@@ -290,7 +291,7 @@ end
 ---  how?: table} how: options of the action
 ---@return dgrun.fly.machine.row[] # as they are then
 function M.each(verb, opts)
-    return require("dgrun.fly.machine_actions").each(verb, opts)
+    return machine_actions.each(M, verb, opts)
 end
 
 return M
