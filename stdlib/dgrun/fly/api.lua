@@ -67,6 +67,7 @@ function M.use(opts)
     }, "fly.api.use")
     session = nil
     clock.forget()
+    clock.set_pace(settings.pace or settings.sandbox and 0.1 or 1)
     http.use_router(opts.site)
 end
 
@@ -98,7 +99,7 @@ end
 ---@param seconds number
 ---@return number
 function M.pace(seconds)
-    return seconds * (settings and settings.pace or (M.is_sandbox() and 0.1 or 1))
+    return clock.pace(seconds)
 end
 
 ---Is this the local Fly?

@@ -1,5 +1,6 @@
 -- What time it is for Fly, whose clock schedules and events go by: that of this computer, put right
--- by the date of Fly's last answer. A local Fly may be hours ahead, and so may a laptop.
+-- by the date of Fly's last answer. A local Fly may be hours ahead, and so may a laptop. It also
+-- takes less time for everything.
 local time = require "host.time"
 
 local M = {}
@@ -8,6 +9,7 @@ local M = {}
 local NOISE = 5
 
 local ahead = 0
+local share = 1
 
 local months = {}
 for i, name in ipairs { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
@@ -35,6 +37,19 @@ end
 ---Another Fly has another clock.
 function M.forget()
     ahead = 0
+end
+
+---Says how much of a pause is taken with the Fly in use.
+---@param of_pause number 1 for all of it
+function M.set_pace(of_pause)
+    share = of_pause
+end
+
+---Seconds between two looks at something that takes a while; a local machine takes less.
+---@param seconds number
+---@return number
+function M.pace(seconds)
+    return seconds * share
 end
 
 ---@return number seconds since 1970

@@ -1,5 +1,6 @@
 -- Which calls of Fly are made again, and after how long: docs/fly/machines-api.md, section 3.1.
 -- What may have happened already is made again only when twice equals once.
+local clock = require "dgrun.fly.clock"
 local err = require "dgrun.core.err"
 local errors = require "dgrun.fly.errors"
 local run = require "dgrun.run.execute"
@@ -99,7 +100,6 @@ function M.is_ambiguous(e)
 end
 
 local function settle(send_once, find)
-    local api = require "dgrun.fly.api"
     for attempt = 1, SETTLE_TRIES do
         local ok, result = pcall(send_once)
         if ok then
@@ -108,7 +108,7 @@ local function settle(send_once, find)
             err.raise(result)
         end
         for _ = 1, LOOKS do
-            task.sleep(api.pace(1))
+            task.sleep(clock.pace(1))
             local found = find()
             if found then
                 return found
