@@ -82,7 +82,7 @@ local function note_missing(into, git_dir)
         and fs.read(into / ".gitattributes", { limit = 1048576 })
     if attributes and attributes:find("filter=lfs", 1, true)
         and not host.config { dir = git_dir, name = "filter.lfs.process" } then
-        effect.note "files in Git LFS are pointers in the checkout: git-lfs is not set up here"
+        effect.note "Git LFS files are pointers in the checkout: git-lfs is not set up here"
     end
 end
 

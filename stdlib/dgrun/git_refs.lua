@@ -25,9 +25,10 @@ local function how_to_fetch(dir, remote, shallow)
     if not M.has_remote(dir, remote) then
         return ("This repository has no remote '%s' to fetch from."):format(remote)
     elseif shallow then
-        return ("This clone is shallow: 'git fetch --unshallow %s' gets the rest."):format(remote)
+        return ("This clone is shallow: 'git fetch --unshallow %s' fetches the "
+            .. "rest."):format(remote)
     end
-    return ("'git fetch --tags %s' gets what is new there."):format(remote)
+    return ("'git fetch --tags %s' fetches new commits and tags."):format(remote)
 end
 
 ---The hint of an unknown ref: the nearest name, and how to get what the clone has not.
@@ -63,7 +64,7 @@ function M.resolve(dir, ref, remote, op)
     end
     err.raise {
         code = "git.unknown_ref", op = op, ref = ref,
-        msg = ("%s: there is no commit, tag or branch '%s' in %s"):format(
+        msg = ("%s: no commit, tag, or branch '%s' in %s"):format(
             op, ref, fs.absolute(dir)),
         hint = hint(dir, ref, remote),
     }
@@ -74,7 +75,7 @@ function M.require_history(dir, remote, op)
     if check(host.info { dir = dir }).shallow then
         err.raise {
             code = "git.shallow", op = op,
-            msg = op .. ": the clone is shallow, its history is cut off",
+            msg = op .. ": the clone is shallow; its history is incomplete",
             hint = how_to_fetch(dir, remote, true)
                 .. " In GitHub Actions: actions/checkout with fetch-depth: 0.",
         }
@@ -91,7 +92,7 @@ function M.check_tag_name(name, op)
     if bad then
         err.raise {
             code = "git.invalid_ref", op = op,
-            msg = ("%s: '%s' cannot be the name of a tag"):format(op, name),
+            msg = ("%s: '%s' is not a valid tag name"):format(op, name),
             hint = "'git help check-ref-format' lists the rules.",
         }
     end

@@ -114,7 +114,7 @@ local function refuse_moving(op, name, where, has, wanted)
         code = "git.tag_exists", op = op, commit = has,
         msg = ("%s: the tag '%s' exists%s on commit %s, not on %s"):format(op, name, where,
             has:sub(1, 12), wanted:sub(1, 12)),
-        hint = "A tag that others may have is never moved: choose another name.",
+        hint = "dgrun never moves an existing tag: choose another name.",
     }
 end
 
@@ -127,7 +127,7 @@ function M.tag(opts)
     local commit = refs.resolve(dir, opts.ref or "HEAD", "origin", "git.tag").commit
     local has = local_refs(dir)["refs/tags/" .. name]
     if has == commit then
-        effect.note(("the tag %s exists already"):format(name))
+        effect.note(("the tag %s already exists"):format(name))
         return { name = name, commit = commit, created = false }
     elseif has then
         refuse_moving("git.tag", name, "", has, commit)
@@ -162,7 +162,7 @@ local function refuse_rewrite(dir, change)
     if not forwards then -- false, or the remote's commit is not known here
         err.raise {
             code = "git.rejected", op = "git.push",
-            msg = ("git.push: the remote's branch '%s' has commits that %s has not"):format(branch,
+            msg = ("git.push: the remote's branch '%s' has commits that %s lacks"):format(branch,
                 change.after:sub(1, 12)),
             hint = "Fetch, then merge or rebase.",
         }

@@ -81,7 +81,7 @@ local function write(method, url, opts)
     local answer
     local recorded = effect.write {
         kind = "http." .. method:lower(), target = shown(url),
-        summary = method .. " " .. shown(url), name = "answer to " .. method,
+        summary = method .. " " .. shown(url), name = "response to " .. method,
         apply = function()
             answer = M.request(copy)
             return { status = answer.status, seconds = answer.seconds }

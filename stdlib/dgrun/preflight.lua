@@ -80,7 +80,7 @@ local function check_strategy(found, opts, config)
     local strategy = opts.strategy or config.deploy.strategy
     if type(strategy) == "string" and not strategies[strategy] then
         found.problem(("unknown strategy '%s'"):format(strategy),
-            "There are rolling, immediate, canary and bluegreen.")
+            "Known strategies: rolling, immediate, canary, bluegreen.")
     end
 end
 
@@ -130,7 +130,7 @@ local function check_cron(found, cron, opts, env, source)
             compare_app(found, base.source, opts.app, env.name)
         end
     elseif cron_declaration.may_be_missing(cron) then
-        effect.note(checkouts.readable(("%s does not exist: the cron machine %s is left as it is")
+        effect.note(checkouts.readable(("%s does not exist: the cron machine %s stays unchanged")
             :format(path, cron.name)))
     else
         found.problem(("%s does not exist; the cron machine %s needs it"):format(path, cron.name),

@@ -142,7 +142,7 @@ local function check_argv(opts)
             err.raise { code = "input.invalid", op = "proc.run",
                 msg = ("proc.run: argv[%d] is a sealed value: everyone can read a command line")
                     :format(i),
-                hint = "Give it to the program in env or as stdin." }
+                hint = "Pass it to the program in env or on stdin." }
         end
     end
 end

@@ -177,7 +177,7 @@ describe("dgrun resume", function()
         -- It would wait again: what counts is that it begins with the second step.
         local again = scripts.dgrun({ root = root, env = { TOKEN = "correct-horse-battery" } },
             "resume")
-        again.said "done before"
+        again.said "already done"
         again.said "Second"
         local busy = dgrun(root, "resume", last_id(root))
         assert.equal(4, busy.status, busy.all)

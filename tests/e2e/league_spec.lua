@@ -100,7 +100,7 @@ describe("the shipped pipelines on the league", function()
 
         local back = succeeds(project, { "rollback", "stage", "--despite-database", "a test",
             "--sandbox" })
-        assert.matches("payouts-cron is left as it is: deploy/fly/fly.cron.payouts.stage.toml at ",
+        assert.matches("payouts-cron stays unchanged: deploy/fly/fly.cron.payouts.stage.toml at ",
             back.all, 1, true)
         local after = state(project, "stage", app)
         assert.matches(payouts, after, 1, true)

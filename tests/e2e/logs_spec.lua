@@ -113,7 +113,7 @@ describe("dgrun logs", function()
         assert.same({ 0, "", "" }, { result.status, result.stdout, result.stderr })
         result = fly:run { "logs", "--app", "nosuch" }
         assert.equal(1, result.status)
-        assert.matches("Fly has no app called 'nosuch'", result.stderr)
+        assert.matches("Fly has no app named 'nosuch'", result.stderr)
         for _, words in ipairs { { "--since", "soon" }, { "-n", "-1" }, { "-n", "x" } } do
             result = fly:run { "logs", unpack(words) }
             assert.equal(2, result.status, result.all)
@@ -163,7 +163,7 @@ describe("dgrun logs", function()
         local status, lines = rest_of(child)
         assert.equal(1, status)
         assert.matches("^dgrun: .*403", lines[1])
-        assert.matches("may not read the log", lines[2])
+        assert.matches("may not read logs", lines[2])
     end)
 
     it("loses, repeats and disorders nothing of 5,000 lines a second, whatever fails", function()

@@ -73,7 +73,7 @@ describe("dgrun migrations lint", function()
         repository.commit(dir, { [path "b"] = "# dgrun: accept drop-it: unused\n" .. text })
         result = lint(dir)
         assert.equal(1, result.status, result.all)
-        assert.matches("b.py: line 1: there is no rule 'drop%-it'", result.stderr)
+        assert.matches("b.py: line 1: unknown rule 'drop%-it'", result.stderr)
     end)
 
     it("looks at merges, at what inspects the database, and says what it cannot read", function()

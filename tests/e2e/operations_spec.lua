@@ -93,14 +93,14 @@ describe("the recipe", function()
         assert.equal("stopped", fly:machine("web", ids["web-2"]).state)
         local again = fly:run { "machines", "stop", "prod", "web-1" }
         assert.equal(0, again.status)
-        assert.matches("is stopped already", again.stderr)
+        assert.matches("is already stopped", again.stderr)
 
         local started = fly:json { "machines", "start", "prod", "--all", "--json" }
         assert.same(ids_of { { id = ids["web-1"] }, { id = ids["web-2"] } }, ids_of(started))
         assert.equal("started", fly:machine("web", ids["web-1"]).state)
         assert.equal("stopped", fly:machine("web", ids.news).state)
         bad(fly, 2, "which machines?", { "machines", "stop", "prod" })
-        bad(fly, 2, "either machines are named", { "machines", "stop", "prod", "web-1", "--all" })
+        bad(fly, 2, "name machines or use --all", { "machines", "stop", "prod", "web-1", "--all" })
     end)
 
     it("'take a machine out of traffic, suspend, signal, copy, destroy it' is a line each",
@@ -123,7 +123,7 @@ describe("the recipe", function()
                 "--region", "ams", "--json" }
             assert.equal("ams", fly:machine("web", made.id).region)
             fly:wait("web", made.id, "started")
-            bad(fly, 1, "Stop it first, or say --force", { "machines", "destroy", "prod", "news",
+            bad(fly, 1, "Stop it first, or use --force", { "machines", "destroy", "prod", "news",
                 "web-3" })
             assert.equal("stopped", fly:machine("web", ids.news).state)
             fly:json { "machines", "destroy", "prod", "news", "web-3", "--force", "--json" }
@@ -144,7 +144,7 @@ describe("the recipe", function()
         assert.equal(0, fly:run({ "exec", "prod", "-m", "web-1", "--", "true" }).status)
         assert.equal(137, fly:run({ "exec", "prod", "-m", "web-1", "--", "killed" }).status)
         bad(fly, 1, "is stopped", { "machines", "exec", "prod", "news", "--", "ls" })
-        bad(fly, 2, "there is no command to run", { "machines", "exec", "prod", "web-1" })
+        bad(fly, 2, "no command to run", { "machines", "exec", "prod", "web-1" })
         local plan = fly:run { "plan", "exec", "prod", "-m", "web-1", "--", "ls", "-l" }
         assert.matches("! run ls %-l in machine", plan.stdout)
     end)
@@ -190,8 +190,8 @@ describe("dgrun exec", function()
         assert.same({ 5, "one\ntwo\n", false }, { told.exit_code, told.stdout, told.oom_killed })
         assert.same({ "x" }, fly:machine("web", told.id).config.init.cmd)
         assert.same({}, one_offs(fly))
-        bad(fly, 1, "Deploy it first", { "exec", "stage", "--", "x" })
-        bad(fly, 2, "there is no command to run", { "exec", "prod" })
+        bad(fly, 1, "Deploy the app first", { "exec", "stage", "--", "x" })
+        bad(fly, 2, "no command to run", { "exec", "prod" })
         -- Nobody's history needs to know what the command wrote.
         local show = fly:run { "show", "--json" }
         assert.is_nil(show.stdout:find("one\\n", 1, true))
@@ -218,7 +218,7 @@ describe("dgrun exec", function()
         local left = one_offs(fly)[1].id
         fly:register(image, {}, fly:machine("web", left).image_ref.digest)
         local result = fly:run { "exec", "prod", "--timeout", "1m", "--", "true" }
-        assert.matches("- destroy machine " .. left .. " of web, left by a command that was killed",
+        assert.matches("- destroy machine " .. left .. " of web, left by a killed command",
             result.stderr, nil, true)
         assert.equal(0, result.status, result.all)
         until_true(function() return #one_offs(fly) == 0 end)

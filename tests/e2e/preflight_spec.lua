@@ -30,7 +30,7 @@ describe("Preflight", function()
             for _, expected in ipairs {
                 "4 problems in " .. short,
                 "deploy/fly/fly.toml:14 at " .. short .. ": http_service.internal_port",
-                "deploy/fly/fly.cron.news.stage.toml at " .. short .. ": it says no command",
+                "deploy/fly/fly.cron.news.stage.toml at " .. short .. ": the file names no command",
                 "deploy/fly/fly.cron.scores.stage.toml:1:7 at " .. short .. ": Error while parsing",
                 "have 2 heads: 0123456789ab and a216a75c6725", "alembic merge heads",
             } do
@@ -158,7 +158,7 @@ describe("Preflight", function()
         run = project:run { "plan", "stage_deploy", "--ref", "v1.0.0", "--sandbox" }
         assert.equal(0, run.status, run.all)
         assert.matches("fly.cron.payouts.stage.toml at " .. at .. " does not exist: the cron "
-            .. "machine payouts-cron is left as it is", run.all, 1, true)
+            .. "machine payouts-cron stays unchanged", run.all, 1, true)
         assert.is_nil(run.all:find("create the cron machine payouts", 1, true))
         repository_paths_only(run)
     end)

@@ -95,10 +95,10 @@ describe("a review app", function()
         local project = sample.new()
         for text, arguments in pairs {
             ["--pr is required"] = { "deploy" },
-            ["not the number of a pull request"] = { "deploy", "--pr", "0" },
+            ["not a pull request number"] = { "deploy", "--pr", "0" },
             ["--pr must be a whole number, not '1;x'"] = { "destroy", "--pr", "1;x" },
-            ["Say --older 7d, or --open 12,15"] = { "sweep" },
-            ["open is the numbers of the open pull requests"] = { "sweep", "--open", "$(all)" },
+            ["Use --older 7d, --open 12,15, or both"] = { "sweep" },
+            ["open must be the numbers of open pull requests"] = { "sweep", "--open", "$(all)" },
             ["has no action 'remove'"] = { "remove" },
         } do
             local result = project:run(words(unpack(arguments)))
@@ -114,9 +114,9 @@ describe("a review app", function()
         for _, action in ipairs { "deploy", "destroy" } do
             local result = project:run(words(action, "--pr", "7"))
             assert.equal(3, result.status, result.all)
-            assert.matches("was not made by dgrun for a pull request", result.stderr)
+            assert.matches("dgrun did not create it for a pull request", result.stderr)
         end
-        assert.matches("left alone, since they carry no mark of dgrun: draft%-app%-pr%-7",
+        assert.matches("left alone because they have no dgrun mark: draft%-app%-pr%-7",
             run(project, nil, "sweep", "--open", "none").stderr)
         assert.same({ "draft-app-pr-7 foreign 0" }, listed(project))
     end)

@@ -89,7 +89,7 @@ describe("dgrun.git.checkout", function()
         assert.matches("git_spec.lua", e.where)
         repository.bare(dir)
         e = caught(git.checkout, { ref = "v1.4.1", dir = dir })
-        assert.matches("'git fetch --tags origin' gets what is new there.", e.hint, nil, true)
+        assert.matches("'git fetch --tags origin' fetches new commits and tags.", e.hint, nil, true)
     end)
 
     it("refuses what is no ref, and a folder that is no repository", function()

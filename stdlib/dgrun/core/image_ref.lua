@@ -31,7 +31,7 @@ function M.parse(reference)
         err.raise {
             code = "fly.invalid_image", op = "fly.image",
             msg = ("%q is not an image reference"):format(reference),
-            hint = "It looks like registry.fly.io/APP:LABEL or REPOSITORY@sha256:….",
+            hint = "A reference looks like registry.fly.io/APP:LABEL or REPOSITORY@sha256:….",
         }
     end
     return { registry = registry, repository = repository, tag = tag, digest = digest }

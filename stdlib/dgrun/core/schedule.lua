@@ -106,11 +106,11 @@ local rhythm = { hourly = "every hour", daily = "every day", weekly = "every wee
     monthly = "every month" }
 
 local losses = {
-    more_often = " It starts no machine more often: what has to run every few minutes belongs in a "
-        .. "process that stays up and sleeps in the meantime.",
-    less_often = " A job that is due less often looks at the time itself, and ends at once when it "
-        .. "is not due.",
-    between = " There is nothing in between; a job that is not yet due can end at once.",
+    more_often = " Fly cannot start a machine more often. Work that runs every few minutes belongs "
+        .. "in a long-running process that sleeps between runs.",
+    less_often = " If the job is due less often, let it check the time and end at once when it is "
+        .. "not due.",
+    between = " Fly has no schedule in between; a job that is not due yet can end at once.",
 }
 
 ---What to tell somebody whose schedule is none.
@@ -120,10 +120,10 @@ function M.explain(text)
     local name, lost, kind = meant(text)
     if not kind then
         return (name and ("Did you mean '%s'? "):format(name) or "")
-            .. "Fly knows only these four, without a time of day."
+            .. "Fly supports only these four schedules, without a time of day."
     end
-    return ("That is %s, and Fly knows none. Write %s: Fly starts the machine %s, counted from "
-        .. "the machine's creation, at no time that can be chosen.%s"):format(kind, name,
+    return ("That is %s, which Fly does not support. Write %s: Fly starts the machine %s, counted "
+        .. "from its creation; the time of day cannot be chosen.%s"):format(kind, name,
         rhythm[name], losses[lost] or "")
 end
 

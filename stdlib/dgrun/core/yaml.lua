@@ -153,7 +153,7 @@ function Reader:words(value, keys)
         return nil
     elseif type(value) == "string" then
         self:refuse(keys, named(keys) .. " must be a list of words", "Write [program, argument]; "
-            .. "no shell splits it.")
+            .. "no shell splits the command.")
     end
     for i, word in ipairs(self:list(value, keys)) do
         self:string(word, below(keys, i))
@@ -179,8 +179,8 @@ end
 
 function Reader:secret_name(name, keys)
     if type(name) ~= "string" or not name:match("^[%a_][%w_]*$") then
-        self:refuse(keys, ("%s: '%s' cannot be the name of a secret"):format(named(keys),
-            tostring(name)), "Names are letters, digits and underscores.")
+        self:refuse(keys, ("%s: '%s' is not a valid secret name"):format(named(keys),
+            tostring(name)), "Names contain letters, digits, and underscores.")
     end
 end
 

@@ -27,7 +27,7 @@ end
 
 local function words(list)
     return type(list) == "table" and #list > 0 and ("`%s`"):format(table.concat(list, " "))
-        or "that of the image"
+        or "the image's default"
 end
 
 local function size(guest)
@@ -98,7 +98,7 @@ local function init(add, actual, wanted)
         local title, key = unpack(part)
         if not same_words(now[key], new[key]) then
             named = true
-            add(title, ("its %s is %s, declared is %s"):format(title, words(now[key]),
+            add(title, ("its %s is %s, but %s is declared"):format(title, words(now[key]),
                 words(new[key])))
         end
     end
@@ -115,19 +115,20 @@ local tellers = {
     init = init,
     env = function(add, actual, wanted)
         -- Not the values: somebody may have put a secret there.
-        add("env", ("its environment differs in %s"):format(names_of_different(actual.env or {},
-            wanted.env or {})))
+        add("env", ("its environment variables differ: %s"):format(
+            names_of_different(actual.env or {}, wanted.env or {})))
     end,
     guest = function(add, actual, wanted)
-        add("size", ("its size is %s, declared is %s"):format(size(actual.guest),
+        add("size", ("its size is %s, but %s is declared"):format(size(actual.guest),
             size(wanted.guest)))
     end,
     schedule = function(add, actual, wanted)
-        add("schedule", ("its schedule is %s, declared is %s"):format(
+        add("schedule", ("its schedule is %s, but %s is declared"):format(
             tostring(actual.schedule or "none"), tostring(wanted.schedule)))
     end,
     restart = function(add, actual, wanted)
-        add("restart", ("its restart policy is %s, declared is %s"):format(policy(actual.restart),
+        add("restart", ("its restart policy is %s, but %s is "
+            .. "declared"):format(policy(actual.restart),
             policy(wanted.restart)))
     end,
 }
@@ -159,16 +160,16 @@ function M.between(machine, wanted, region, secrets)
         end
     end
     if region and machine.region ~= region then
-        add("region", ("it is in %s, declared is %s"):format(machine.region, region))
+        add("region", ("it is in %s, but %s is declared"):format(machine.region, region))
     end
     if actual.auto_destroy == true then
-        add("auto_destroy", "it is destroyed behind its next tick (auto_destroy)")
+        add("auto_destroy", "it will be destroyed after its next job (auto_destroy)")
     end
     if not secrets_state.is_current(secrets, machine) then
-        add("secrets", "it does not have the app's secrets of now")
+        add("secrets", "it does not have the app's current secrets")
     end
     if metadata.dgrun_cron ~= wanted.metadata.dgrun_cron then
-        add("mark", "dgrun has not made it (its metadata say no dgrun_cron)")
+        add("mark", "dgrun did not create it (its metadata has no dgrun_cron)")
     end
     if machine.host_status ~= nil and machine.host_status ~= "ok" then
         add("host", ("its host is %s"):format(tostring(machine.host_status)))

@@ -66,7 +66,7 @@ end
 function M.allows(desk, cron, view)
     local refusal
     if cron.create == false then
-        refusal = "it is only updated (create: false)"
+        refusal = "dgrun only updates it (create: false)"
     elseif cron.gate then
         refusal = refusal_of_gate(desk, cron)
     end
@@ -78,8 +78,8 @@ function M.allows(desk, cron, view)
     end
     local passes, reason = cron.when(M.of(desk, cron, view))
     if not passes then
-        effect.note(("%s is not created yet: its gate does not let it%s"):format(cron.name,
-            type(reason) == "string" and ", " .. reason or ""))
+        effect.note(("%s is not created yet: its gate refused%s"):format(cron.name,
+            type(reason) == "string" and ": " .. reason or ""))
     end
     return passes and true or false
 end

@@ -100,7 +100,7 @@ function M.image(opts)
     elseif #images == 0 then
         err.raise {
             code = "cron.no_web_machine", op = "cron.image", app = opts.app,
-            msg = ("%s has no web machine (fly_process_group = app) to take the image from")
+            msg = ("%s has no web machine (process group app) to take the image from")
                 :format(opts.app),
             hint = "Deploy the app first.",
         }
@@ -112,7 +112,7 @@ function M.image(opts)
     err.raise { code = "cron.several_images", op = "cron.image", app = opts.app,
         msg = ("the web machines of %s run different images:\n%s"):format(opts.app,
             table.concat(lines, "\n")),
-        hint = "A deploy is going on or did not get to its end; deploy again first." }
+        hint = "A deploy is in progress or did not finish; deploy again first." }
 end
 
 ---Creates the cron machines, or makes them as declared: image, command, entrypoint, environment,
@@ -139,7 +139,7 @@ function M.settle(opts)
     local wait
     opts, wait = checked(opts, { wait = "any?" }, "cron.settle")
     if effect.planning() then
-        effect.note("cron machines that a tick kept from being updated would get a second chance")
+        effect.note("would try again to update cron machines whose job was running")
         return {}
     end
     return require("dgrun.cron.sync").run(with_image(opts), { settling = true, wait = wait })

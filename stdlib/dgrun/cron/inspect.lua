@@ -15,7 +15,7 @@ local function ago(seconds)
 end
 
 local function exit_text(exit, now)
-    local text = ("its last tick, %s, ended with exit code %s"):format(
+    local text = ("its last job run, %s, ended with exit code %s"):format(
         ago(now - exit.timestamp / 1000), tostring(exit.exit_code))
     if exit.oom_killed then
         text = text .. ", out of memory"
@@ -26,12 +26,13 @@ end
 
 local function of_ticks(add, machine, ticks, now)
     if machine.state == "failed" then
-        add("stopped", "it failed to start, so its schedule stands still")
+        add("stopped", "it failed to start, so its schedule is paused")
     elseif not ticks.armed and not ticks.running then
-        add("stopped", ("it was not started since it was changed%s, so its schedule stands still")
+        add("stopped", ("it has not been started since its last update%s, so its schedule is "
+            .. "paused")
             :format(ticks.changed and ", " .. ago(now - ticks.changed) or ""))
     elseif ticks.overdue then
-        add("overdue", ("its last tick was %s, and it ticks %s"):format(
+        add("overdue", ("its last job run was %s, but its schedule is %s"):format(
             ticks.last and ago(now - ticks.last) or "never seen", machine.config.schedule))
     end
     local exit = ticks.exit

@@ -88,8 +88,8 @@ end
 local function left_alone(job, e, id)
     e = err.object(e)
     if err.is(e, "cancelled") and id then
-        e.hint = ("The job goes on, on machine %s of %s, and ends by itself. The same call "
-            .. "follows it again."):format(id, job.app)
+        e.hint = ("The job continues on machine %s of %s and ends by itself. Repeat the call "
+            .. "to follow it again."):format(id, job.app)
     end
     err.raise(e)
 end
@@ -105,7 +105,8 @@ local function carry_out(job, key)
         local other = earlier(job, key)
         if other then
             id = other.id
-            effect.note(("%s runs already, on machine %s; its end is waited for"):format(job.name,
+            effect.note(("%s is already running on machine %s; waiting for it to "
+                .. "end"):format(job.name,
                 id))
             return one_off.adopt(opts, id)
         end
@@ -118,7 +119,7 @@ local function carry_out(job, key)
         err.raise { code = "cron.run_timeout", op = "cron.run_now", machine = machine_id,
             msg = ("%s did not end within %s; its machine was destroyed"):format(job.name,
                 format.duration(job.timeout)),
-            hint = "Give it more time: timeout, in seconds." }
+            hint = "Allow more time with timeout, in seconds." }
     end
     return { exit_code = exit.exit_code, oom_killed = exit.oom_killed, machine = machine_id }
 end

@@ -83,7 +83,7 @@ local function declared_row(desk, cron)
                 and { { kind = "missing", text = "it does not exist" } } or {}) }
     elseif not ok then
         view = { machine = machine, differences = { { field = "declaration",
-            text = "its declaration cannot be read: " .. err.object(view).msg } } }
+            text = "cannot read its declaration: " .. err.object(view).msg } } }
     end
     local problems, ticks = inspect.problems(view, clock.now())
     return row_of(desk, machine, ticks, { name = cron.name, kind = "declared",
@@ -107,10 +107,10 @@ function M.rows(opts)
     end
     for _, duplicate in ipairs(desk.roster.duplicates) do
         rows[#rows + 1] = extra_row(desk, duplicate.machine, "duplicate",
-            ("a second machine of %s"):format(duplicate.name), duplicate.name)
+            ("a duplicate of %s"):format(duplicate.name), duplicate.name)
     end
     for _, stray in ipairs(desk.roster.strays) do
-        rows[#rows + 1] = extra_row(desk, stray, "stray", "nobody declares it")
+        rows[#rows + 1] = extra_row(desk, stray, "stray", "it is not declared")
     end
     return rows
 end
@@ -144,8 +144,8 @@ local function refusal(places)
         end
     end
     return #lines > 0 and err.new { code = "refused.cron", op = "cron",
-        msg = ("%s with cron machines"):format(format.count(#lines, "thing is wrong",
-            "things are wrong")), problems = lines } or nil
+        msg = ("%s with cron machines"):format(format.count(#lines, "problem")),
+            problems = lines } or nil
 end
 
 ---The cron machines of several places, asked for side by side.

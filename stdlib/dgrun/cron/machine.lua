@@ -46,9 +46,9 @@ end
 local function out_of_patience(machine, patience)
     if patience.outcome == "fail" then
         err.raise { code = "cron.busy", op = "cron.sync", machine = machine.id,
-            msg = ("the tick of %s did not end within %s"):format(name_of(machine),
+            msg = ("the job of %s did not end within %s"):format(name_of(machine),
                 format.duration(patience.seconds)),
-            hint = "Run again when it has ended, or say when_running: { then: interrupt }." }
+            hint = "Run again when the job has ended, or set when_running: { then: interrupt }." }
     end
     return patience.outcome == "interrupt"
 end
@@ -63,7 +63,7 @@ function M.wait_idle(app, machine, patience)
     if not now or not ticks_of.runs(now) then
         return true
     elseif patience.deadline > time.now() then
-        effect.note(("%s is running a tick; waiting for its end, %s at most"):format(
+        effect.note(("%s is running its job; waiting up to %s for it to end"):format(
             name_of(machine), format.duration(patience.deadline - time.now())))
     end
     while time.now() < patience.deadline do
@@ -77,7 +77,8 @@ function M.wait_idle(app, machine, patience)
     if out_of_patience(machine, patience) then
         return true
     end
-    effect.note(("%s still runs a tick; it is left as it is"):format(name_of(machine)))
+    effect.note(("%s is still running its job; leaving the machine "
+        .. "unchanged"):format(name_of(machine)))
     return false
 end
 
@@ -91,8 +92,8 @@ local function start(app, id, nonce)
         elseif not err.is(e, "fly.precondition") or time.now() >= deadline then
             e = err.object(e)
             e.machine = id
-            e.hint = "It is stopped, and its schedule stands still until it is started. Run this "
-                .. "again: it is started then."
+            e.hint = "The machine is stopped, and its schedule is paused until it starts. Run this "
+                .. "again to start it."
             err.raise(e)
         end
         task.sleep(api.pace(1))
@@ -113,7 +114,7 @@ end
 function M.arm(app, machine)
     return effect.write {
         kind = "fly.machine.start", target = app .. "/" .. name_of(machine), name = "machine",
-        summary = ("start the cron machine %s, which was not since its update"):format(
+        summary = ("start the cron machine %s, not started since its update"):format(
             name_of(machine)),
         apply = function()
             return leases.with(app, { machine.id }, function(nonces)
@@ -137,7 +138,7 @@ function M.undisturbed(app, machine, patience, change)
             local now = machines.get(app, machine.id) or err.raise {
                 code = "fly.not_found", op = "cron", machine = machine.id,
                 msg = ("the cron machine %s is gone"):format(name_of(machine)),
-                hint = "Run again: it is created." }
+                hint = "Run again to create it." }
             if ticks_of.runs(now) and not interrupting then
                 return nil
             end
@@ -192,7 +193,7 @@ function M.replace(app, machine, body, patience)
             local ok, created = pcall(machines.create, app, body)
             if not ok then
                 created = err.object(created)
-                created.hint = ("The machine in %s is destroyed and there is no other yet; run "
+                created.hint = ("The machine in %s was destroyed and has no replacement yet; run "
                     .. "again to create it. %s"):format(tostring(machine.region),
                     created.hint or "")
                 err.raise(created)

@@ -43,8 +43,8 @@ local function refuse_unknown(app, word, known, op)
     err.raise { code = "cron.no_machine", op = op,
         msg = ("%s has no cron machine '%s'"):format(app, word),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
-            or (#known > 0 and "There are: " .. table.concat(known, ", ") .. "."
-                or ("It has none at all; %s creates those that are declared."):format(
+            or (#known > 0 and "Known: " .. table.concat(known, ", ") .. "."
+                or ("It has no cron machines; %s creates the declared ones."):format(
                     api.command "cron_setup")) }
 end
 
@@ -59,13 +59,14 @@ function M.run_now(opts)
         refuse_unknown(opts.app, opts.name, name, "cron.run_now")
     elseif #(machine.config.mounts or {}) > 0 then
         err.raise { code = "cron.has_volume", op = "cron.run_now",
-            msg = ("%s has a volume, which a copy of it cannot have"):format(name),
+            msg = ("%s has a volume, and a copy of the machine cannot use it"):format(name),
             hint = "Start the machine itself: " .. api.command(("machines start --app %s %s")
                 :format(opts.app, machine.id)) }
     elseif ticks_of.runs(machine) and not opts.beside then
         err.raise { code = "refused.cron_running", op = "cron.run_now",
-            msg = ("%s is running a tick at this moment"):format(name),
-            hint = "Wait for its end, or run it beside that: beside = true (--beside)." }
+            msg = ("%s is running its job right now"):format(name),
+            hint = "Wait for the job to end, or start another beside it: beside = true "
+                .. "(--beside)." }
     end
     local config = config_of.copy(machine.config)
     -- The tag may have moved since; the copy is of what runs.
@@ -74,7 +75,7 @@ function M.run_now(opts)
     local result = job.run {
         app = opts.app, name = name, config = config, region = machine.region, shared = true,
         secrets_version = state.version, timeout = opts.timeout, on_line = opts.on_line,
-        summary = ("run %s once, on a machine of its own: %s"):format(name,
+        summary = ("run %s once, on a separate machine: %s"):format(name,
             table.concat(config.init and config.init.cmd or { "the image's command" }, " ")),
     }
     if not effect.is_unknown(result) then
@@ -90,7 +91,7 @@ local function update_one(app, name, machine, to)
     secrets_state.mark(secrets, config.metadata, machine)
     if image_of.same(to.image, image_of.of_machine(machine))
         and secrets_state.is_current(secrets, machine) then
-        effect.note(("%s is on this image already"):format(name))
+        effect.note(("%s already has this image"):format(name))
         return { name = name, id = machine.id, changed = false }
     end
     local patience = cron_machine.patience(to.when_running)
@@ -129,8 +130,10 @@ local function what_else(opts, image, results)
         end
     end
     return #lines > 0 and err.new { code = "refused.cron_drift", op = "cron.update_image",
-        msg = "besides the image, not all is as declared:\n" .. table.concat(lines, "\n"),
-        hint = api.command "cron_setup" .. " brings the whole declaration to the machines." } or nil
+        msg = "apart from the image, some settings differ from the "
+            .. "declaration:\n" .. table.concat(lines, "\n"),
+        hint = api.command "cron_setup" .. " applies the whole declaration to the "
+            .. "machines." } or nil
 end
 
 local function when_running_of(crons, name)
@@ -158,7 +161,7 @@ function M.update_image(opts)
     end
     if #chosen == 0 then
         err.raise { code = "cron.no_machine", op = "cron.update_image",
-            msg = ("%s has none of the cron machines that are declared"):format(opts.app),
+            msg = ("%s has none of the declared cron machines"):format(opts.app),
             hint = api.command "cron_setup" .. " creates them." }
     end
     local image = desk_of.resolved(opts.image or require("dgrun.cron").image { app = opts.app })

@@ -40,7 +40,7 @@ local function refuse_declared(app, name)
     err.raise { code = "refused.declared", op = "cron.remove",
         msg = ("%s is declared as a cron machine of %s; the next deploy would create it again")
             :format(name, app),
-        hint = "Take it out of environments.yaml first, then remove the machine." }
+        hint = "Remove the declaration from environments.yaml first, then the machine." }
 end
 
 ---What can be removed and is called so.
@@ -48,13 +48,13 @@ local function removable(roster, word)
     local found = {}
     for _, stray in ipairs(roster.strays) do
         if is_called(stray, word) then
-            found[#found + 1] = { machine = stray, why = "declared by nobody" }
+            found[#found + 1] = { machine = stray, why = "not declared" }
         end
     end
     for _, duplicate in ipairs(roster.duplicates) do
         if duplicate.machine.id == word then
             found[#found + 1] = { machine = duplicate.machine,
-                why = "a second machine of " .. duplicate.name }
+                why = "a duplicate of " .. duplicate.name }
         end
     end
     return found
@@ -66,7 +66,7 @@ local function names_of(roster)
         names[#names + 1] = ("%s (%s)"):format(stray.name, stray.id)
     end
     for _, duplicate in ipairs(roster.duplicates) do
-        names[#names + 1] = ("%s (a second %s)"):format(duplicate.machine.id, duplicate.name)
+        names[#names + 1] = ("%s (a duplicate of %s)"):format(duplicate.machine.id, duplicate.name)
     end
     return names
 end
@@ -86,18 +86,18 @@ function M.run(opts)
         end
         local names = names_of(roster)
         err.raise { code = "input.unknown_machine", op = "cron.remove",
-            msg = ("%s has no cron machine '%s' that could be removed"):format(opts.app,
+            msg = ("%s has no removable cron machine '%s'"):format(opts.app,
                 opts.machine),
-            hint = #names > 0 and "There are: " .. table.concat(names, ", ") .. "."
-                or "All cron machines it has are declared, and there once." }
+            hint = #names > 0 and "Removable: " .. table.concat(names, ", ") .. "."
+                or "Each of its cron machines is declared and exists once." }
     elseif #found > 1 then
         local ids = {}
         for i, one in ipairs(found) do
             ids[i] = one.machine.id
         end
         err.raise { code = "input.ambiguous", op = "cron.remove",
-            msg = ("%d cron machines of %s are called %s"):format(#found, opts.app, opts.machine),
-            hint = "Name one by its id: " .. table.concat(ids, ", ") .. "." }
+            msg = ("%d cron machines of %s are named %s"):format(#found, opts.app, opts.machine),
+            hint = "Give the id of one of them: " .. table.concat(ids, ", ") .. "." }
     end
     return M.machine(opts.app, found[1].machine, found[1].why, opts.when_running)
 end

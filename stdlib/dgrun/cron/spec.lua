@@ -26,7 +26,7 @@ local function check_when_running(cron, op)
             msg = ("%s: when_running.wait must be a duration such as 30m, not '%s'"):format(
                 cron.name, tostring(when.wait)) }
     elseif when["then"] then
-        check.known(when["then"], outcomes, cron.name .. ": when_running has no outcome",
+        check.known(when["then"], outcomes, cron.name .. ": when_running does not know the outcome",
             "input.invalid")
     end
 end
@@ -53,7 +53,7 @@ function M.check(crons, op)
         if seen[cron.name] then
             err.raise { code = "cron.declared_twice", op = op,
                 msg = ("two cron machines are declared as '%s'"):format(cron.name),
-                hint = "Give each a name of its own; a machine is found again by it." }
+                hint = "Give each a unique name; dgrun finds machines by name." }
         end
         seen[cron.name] = true
     end
@@ -68,8 +68,9 @@ end
 local function group_of(config)
     local groups = config_of.groups(config)
     if #groups > 1 then
-        refuse(config.path, ("it has the process groups %s, and a cron machine runs one command")
-            :format(format.list(groups)), "Give each cron machine a file of its own.")
+        refuse(config.path, ("the file has the process groups %s, but a cron machine runs one "
+            .. "command")
+            :format(format.list(groups)), "Give each cron machine its own file.")
     end
     return groups[1]
 end
@@ -95,8 +96,9 @@ function M.load(cron, dir)
     local init = config.init
     if not init.cmd and not init.entrypoint and not init.exec and not config.processes
         and not config.containers then
-        refuse(source.path, "it says no command, so the machine would run the image's own: a "
-            .. "second web server, whose tick never ends",
+        refuse(source.path, "the file names no command, so the machine would run the image's "
+            .. "default: "
+            .. "a second web server that never ends",
             '[processes]\ncron = "python -m app.cli.job"')
     end
     config.env.FLY_PROCESS_GROUP = nil

@@ -78,7 +78,7 @@ local function create(desk, cron, view)
     return effect.write {
         kind = "fly.machine.create", target = desk.app .. "/" .. cron.name, name = "machine",
         summary = ("create the cron machine %s, %s%s"):format(cron.name, cron.schedule,
-            cron.when and effect.planning() and ", if its gate lets it" or ""),
+            cron.when and effect.planning() and ", if its gate allows it" or ""),
         after = changes_of.readable(view.wanted),
         apply = function()
             local body = mounted(desk, body_of(desk, view, { name = cron.name }))
@@ -100,7 +100,7 @@ end
 
 local function note_tick(cron, machine)
     if effect.planning() and ticks_of.runs(machine) then
-        effect.note(("%s is running a tick now; the run would wait for its end"):format(cron.name))
+        effect.note(("%s is running its job; the run would wait for it to end"):format(cron.name))
     end
 end
 
@@ -114,8 +114,9 @@ local function refuse_volume(view, cron)
         err.raise { code = "cron.cannot_move", op = "cron.sync", machine = view.machine.id,
             msg = ("%s has a volume in %s and cannot be moved to %s"):format(cron.name,
                 tostring(view.machine.region), tostring(view.region)),
-            hint = "Its data would stay behind. Destroy the machine when that is meant; it is then "
-                .. "created where it is declared." }
+            hint = "Its data would stay behind. If that is acceptable, destroy the machine; dgrun "
+                .. "then "
+                .. "creates it in the declared region." }
     end
 end
 
@@ -136,7 +137,7 @@ local function change(desk, cron, view, patience)
     return effect.write {
         kind = goes and "fly.machine.replace" or "fly.machine.update", name = "machine",
         target = desk.app .. "/" .. cron.name, before = before, after = after,
-        summary = goes and ("move the cron machine %s to %s: another takes its place"):format(
+        summary = goes and ("move the cron machine %s to %s by replacing it"):format(
             cron.name, view.region or machine.region)
             or ("update the cron machine %s"):format(cron.name),
         apply = function()
@@ -166,7 +167,7 @@ local function has_no_file(desk, cron, how)
     if not declaration.may_be_missing(cron) or fs.exists(path) then
         return false
     elseif not how.settling then
-        effect.note(("%s is left as it is: %s does not exist"):format(cron.name, path))
+        effect.note(("%s stays unchanged: %s does not exist"):format(cron.name, path))
     end
     return true
 end
@@ -183,7 +184,7 @@ local function one(desk, cron, how)
     elseif needs_start(desk.app, view.machine) then
         return cron_machine.arm(desk.app, view.machine)
     elseif not how.settling then
-        effect.note(("%s is as declared"):format(cron.name))
+        effect.note(("%s matches its declaration"):format(cron.name))
     end
     return { id = view.machine.id }
 end
@@ -220,10 +221,10 @@ local function report(desk, opts)
     local found = {}
     for _, duplicate in ipairs(desk.roster.duplicates) do
         found[#found + 1] = { machine = duplicate.machine,
-            text = ("a second machine of %s"):format(duplicate.name) }
+            text = ("a duplicate of %s"):format(duplicate.name) }
     end
     for _, stray in ipairs(desk.roster.strays) do
-        found[#found + 1] = { machine = stray, text = "declared by nobody" }
+        found[#found + 1] = { machine = stray, text = "not declared" }
     end
     for _, extra in ipairs(found) do
         local machine = extra.machine

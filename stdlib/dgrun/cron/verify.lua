@@ -28,21 +28,21 @@ local function see_tick(desk, cron, seconds)
     if not machine or not ticks_of.runs(machine) or seconds == 0 then
         return
     end
-    effect.note(("%s is running a tick; its end is waited for, %s at most"):format(cron.name,
+    effect.note(("%s is running its job; waiting up to %s for it to end"):format(cron.name,
         format.duration(seconds)))
     local ok, e = pcall(machines.wait, desk.app, machine.id, { state = "stopped",
         seconds = seconds, instance_id = machine.instance_id })
     if not ok and not err.is(e, "fly.timeout") then
         err.raise(e)
     elseif not ok then
-        effect.note(("%s still runs its tick; how that ends is not known"):format(cron.name))
+        effect.note(("%s is still running its job; the result is unknown"):format(cron.name))
     end
     desk.roster.of[cron.name] = machines.get(desk.app, machine.id)
 end
 
 local function missing(cron)
     return { { kind = "missing", text = "it does not exist" .. (cron.when
-        and "; its gate may not have let it be created" or "") } }
+        and "; its gate may have refused to create it" or "") } }
 end
 
 ---@return dgrun.cron.problem[]
@@ -66,7 +66,7 @@ local function of_one(desk, cron, opts)
     for _, duplicate in ipairs(desk.roster.duplicates) do
         if duplicate.name == cron.name then
             problems[#problems + 1] = { kind = "duplicate",
-                text = ("machine %s ticks for it too"):format(duplicate.machine.id) }
+                text = ("machine %s runs the same job"):format(duplicate.machine.id) }
         end
     end
     for _, problem in ipairs(problems) do
@@ -76,7 +76,7 @@ local function of_one(desk, cron, opts)
 end
 
 local endings = { { "gated", "%d not created (gated)" }, { "missing", "%d missing (optional)" },
-    { "left", "%d left as they are" } }
+    { "left", "%d left unchanged" } }
 
 ---"3 cron machines match, 5 not created (gated)"
 local function summary(counts)
@@ -93,13 +93,13 @@ local hints = {
     exit = function(app, machine)
         return "Its log: " .. api.command(("logs --app %s --instance %s"):format(app, machine))
     end,
-    duplicate = "cron.sync { prune = true } removes machines that are too many.",
-    drift = "cron.sync updates what differs, as soon as no job runs: "
-        .. "cron_setup does that alone.",
-    missing = "cron.sync creates what is missing, where its condition allows it; cron_setup does "
-        .. "that alone. One that need not exist is marked optional: true.",
-    stopped = "cron.sync starts a machine that was left stopped.",
-    overdue = "Fly did not start it in time. Look at its events, or start it by hand.",
+    duplicate = "cron.sync { prune = true } removes surplus machines.",
+    drift = "cron.sync updates differing machines as soon as no job runs; "
+        .. "cron_setup does only that.",
+    missing = "cron.sync creates missing machines where their condition allows it; cron_setup does "
+        .. "only that. Mark a machine that need not exist with optional: true.",
+    stopped = "cron.sync starts machines that were left stopped.",
+    overdue = "Fly did not start it in time. Look at its events, or start it manually.",
 }
 local order = { "drift", "missing", "stopped", "duplicate", "exit", "overdue" }
 
@@ -128,8 +128,8 @@ local function refuse(app, problems)
     err.raise(dossier.attach(app, err.new {
         code = "cron.drift", op = "cron.verify", drift = lines, problems = problems,
         machine = about, hint = advice(app, problems),
-        msg = ("%s with the cron machines of %s:\n%s"):format(#lines == 1 and "1 thing is wrong"
-            or #lines .. " things are wrong", app, table.concat(lines, "\n")),
+        msg = ("%s with the cron machines of %s:\n%s"):format(#lines == 1 and "1 problem"
+            or #lines .. " problems", app, table.concat(lines, "\n")),
     }))
 end
 
@@ -150,7 +150,7 @@ function M.run(opts)
         end
     end
     for _, stray in ipairs(desk.roster.strays) do
-        effect.note(("machine %s (%s, %s, %s) is a cron machine that nobody declares"):format(
+        effect.note(("machine %s (%s, %s, %s) is an undeclared cron machine"):format(
             stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
             drift.short_image(image_of.of_machine(stray))))
     end

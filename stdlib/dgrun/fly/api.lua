@@ -75,7 +75,7 @@ end
 ---@return userdata sealed
 function M.token()
     return settings and settings.token or find_token() or err.raise {
-        code = "fly.unauthorized", op = "fly.session", msg = "there is no Fly token",
+        code = "fly.unauthorized", op = "fly.session", msg = "no Fly token",
     }
 end
 
@@ -124,8 +124,8 @@ function M.session()
     if not token then
         err.raise {
             code = "fly.unauthorized", op = "fly.session",
-            msg = "there is no Fly token: FLY_ACCESS_TOKEN and FLY_API_TOKEN are empty, and "
-                .. "~/.fly/config.yml has none",
+            msg = "no Fly token: FLY_ACCESS_TOKEN and FLY_API_TOKEN are empty, and "
+                .. "~/.fly/config.yml has no token",
             hint = "Set FLY_API_TOKEN (fly tokens create deploy), or use --sandbox.",
         }
     end
@@ -164,7 +164,7 @@ local function readable(what, answer, e)
     local ok, body = pcall(json.decode, answer.text, what)
     if not ok then
         return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly",
-            msg = "the answer is no JSON" .. errors.request_note(answer.request_id) }
+            msg = "the response is not valid JSON" .. errors.request_note(answer.request_id) }
     end
     answer.body = good and body or nil
     return answer

@@ -142,7 +142,7 @@ end
 local function replace(deploy, change, nonce, launch)
     local machine = change.machine
     local config = with_release(deploy, change.config)
-    effect.note(("machine %s cannot be updated where it is; another takes its place"):format(
+    effect.note(("machine %s cannot be updated in place and is replaced"):format(
         machine.id))
     machines.destroy(deploy.app, machine.id, nonce)
     return machines.create(deploy.app, { region = machine.region, config = config,

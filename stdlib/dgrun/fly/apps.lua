@@ -35,8 +35,8 @@ end
 local function check_name(app, op)
     if not app:match("^[a-z0-9][a-z0-9-]*$") or #app > 63 then
         err.raise { code = "input.invalid", op = op,
-            msg = ("%s: '%s' cannot be the name of an app"):format(op, app),
-            hint = "Names of apps are a-z, 0-9 and -, at most 63 of them." }
+            msg = ("%s: '%s' is not a valid app name"):format(op, app),
+            hint = "App names contain a-z, 0-9, and -, at most 63 characters." }
     end
 end
 
@@ -50,9 +50,9 @@ function M.list(opts)
         { query = { org_slug = org }, ok = { [404] = true } })
     if status == 404 then
         err.raise { code = "fly.no_organization", op = "fly.apps.list",
-            msg = ("Fly has no organisation '%s', or the token is not for it"):format(org),
-            hint = api.is_sandbox() and "The local Fly has one organisation: personal."
-                or "fly orgs list tells their slugs." }
+            msg = ("Fly has no organization '%s', or the token has no access to it"):format(org),
+            hint = api.is_sandbox() and "The local Fly has one organization: personal."
+                or "fly orgs list shows the slugs." }
     end
     local apps = body.apps
     table.sort(apps, function(a, b) return a.name < b.name end)
@@ -66,9 +66,9 @@ function M.find(app)
     local body, status = api.machines("GET", path(app), { ok = { [403] = true, [404] = true } })
     if status == 403 then
         err.raise { code = "fly.name_taken", op = "fly.apps", app = app,
-            msg = ("an app '%s' exists, which this token may not see"):format(app),
-            hint = "Names of apps are unique on all of Fly. Take another, or another token: to "
-                .. "create apps it must be one of the organisation"
+            msg = ("an app '%s' exists, but this token has no access to it"):format(app),
+            hint = "App names are unique across all of Fly. Choose another name or another token: "
+                .. "creating apps needs a token of the organization"
                 .. (api.is_sandbox() and "." or " (fly tokens create org).") }
     end
     return status ~= 404 and body or nil
@@ -87,8 +87,8 @@ local function wait_for(app, there)
         elseif now() >= deadline then
             err.raise { code = "fly.timeout", op = "fly.apps", app = app,
                 msg = ("app %s is %s after %d s"):format(app,
-                    there and "not there" or "still there", WAIT_SECONDS),
-                hint = "Run again: what is done is not done twice." }
+                    there and "missing" or "still there", WAIT_SECONDS),
+                hint = "Run it again; completed steps are skipped." }
         end
         task.sleep(api.pace(1))
     end
@@ -119,7 +119,7 @@ function M.create(opts)
     check.options(opts, { app = "string", org = "string?", network = "string?" },
         "fly.apps.create")
     if M.find(opts.app) then
-        effect.note(("app %s is there"):format(opts.app))
+        effect.note(("app %s exists"):format(opts.app))
         return false
     end
     effect.write {
@@ -190,7 +190,7 @@ end
 function M.ensure_addresses(opts)
     check.options(opts, { app = "string", kinds = "table?" }, "fly.apps.ensure_addresses")
     for _, kind in ipairs(opts.kinds or { "shared_v4", "v6" }) do
-        check.known(kind, kinds, "fly.apps.ensure_addresses: there is no kind", "input.invalid")
+        check.known(kind, kinds, "fly.apps.ensure_addresses: unknown kind", "input.invalid")
         if not address_of(opts.app, kind) then
             effect.write {
                 kind = "fly.ip.create", target = opts.app, after = { type = kind },

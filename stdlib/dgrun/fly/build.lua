@@ -42,7 +42,7 @@ function M.resolve(reference)
     if not image.digest then
         err.raise { code = "fly.no_image", op = "fly.image", image = reference,
             msg = ("the registry has no image %s"):format(reference),
-            hint = "Build it first (dg.fly.build), or name an image that the registry has." }
+            hint = "Build it first (dg.fly.build), or give an image that exists in the registry." }
     end
     return image_of.format(image)
 end
@@ -109,7 +109,7 @@ local function builder_of(opts, label)
         if not builder.program() then
             err.raise { code = "fly.no_builder", op = "fly.build",
                 msg = ("the builder %s is not installed"):format(opts.builder),
-                hint = ("Install %s, or give an image that exists: --image REF."):format(
+                hint = ("Install %s, or give an existing image: --image REF."):format(
                     opts.builder) }
         end
         return { name = opts.builder, build = builder.build }
@@ -122,8 +122,8 @@ local function builder_of(opts, label)
         end
     end
     err.raise { code = "fly.no_builder", op = "fly.build",
-        msg = "there is nothing to build an image with: no flyctl, no docker, no buildah in PATH",
-        hint = "Install one of them, or give an image that exists: --image REF." }
+        msg = "no image builder found: flyctl, docker, and buildah are not on PATH",
+        hint = "Install one of them, or give an existing image: --image REF." }
 end
 
 local function label_of(opts)
@@ -159,7 +159,7 @@ local function carry_out(builder, opts, image)
     image.digest = built.digest or registry.digest(image)
     if not image.digest then
         err.raise { code = "fly.build_failed", op = "fly.build", builder = builder.name,
-            msg = ("%s ended well, but the registry has no %s"):format(builder.name,
+            msg = ("%s succeeded, but the registry has no %s"):format(builder.name,
                 image_of.format(image)) }
     end
     local size = built.size
@@ -191,9 +191,10 @@ function M.dockerfile_missing(opts)
     local context = opts.context or opts.dir
     err.raise { code = "fly.no_dockerfile", op = "fly.build",
         msg = opts.dockerfile and path_of.join(context, opts.dockerfile) .. " does not exist"
-            or ("there is no Dockerfile in %s"):format(context),
-        hint = "[build] dockerfile is a path beside the fly.toml; without it the Dockerfile is at "
-            .. "the top of the repository." }
+            or ("no Dockerfile in %s"):format(context),
+        hint = "[build] dockerfile is relative to the fly.toml; without it, dgrun uses the "
+            .. "Dockerfile "
+            .. "at the top of the repository." }
 end
 
 local fill = { app = given.app, context = given.dir, commit = given.commit, config = given.config }
@@ -217,7 +218,7 @@ function M.build(opts)
         tag = label }
     image.digest = registry.digest(image)
     if image.digest then
-        effect.note(("image %s is there already"):format(label))
+        effect.note(("image %s already exists"):format(label))
         return { image = image_of.format(image), digest = image.digest }
     end
     local built = effect.write {

@@ -59,13 +59,13 @@ local function remove_leftovers(app, all)
         if there and is_abandoned(owner) then
             effect.write {
                 kind = "fly.machine.destroy", target = app .. "/" .. machine.id,
-                summary = ("destroy machine %s of %s, left by a command that was killed"):format(
+                summary = ("destroy machine %s of %s, left by a killed command"):format(
                     machine.id, app), before = { state = machine.state },
                 apply = function() machines.destroy(app, machine.id) end,
             }
         elseif there and not busy[machine.state] then
-            effect.note(("machine %s was made for a command by run %s and never started; "
-                .. "%s removes it"):format(machine.id, owner, api.command "machines destroy"))
+            effect.note(("run %s created machine %s for a command and never started it; "
+                .. "%s removes it"):format(owner, machine.id, api.command "machines destroy"))
         end
     end
 end
@@ -91,14 +91,15 @@ local function model(opts, all)
     table.sort(names)
     if #names == 0 then
         err.raise { code = "fly.no_machine", op = "fly.run",
-            msg = opts.app .. " has no machine to take the image and the configuration from",
-            hint = "Deploy it first." }
+            msg = opts.app .. " has no machine to copy the image and the configuration from",
+            hint = "Deploy the app first." }
     elseif opts.group then
         check.known(opts.group, groups, opts.app .. " has no process group", "input.unknown")
     elseif not groups.app and #names > 1 then
         err.raise { code = "input.missing", op = "fly.run",
             msg = ("%s has the process groups %s"):format(opts.app, format.list(names)),
-            hint = "Say whose configuration the command gets: --group " .. names[1] .. "." }
+            hint = "Choose the group whose configuration the command gets: --group "
+                .. "" .. names[1] .. "." }
     end
     return best[opts.group or groups.app and "app" or names[1]]
 end
@@ -148,8 +149,8 @@ end
 function M.run(opts)
     check.options(opts, options, "fly.run")
     if #opts.command == 0 then
-        err.raise { code = "input.missing", op = "fly.run", msg = "there is no command to run",
-            hint = "It stands behind --: dgrun exec prod -- ls -l" }
+        err.raise { code = "input.missing", op = "fly.run", msg = "no command to run",
+            hint = "Write the command after --: dgrun exec prod -- ls -l" }
     end
     machines.app(opts.app)
     local all = machines.list(opts.app)

@@ -100,8 +100,8 @@ local function raise_problems(problems)
     err.raise {
         code = "fly.config", op = "fly.config", problems = problems,
         msg = table.concat(problems, "\n"),
-        hint = #problems > 1 and ("Correct these %d places."):format(#problems)
-            or "Correct this place.",
+        hint = #problems > 1 and ("Correct these %d problems."):format(#problems)
+            or "Correct this problem.",
     }
 end
 
@@ -146,14 +146,16 @@ function M.load(path)
     path = file_of(tostring(path))
     local text, e = fs.read(path, { limit = FILE_LIMIT })
     if not text then
-        e.hint = "Is the configuration file in the checkout? See `config` in environments.yaml."
+        e.hint = "Check that the checkout contains the configuration file; see `config` in "
+            .. "environments.yaml."
         err.raise(e)
     end
     local suffix = path:match("%.(%a+)$")
     local kind = decoders[suffix or ""] and suffix or "toml"
     local data = decoders[kind](text, path)
     if type(data) ~= "table" or #data > 0 then
-        err.raise { code = "fly.config", op = "fly.config", msg = path .. ": it is not a table" }
+        err.raise { code = "fly.config", op = "fly.config", msg = path .. ": the value is not a "
+            .. "table" }
     end
     return M.of_definition(data, {
         path = path, dir = path_of.dirname(path),

@@ -97,8 +97,8 @@ local function strategy_of(opts, config)
         return strategy, "rolling"
     elseif not strategies[strategy] then
         err.raise { code = "fly.no_strategy", op = "fly.deploy",
-            msg = ("the strategy '%s' is not there"):format(tostring(strategy)),
-            hint = "There are rolling, immediate, canary and bluegreen; a function makes one of "
+            msg = ("unknown strategy '%s'"):format(tostring(strategy)),
+            hint = "Known strategies: rolling, immediate, canary, bluegreen, or a function for "
                 .. "your own." }
     end
     return strategies[strategy], strategy
@@ -108,7 +108,7 @@ local function on_failure_of(opts)
     local on_failure = opts.on_failure or "stop"
     if on_failure ~= "stop" and on_failure ~= "rollback" then
         err.raise { code = "input.invalid", op = "fly.deploy",
-            msg = ("fly.deploy: on_failure '%s' is not stop or rollback"):format(on_failure) }
+            msg = ("fly.deploy: on_failure must be stop or rollback, not '%s'"):format(on_failure) }
     end
     return on_failure
 end
@@ -242,7 +242,7 @@ end
 local function deploy_via(opts, config)
     if opts.via ~= "flyctl" then
         err.raise { code = "input.invalid", op = "fly.deploy",
-            msg = ("fly.deploy: via '%s' is not flyctl"):format(opts.via) }
+            msg = ("fly.deploy: via must be flyctl, not '%s'"):format(opts.via) }
     end
     local release = via_flyctl.deploy(opts, config, context_of(opts, config))
     gate.of { app = opts.app, plan = effect.planning(), gate = opts.gate,

@@ -34,7 +34,8 @@ local function check_bluegreen(deploy)
         { name = deploy.app })
     if data.canPerformBluegreenDeployment ~= true then
         err.raise { code = "fly.bluegreen_refused", op = "fly.deploy",
-            msg = ("Fly does not let %s be deployed bluegreen now: its organisation's machines are "
+            msg = ("Fly does not allow a bluegreen deploy of %s now: its organization's machines "
+                .. "are "
                 .. "limited"):format(deploy.app),
             hint = "Deploy with the strategy rolling." }
     end

@@ -13,20 +13,20 @@ local codes = {
 }
 
 local hints = {
-    ["fly.unauthorized"] = "The token was not accepted. Set FLY_API_TOKEN to one for this app "
+    ["fly.unauthorized"] = "Fly rejected the token. Set FLY_API_TOKEN to a token for this app "
         .. "(fly tokens create deploy -a APP).",
-    ["fly.forbidden"] = "The token is not for this app or organisation.",
-    ["fly.lease_held"] = "Another deploy or command holds this machine; it lets go soon.",
+    ["fly.forbidden"] = "The token has no access to this app or organization.",
+    ["fly.lease_held"] = "Another deploy or command holds this machine; try again soon.",
     ["fly.lease_lost"] = "Another deploy or command took over. Run again when it has ended.",
-    ["fly.capacity"] = "The machine's host is full. Try again, or another region.",
-    ["fly.rate_limited"] = "Fly limits calls for each machine; try again in a moment.",
-    ["fly.server"] = "Fly had a problem of its own; see https://status.flyio.net.",
+    ["fly.capacity"] = "The machine's host is full. Try again, or use another region.",
+    ["fly.rate_limited"] = "Fly limits the rate of calls per machine; try again in a moment.",
+    ["fly.server"] = "Fly had an internal problem; see https://status.flyio.net.",
 }
 
 ---What holds for the real Fly does not help with the local one.
 local local_hints = {
-    ["fly.unauthorized"] = "The local Fly that answers has another token: that of its own folder.",
-    ["fly.server"] = "This is the local Fly: a fault that was set there, or an error of its own.",
+    ["fly.unauthorized"] = "This local Fly uses another token: the one in its own folder.",
+    ["fly.server"] = "The local Fly returned an injected fault or an internal error.",
 }
 
 ---The text of an error answer: docs/fly/machines-api.md, section 3, "error body".
@@ -102,7 +102,7 @@ function M.unreachable(e, what, sandbox)
     return err.new {
         code = code, op = "fly", cause = e, sent = e.sent,
         msg = ("%s: %s"):format(what, e.reason or e.msg),
-        hint = (sandbox and "Does the local Fly still run?" or "Is the network up?")
+        hint = (sandbox and "Is the local Fly still running?" or "Is the network up?")
             .. " The request may have taken effect; a new run checks before it changes anything.",
     }
 end

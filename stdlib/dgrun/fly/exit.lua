@@ -18,7 +18,7 @@ function M.problem(exit)
     end
     return err.new {
         code = "command.failed", exit_status = code > 0 and code < 256 and code or 1,
-        msg = code < 0 and "the command has ended; nobody knows its exit code"
+        msg = code < 0 and "the command has ended; its exit code is unknown"
             or ("the command exited with code %d%s"):format(code,
                 exit.oom_killed and ", out of memory" or ""),
     }

@@ -28,10 +28,11 @@ function M.check(opts)
         watch.describe(gate)
     elseif gate ~= nil and type(gate) ~= "function" then
         err.raise { code = "input.invalid", op = "fly.deploy",
-            msg = ("fly.deploy: gate is a function or the options of probe.watch, not a %s"):format(
+            msg = ("fly.deploy: gate must be a function or options of probe.watch, not a "
+                .. "%s"):format(
                 type(gate)) }
     end
-    check.known(opts.on_inconclusive or "go_on", ways, "fly.deploy: on_inconclusive has no way",
+    check.known(opts.on_inconclusive or "go_on", ways, "fly.deploy: unknown on_inconclusive",
         "input.invalid")
 end
 
@@ -54,15 +55,16 @@ local function judge(deploy, machine)
         if not (sample.verdict and sample.verdict.unknown) then -- a watch has told it
             watch.tell_inconclusive(sample.why)
         end
-        return effect.note(("whether %s is good is not known; the deploy goes on"):format(what))
+        return effect.note(("the gate of %s is inconclusive; the deploy continues"):format(what))
     end
     local bad = sample.outcome == "bad"
     err.raise {
         code = bad and "fly.gate_bad" or "fly.gate_inconclusive", op = "fly.deploy",
         machine = machine and machine.id, verdict = sample.verdict,
         msg = ("%s is healthy, but %s: %s"):format(what,
-            bad and "the gate says bad" or "whether it is good is not known", sample.why),
-        hint = "What was updated has the new version. Deploy the one before, or a mended one.",
+            bad and "the gate reports bad" or "the gate is inconclusive", sample.why),
+        hint = "Updated machines have the new version. Deploy the previous release or a fixed "
+            .. "version.",
     }
 end
 
@@ -82,7 +84,7 @@ function M.of(deploy)
         end
         local what = type(deploy.gate) == "table"
             and "would watch " .. watch.describe(deploy.gate)
-            or "would ask the gate of the script"
+            or "would ask the script's gate"
         effect.note(("%s%s"):format(what, count > 0
             and (": after each of %s, and at the end"):format(format.count(count, "machine"))
             or " at the end"))

@@ -24,7 +24,7 @@ local function crashed(app, machine)
         msg = ("machine %s of %s crashes: exit code %s%s"):format(machine.id, app,
             tostring(exit.exit_code), exit.oom_killed and ", out of memory" or ""),
         hint = exit.oom_killed and "Give it more memory in [[vm]] of the configuration."
-            or "Its log tells why: " .. log_command(app, machine),
+            or "See its log: " .. log_command(app, machine),
     }
 end
 
@@ -35,7 +35,7 @@ local function refuse_hopeless(app, since)
         if machine.state == "failed" then
             err.raise { code = "fly.boot_failed", op = "fly.deploy", machine = machine.id,
                 msg = ("machine %s of %s failed to boot"):format(machine.id, app),
-                hint = "Its log tells why: " .. log_command(app, machine) }
+                hint = "See its log: " .. log_command(app, machine) }
         elseif machines.is_crashing(machine) and exit.timestamp > since then
             crashed(app, machine) -- what the version before did does not count
         elseif machine.state == "stopped" and exit and exit.timestamp > since
@@ -63,7 +63,7 @@ local function failing_check(machine)
             return ("check %s is %s: %s"):format(one.name, one.status, output)
         end
     end
-    return #checks == 0 and "no check was reported" or nil
+    return #checks == 0 and "no check has reported yet" or nil
 end
 
 ---Waits until a machine is good, or raises why it is not.
@@ -93,7 +93,7 @@ function M.wait(app, machine, seconds)
                 code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
                 msg = ("machine %s of %s is not healthy after %g s: %s"):format(machine.id, app,
                     seconds, wrong or "it is " .. now.state),
-                hint = "It keeps the new version. Its log: " .. log_command(app, machine),
+                hint = "The machine keeps the new version. Its log: " .. log_command(app, machine),
             }
         end
         task.sleep(api.pace(1))

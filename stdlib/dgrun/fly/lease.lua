@@ -59,8 +59,8 @@ local function refresh(app, id, held, lost)
         elseif err.is(answer, "cancelled") then
             err.raise(answer)
         elseif err.is(answer, "fly.lease_lost") then
-            answer.msg = ("the lease of machine %s was lost; now %s holds it"):format(id,
-                answer.holder or "somebody else")
+            answer.msg = ("this run lost the lease of machine %s; now %s holds it"):format(id,
+                answer.holder or "someone else")
             answer.machine = id
             lost[id] = answer
             return

@@ -25,9 +25,9 @@ local function explained(app, e)
     if err.is(e, "fly.not_found") then
         machines.app(app)
     elseif err.is(e, "fly.forbidden") then
-        e.hint = "The token may not read the log. One that deploys a single app is not always "
-            .. "allowed to" .. (api.is_sandbox() and "."
-                or "; fly auth token prints one that is.")
+        e.hint = "The token may not read logs. A deploy token for a single app does not always "
+            .. "allow it" .. (api.is_sandbox() and "."
+                or "; fly auth token prints a token that does.")
     end
     return e
 end
@@ -170,8 +170,8 @@ local function options(opts, more, op)
     end
     check.options(opts, spec, op)
     if (opts.count or 0) < 0 then
-        err.raise { code = "input.invalid", op = op, msg = "so many of the last lines as "
-            .. opts.count .. " cannot be shown" }
+        err.raise { code = "input.invalid", op = op, msg = "the number of last lines must be 0 or "
+            .. "more, not " .. opts.count }
     end
 end
 

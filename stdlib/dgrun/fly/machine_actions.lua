@@ -37,14 +37,14 @@ local function chosen(opts)
     machines.app(opts.app)
     local words = opts.words or {}
     if opts.all and #words > 0 then
-        refuse("input.invalid", "either machines are named, or all are meant (--all)")
+        refuse("input.invalid", "name machines or use --all, not both")
     elseif (opts.group or opts.region) and not opts.all then
-        refuse("input.invalid", "--group and --region choose among all machines: say --all too")
+        refuse("input.invalid", "--group and --region filter all machines: add --all")
     elseif #words > 0 then
         return names.find(opts.app, words)
     elseif not opts.all then
-        refuse("input.missing", "which machines?", "Name some, or say --all. "
-            .. api.command "machines list" .. " shows those there are.")
+        refuse("input.missing", "which machines?", "Name machines, or use --all. "
+            .. api.command "machines list" .. " lists the machines.")
     end
     local list = {}
     for _, machine in ipairs(serving(opts.app)) do
@@ -55,7 +55,7 @@ local function chosen(opts)
     end
     if #list == 0 then
         refuse("fly.no_machine", ("%s has no such machine"):format(opts.app),
-            "Meant are those that deploys touch, without those that stand by.")
+            "Only machines that deploys update count, without standby machines.")
     end
     return list
 end
@@ -69,7 +69,7 @@ local before = {
         for _, machine in ipairs(list) do
             if not how.force and machine.state ~= "stopped" and machine.state ~= "suspended" then
                 refuse("fly.not_stopped", ("machine %s of %s is %s; none was destroyed"):format(
-                    machine.id, app, machine.state), "Stop it first, or say --force.")
+                    machine.id, app, machine.state), "Stop it first, or use --force.")
             end
         end
     end,
@@ -111,7 +111,8 @@ function M.each(operations, verb, opts)
     end
     for _, machine in ipairs(list) do
         if opts.all and only_started[verb] and machine.state ~= "started" then
-            effect.note(("machine %s is %s; it is left so"):format(machine.id, machine.state))
+            effect.note(("machine %s is %s; leaving it "
+                .. "unchanged"):format(machine.id, machine.state))
         else
             act(operations, verb, opts.app, machine, how)
         end

@@ -61,7 +61,7 @@ function M.guest(config, vm)
     end
     local guest, known = units.preset(vm.size or "shared-cpu-1x")
     if not guest then
-        return nil, ("size '%s' is not known; there are %s"):format(vm.size, known)
+        return nil, ("unknown size '%s'; known sizes: %s"):format(vm.size, known)
     end
     guest.host_dedication_id = config.host_dedication_id
     if vm.memory ~= nil then

@@ -18,8 +18,8 @@ end
 ---@return {exit_code: integer, exit_signal: integer, stdout: string, stderr: string}
 function M.run(opts, machine)
     if #opts.command == 0 then
-        refuse("input.missing", "there is no command to run",
-            "It stands behind --: dgrun machines exec prod ID -- ls -l")
+        refuse("input.missing", "no command to run",
+            "Write the command after --: dgrun machines exec prod ID -- ls -l")
     elseif machine.state ~= "started" then
         refuse("fly.not_started", ("machine %s of %s is %s"):format(opts.id, opts.app,
             machine.state), "Start it first: " .. api.command "machines start" .. ".")

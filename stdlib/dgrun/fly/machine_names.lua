@@ -50,7 +50,7 @@ end
 local function refuse_ambiguous(app, word, found)
     err.raise { code = "input.ambiguous_machine", op = "fly.machines.find",
         msg = ("%s has %d machines whose id begins with '%s'"):format(app, #found, word),
-        hint = "They are " .. names_of(found) .. "." }
+        hint = "Matches: " .. names_of(found) .. "." }
 end
 
 ---@param apps string[]
@@ -65,7 +65,7 @@ local function refuse_unknown(apps, word, list)
         msg = ("%s no machine '%s'"):format(#apps == 1 and apps[1] .. " has"
             or format.list(apps) .. " have", word),
         hint = nearest and ("Did you mean '%s'?"):format(nearest)
-            or #list > 0 and ("There are %s."):format(names_of(list)) or "There are none." }
+            or #list > 0 and ("Known: %s."):format(names_of(list)) or "No machines exist." }
 end
 
 ---The machines of these words, in their order, each once.

@@ -25,7 +25,7 @@ function M.app(app)
     if status == 404 then
         err.raise {
             code = "fly.no_app", op = "fly", app = app,
-            msg = ("Fly has no app called '%s'"):format(app),
+            msg = ("Fly has no app named '%s'"):format(app),
             hint = api.is_sandbox() and "The local Fly has the apps of environments.yaml."
                 or ("Create it (fly apps create %s), or correct `app` in environments.yaml.")
                     :format(app),
@@ -284,7 +284,7 @@ function M.wait(app, id, wait)
                 code = "fly.timeout", op = "fly.machines.wait", machine = id,
                 msg = ("machine %s of %s did not become %s within %g s; it is %s"):format(
                     id, app, wait.state, wait.seconds, machine and machine.state or "gone"),
-                hint = "Look at its log; run again when the cause is gone.",
+                hint = "Look at its log; run again after fixing the cause.",
             }
         end
     end

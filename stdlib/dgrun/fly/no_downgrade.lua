@@ -45,7 +45,7 @@ end
 
 local words = {
     older = "%s runs %s, which is newer than %s",
-    parted = "%s runs %s, and %s does not contain it: their histories have parted",
+    parted = "%s runs %s, and %s does not contain it: the histories have diverged",
 }
 
 ---Stops a deploy of a commit that does not contain what runs: one that is older, or one of another
@@ -60,7 +60,7 @@ function M.refuse_older(opts)
         "fly.refuse_older")
     for commit in pairs(running_commits(opts.app)) do
         if not commit then
-            effect.note(opts.app .. " runs a machine of unknown commit: not compared")
+            effect.note(opts.app .. " runs a machine with an unknown commit: not compared")
         elseif commit ~= opts.commit then
             local relation = compare(opts.dir or ".", opts.commit, commit)
             local text = words[relation] and words[relation]:format(opts.app, commit:sub(1, 12),
@@ -69,13 +69,13 @@ function M.refuse_older(opts)
                 effect.note(("%s runs %s, which is not in this repository: not compared"):format(
                     opts.app, commit:sub(1, 12)))
             elseif text and opts.unless then
-                effect.note(text .. "; that is allowed")
+                effect.note(text .. "; allowed")
             elseif text then
                 err.raise {
                     code = relation == "older" and "refused.older" or "refused.unrelated",
                     op = "fly.refuse_older", running = commit, msg = text,
-                    hint = relation == "older" and "Deploy a newer ref, or say --allow-older."
-                        or "Deploy a ref that contains it, or say --allow-older.",
+                    hint = relation == "older" and "Deploy a newer ref, or pass --allow-older."
+                        or "Deploy a ref that contains it, or pass --allow-older.",
                 }
             end
         end

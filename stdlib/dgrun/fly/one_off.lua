@@ -73,7 +73,7 @@ local function tell_lines(opts, id)
         return entry.provider ~= "app" and entry.message:find("^Main child exited") ~= nil
     end })
     if not ok and not err.is(e, "cancelled") then
-        effect.note(("what machine %s prints cannot be read: %s"):format(id, e.msg))
+        effect.note(("cannot read the output of machine %s: %s"):format(id, e.msg))
     end
 end
 
@@ -84,7 +84,7 @@ local function follow_attached(opts, id, before)
         task.defer(function()
             if not gone then
                 machines.destroy(opts.app, id)
-                effect.note(("machine %s is destroyed"):format(id))
+                effect.note(("machine %s was destroyed"):format(id))
             end
         end)
         local reader = task.spawn(function() tell_lines(opts, id) end, "lines of " .. id)

@@ -41,7 +41,7 @@ local function found(opts, op)
     return machines.get(opts.app, opts.id) or err.raise {
         code = "fly.not_found", op = op,
         msg = ("%s has no machine %s"):format(opts.app, opts.id),
-        hint = "dg.fly.machines.list shows those there are.",
+        hint = "dg.fly.machines.list lists the machines.",
     }
 end
 
@@ -148,7 +148,7 @@ function M.start(opts)
     options(opts, { wait = "seconds?" }, "fly.machines.start")
     local state = found(opts, "fly.machines.start").state
     if state == "started" then
-        return effect.note(("machine %s is started already"):format(opts.id))
+        return effect.note(("machine %s is already started"):format(opts.id))
     end
     change(opts, "start", { before = { state = state }, after = { state = "started" } },
         function(nonce) machines.start(opts.app, opts.id, nonce) end)
@@ -163,7 +163,7 @@ function M.stop(opts)
         "fly.machines.stop")
     local state = found(opts, "fly.machines.stop").state
     if state == "stopped" then
-        return effect.note(("machine %s is stopped already"):format(opts.id))
+        return effect.note(("machine %s is already stopped"):format(opts.id))
     end
     change(opts, "stop", { before = { state = state }, after = { state = "stopped" } },
         function(nonce) machines.stop(opts.app, opts.id, nonce, opts) end)
@@ -191,7 +191,7 @@ function M.suspend(opts)
     options(opts, { wait = "seconds?" }, "fly.machines.suspend")
     local state = found(opts, "fly.machines.suspend").state
     if state == "suspended" then
-        return effect.note(("machine %s is suspended already"):format(opts.id))
+        return effect.note(("machine %s is already suspended"):format(opts.id))
     end
     change(opts, "suspend", { before = { state = state }, after = { state = "suspended" } },
         function(nonce) api.machines("POST", path(opts, "/suspend"), { nonce = nonce }) end)
@@ -201,7 +201,7 @@ end
 local function set_cordoned(opts, verb, cordoned)
     options(opts, {}, "fly.machines." .. verb)
     if (found(opts, "fly.machines." .. verb).cordoned == true) == cordoned then
-        return effect.note(("machine %s is %sed already"):format(opts.id, verb))
+        return effect.note(("machine %s is already %sed"):format(opts.id, verb))
     end
     change(opts, verb, { before = { cordoned = not cordoned }, after = { cordoned = cordoned } },
         function(nonce) machines[verb](opts.app, opts.id, nonce) end)
@@ -239,11 +239,11 @@ function M.destroy(opts)
     options(opts, { force = "boolean?", wait = "seconds?" }, "fly.machines.destroy")
     local machine = machines.get(opts.app, opts.id)
     if not machine or machines.is_gone(machine) then
-        return effect.note(("machine %s is gone already"):format(opts.id))
+        return effect.note(("machine %s is already gone"):format(opts.id))
     elseif not opts.force and machine.state ~= "stopped" and machine.state ~= "suspended" then
         err.raise { code = "fly.not_stopped", op = "fly.machines.destroy",
             msg = ("machine %s of %s is %s"):format(opts.id, opts.app, machine.state),
-            hint = "Stop it first, or say force = true." }
+            hint = "Stop it first, or set force = true." }
     end
     change(opts, "destroy", { before = { state = machine.state } },
         function(nonce) machines.destroy(opts.app, opts.id, nonce) end)

@@ -34,7 +34,7 @@ end
 local function with_digest(answer, e)
     if answer and answer.status == 200 and not answer.headers["docker-content-digest"] then
         return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly.registry",
-            msg = "the registry's answer has no digest" }
+            msg = "the registry's response has no digest" }
     end
     return answer, e
 end

@@ -64,7 +64,8 @@ local function remove_leftovers(deploy, options)
                 own = machine
             else
                 if runs then
-                    effect.note("a release command of an earlier deploy still runs; waiting for it")
+                    effect.note("a release command of an earlier deploy is still running; waiting "
+                        .. "for it")
                     one_off.adopt(options, machine.id)
                 end
                 machines.destroy(deploy.app, machine.id)
@@ -101,8 +102,8 @@ function M.run(deploy)
             code = "fly.release_command_timeout", op = "fly.deploy", machine = id,
             msg = ("the release command did not end within %g s; it was stopped"):format(
                 deploy.release_command_timeout),
-            hint = "No machine of the app was touched. Raise release_command_timeout, or run "
-                .. "what is slow as a step of its own.",
+            hint = "No machine of the app was changed. Raise release_command_timeout, or run "
+                .. "the slow part as a separate step.",
         }
     elseif exit.exit_code == 0 then
         return { exit_code = 0 }
@@ -114,7 +115,7 @@ function M.run(deploy)
             deploy.config.deploy.release_command,
             exit.exit_code >= 0 and exit.exit_code or "unknown",
             exit.oom_killed and ", out of memory" or ""),
-        hint = "No machine of the app was touched. Its output stands above.",
+        hint = "No machine of the app was changed. See the command's output above.",
     }
 end
 

@@ -50,7 +50,7 @@ local function begun_release(deploy)
     local current = run.current()
     if id and current and id == current.id and newest.image_ref == image_of.tagged(deploy.image)
     then
-        effect.note(("release v%d was begun by this run; it goes on"):format(newest.version))
+        effect.note(("this run began release v%d; continuing it"):format(newest.version))
         return { id = newest.id, version = newest.version }
     elseif id and (id == (current and current.id) or is_abandoned(id)) then
         releases.set_status(newest.id, "interrupted")
@@ -94,7 +94,7 @@ function M.around(deploy, carry_out)
         local noted = pcall(task.shield, releases.set_status, deploy.release.id,
             status, not ok and tostring(err.object(e).msg) or nil)
         if not noted and not has_status(deploy, status) then
-            effect.note("the release's final status could not be written")
+            effect.note("could not write the release's final status")
         end
     end
     if not ok then

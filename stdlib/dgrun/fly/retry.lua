@@ -85,7 +85,7 @@ function M.send(call)
         return send(call)
     end
     task.checkpoint()
-    return run.finish("the answer to " .. call.what, send, call)
+    return run.finish("the response to " .. call.what, send, call)
 end
 
 ---How often a call is made that must happen once.
@@ -125,7 +125,7 @@ end
 ---@return T
 function M.settled(send_once, find)
     task.checkpoint()
-    return run.finish("what became of a change", settle, send_once, find)
+    return run.finish("the outcome of a change", settle, send_once, find)
 end
 
 return M

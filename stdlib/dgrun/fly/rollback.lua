@@ -80,7 +80,7 @@ local function find(list, opts)
         refuse("fly.no_release", opts.to
             and ("%s has no complete release v%d"):format(opts.app, opts.to)
             or ("%s has no release with another image before the current one"):format(opts.app),
-            "Complete ones are: " .. versions(list) .. ".")
+            "Complete releases: " .. versions(list) .. ".")
     end
     return target, current
 end
@@ -111,7 +111,7 @@ function M.rollback(opts)
     if opts.despite_database and not opts.despite_database:find("%S") then
         err.raise { code = "input.invalid", op = "fly.rollback",
             msg = "fly.rollback: despite_database needs a reason",
-            hint = "Say why the old image can live with what the database is ahead by." }
+            hint = "Say why the old image works with the newer database revisions." }
     end
     local list = releases.history(opts.app)
     local target, current = find(list, opts)

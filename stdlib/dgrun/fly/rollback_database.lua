@@ -71,13 +71,13 @@ end
 ---Refuses; or says what is accepted.
 local function refuse(opts, text, fields)
     if opts.despite_database then
-        return effect.note(("%s; that is accepted: %s"):format(text, opts.despite_database))
+        return effect.note(("%s; accepted: %s"):format(text, opts.despite_database))
     end
     fields.op, fields.msg = "fly.rollback", text
     err.raise(fields)
 end
 
-local OR_SAY_WHY = "if the old image can live with it, say why: despite_database = \"REASON\"."
+local OR_SAY_WHY = "if the old image works with it, say why: despite_database = \"REASON\"."
 
 local function line_of(one)
     local class = one.class == "unknown" and (one.fits and "not known" or "unreadable")
@@ -108,7 +108,7 @@ end
 
 local function how_to_go_back(old, found)
     local hint = ("Bring the database back first, with the files of %s: migrations.downgrade "
-        .. "{ %s… }; what they added is lost. Or, %s"):format(found.files or "the newer release",
+        .. "{ %s… }; data they added is lost. Or, %s"):format(found.files or "the newer release",
         #old == 1 and ("target = \"%s\", "):format(old[1]) or "", OR_SAY_WHY)
     for _, problem in ipairs(found.files and {} or found.problems) do
         hint = ("%s\nLooked in %s."):format(hint, problem)
@@ -130,8 +130,8 @@ local function judge(opts, target, old, found)
     if #bad == 0 then
         if #all > 0 then
             effect.note(("the database is ahead of %s by %s: %s"):format(name_of(target),
-                only_adds(all) and "what only adds to it"
-                or "what loses nothing, as far as is known",
+                only_adds(all) and "revisions that only add to it"
+                or "revisions that lose no data, as far as is known",
                 table.concat(lines_of(all), ", ")))
         end
         return
@@ -159,12 +159,12 @@ function M.check(opts, list, target, current)
     if not old and not at then
         return nil -- an app without migrations
     elseif not old then
-        effect.note(("not compared with the database, which is at %s: nothing says which "
+        effect.note(("not compared with the database, which is at %s: no record shows which "
             .. "revisions the image of %s knows"):format(
             #at > 0 and format.list(at) or "no revision", name_of(target)))
         return at
     elseif not at then
-        effect.note(("not compared with the database: nothing says where it is. The image of %s "
+        effect.note(("not compared with the database: its revision is unknown. The image of %s "
             .. "knows the revisions up to %s"):format(name_of(target), format.list(old)))
         return nil
     end
@@ -175,7 +175,7 @@ function M.check(opts, list, target, current)
             :format(name_of(target), format.list(found.missing),
                 #at > 0 and format.list(at) or "no revision"),
             { code = "refused.database_differs", missing = found.missing,
-                hint = "Bring it there first: migrations.upgrade with the files of "
+                hint = "Upgrade the database first: migrations.upgrade with the files of "
                     .. name_of(target) .. "; or, " .. OR_SAY_WHY })
     end
     judge(opts, target, old, found)

@@ -51,7 +51,7 @@ local function check_deploy(deploy, config, findings)
         findings.problem({ "deploy", "max_unavailable" }, "must be more than 0")
     elseif deploy.max_unavailable and strategy ~= "rolling" and strategy ~= "canary" then
         findings.warning({ "deploy", "max_unavailable" },
-            "only the strategies rolling and canary use it; say which one")
+            "only the strategies rolling and canary use it; name the strategy")
     end
 end
 
@@ -74,7 +74,7 @@ local function check_service_check(path, check, unit, findings)
         local value = seconds(check[name], unit)
         local inert = name == "grace_period" and value == 0
         if value and not inert and (value < 1 or value > 60) then
-            findings.warning(extended(path, name), ("%s; Fly takes 1s to 1m and clamps it")
+            findings.warning(extended(path, name), ("%s; Fly allows 1s to 1m and clamps it")
                 :format(units.duration(value)))
         end
     end
@@ -84,11 +84,11 @@ local function check_groups(path, entry, config, groups, findings)
     for i, name in ipairs(entry.processes or {}) do
         if not groups[name] then
             findings.problem(extended(path, "processes", i),
-                ("there is no process group '%s'"):format(name))
+                ("no process group '%s'"):format(name))
         end
     end
     if config.processes and next(config.processes) and #(entry.processes or {}) == 0 then
-        findings.problem(path, "with [processes], a service needs to say its processes")
+        findings.problem(path, "with [processes], a service must list its processes")
     end
 end
 
@@ -97,7 +97,7 @@ local function check_services(config, groups, findings)
     if http then
         check_groups({ "http_service" }, http, config, groups, findings)
         if not http.internal_port then
-            findings.warning({ "http_service" }, "internal_port is missing; Fly takes 8080")
+            findings.warning({ "http_service" }, "internal_port is missing; Fly uses 8080")
         end
         for i, check in ipairs(http.checks or {}) do
             check_service_check({ "http_service", "checks", i }, check, 1e-9, findings)
@@ -107,7 +107,7 @@ local function check_services(config, groups, findings)
         local path = { "services", n }
         check_groups(path, service, config, groups, findings)
         if #(service.ports or {}) == 0 then
-            findings.warning(path, "has no ports: nobody can reach it from outside")
+            findings.warning(path, "has no ports: it cannot be reached from outside")
         end
         for _, kind in ipairs { "tcp_checks", "http_checks" } do
             for i, check in ipairs(service[kind] or {}) do
@@ -158,7 +158,7 @@ local function check_mounts(config, default_group, findings)
         for _, group in ipairs(#names > 0 and names or { default_group }) do
             count[group] = (count[group] or 0) + 1
             if count[group] == 2 then
-                findings.problem({ "mounts", i }, ("group '%s' has more than one; a machine takes "
+                findings.problem({ "mounts", i }, ("group '%s' has several mounts; a machine takes "
                     .. "one volume"):format(group))
             end
         end
@@ -176,7 +176,7 @@ local function check_restart(config, groups, findings)
         for n, name in ipairs(entry.processes or {}) do
             if not groups[name] then
                 findings.problem({ "restart", i, "processes", n },
-                    ("there is no process group '%s'"):format(name))
+                    ("no process group '%s'"):format(name))
             end
         end
     end
@@ -205,7 +205,7 @@ local function check_statics(config, findings)
         end
     end
     if #(config.statics or {}) > 10 then
-        findings.problem({ "statics" }, "there are more than 10")
+        findings.problem({ "statics" }, "more than 10 entries")
     end
 end
 
@@ -230,7 +230,7 @@ local function check_env(env, findings)
             end
         end
         if upper:find "^FLY_" then
-            findings.warning({ "env", name }, "names that begin with FLY_ are Fly's own")
+            findings.warning({ "env", name }, "names that begin with FLY_ are reserved for Fly")
         end
     end
 end

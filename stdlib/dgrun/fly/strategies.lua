@@ -103,11 +103,12 @@ local function roll_back(deploy, begun, failure)
     failure = err.object(failure)
     failure.rolled_back = #begun - #failed
     failure.hint = #failed == 0
-        and format.count(#begun, "machine has", "machines have")
-            .. " the previous image and configuration again."
+        and format.count(#begun, "machine was", "machines were")
+            .. " restored to the previous image and configuration."
         or ("Not rolled back: %s. Deploy the old image again."):format(table.concat(failed, ", "))
     if deploy.already > 0 then
-        failure.hint = ("%s %d had the new version before and keep it: deploy the old image again.")
+        failure.hint = ("%s %d already had the new version and keep it: deploy the old image "
+            .. "again.")
             :format(failure.hint, deploy.already)
     end
     err.raise(failure)
@@ -188,7 +189,8 @@ local function check_same_image(deploy)
         first = first or image
         if image ~= first then
             err.raise { code = "fly.mixed_images", op = "fly.deploy",
-                msg = ("bluegreen needs one image on all machines; there are %s and %s"):format(
+                msg = ("bluegreen needs the same image on all machines, but they run %s and "
+                    .. "%s"):format(
                     first, image),
                 hint = "Deploy once with the strategy rolling." }
         end
@@ -215,7 +217,7 @@ local function check_bluegreen(deploy)
         end
     end
     err.raise { code = "fly.no_checks", op = "fly.deploy",
-        msg = "bluegreen needs checks: without one nobody knows when the green machines are good",
+        msg = "bluegreen needs checks: they show when the green machines are healthy",
         hint = "Add checks to the configuration and deploy once with the strategy rolling." }
 end
 

@@ -47,7 +47,7 @@ function M.run(deploy, group, machine)
                 msg = ("machine %s of %s fails its machine check `%s`: %s"):format(machine.id,
                     deploy.app, table.concat(check.command, " "),
                     exit and ("exit code %d"):format(exit.exit_code) or "it did not end in time"),
-                hint = ("Its output stands above; it ran in machine %s."):format(id),
+                hint = ("See its output above; the check ran in machine %s."):format(id),
             }
         end
     end

@@ -156,7 +156,7 @@ function M.words(line)
         elseif c == "\\" then
             i = i + 1
             if i > #line then
-                return nil, "it ends with a backslash"
+                return nil, "the text ends with a backslash"
             end
             word = (word or "") .. line:sub(i, i)
         else

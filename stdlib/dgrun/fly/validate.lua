@@ -81,7 +81,7 @@ local function fields(value, known, path, findings)
             walk(item, known[name], extended(path, name), findings)
         else
             local nearest = opt.nearest(tostring(name), names)
-            findings.warning(extended(path, name), ("unknown key, it has no effect%s"):format(
+            findings.warning(extended(path, name), ("unknown key; it has no effect%s"):format(
                 nearest and ("; did you mean '%s'?"):format(nearest) or ""))
         end
     end

@@ -44,15 +44,16 @@ local function release_in(lines)
         end
     end
     err.raise { code = "fly.deploy_failed", op = "fly.deploy",
-        msg = "flyctl ended well without telling its release",
-        hint = "Is it older than August 2026? It must know FLY_EMIT_RELEASE_JSON." }
+        msg = "flyctl succeeded without reporting its release",
+        hint = "Check that flyctl is from August 2026 or later and supports "
+            .. "FLY_EMIT_RELEASE_JSON." }
 end
 
 local function deploy(opts, config, context)
     local env = flyctl.environment()
     env.FLY_EMIT_RELEASE_JSON = "1"
     local ok, result = pcall(command.run, { builder = "flyctl", argv = argv_of(opts, config),
-        env = env, cwd = context, hint = "Its output stands above." })
+        env = env, cwd = context, hint = "See its output above." })
     if not ok then
         local ending = type(result) == "table" and endings[result.status]
         if err.is(result, "fly.build_failed") then
@@ -80,11 +81,11 @@ end
 function M.deploy(opts, config, context)
     if type(opts.strategy) == "function" then
         err.raise { code = "input.invalid", op = "fly.deploy",
-            msg = "fly.deploy: flyctl cannot run a strategy of one's own",
-            hint = 'Leave via = "flyctl" out.' }
+            msg = "fly.deploy: flyctl cannot run a custom strategy",
+            hint = 'Remove via = "flyctl".' }
     elseif not flyctl.program() then
         err.raise { code = "fly.no_builder", op = "fly.deploy", msg = "flyctl is not installed",
-            hint = 'Install it, or leave via = "flyctl" out: dgrun deploys by itself.' }
+            hint = 'Install flyctl, or remove via = "flyctl" to let dgrun deploy.' }
     end
     return effect.write {
         kind = "fly.deploy", target = opts.app, name = "release",

@@ -69,19 +69,19 @@ function M.kept(wanted, machine)
     if not now and not new then
         return nil
     elseif not new then
-        refuse("fly.volume_removed", ("machine %s has the volume %s, and the configuration has no "
-            .. "mount any more"):format(machine.id, tostring(now.volume)),
-            ("Its data would be lost to the app. If that is meant, destroy the machine first: "
+        refuse("fly.volume_removed", ("machine %s has the volume %s, but the configuration no "
+            .. "longer has a mount"):format(machine.id, tostring(now.volume)),
+            ("The app would lose its data. If that is intended, destroy the machine first: "
                 .. "%s"):format(destroy_command(machine)))
     elseif not now then
-        refuse("fly.volume_added", ("machine %s has no volume, and the configuration now mounts "
+        refuse("fly.volume_added", ("machine %s has no volume, but the configuration mounts "
             .. "'%s'"):format(machine.id, tostring(new.name)),
-            ("A machine cannot get one later. Destroy it, and the deploy creates another: "
+            ("A machine cannot get a volume later. Destroy it, and the deploy creates another: "
                 .. "%s"):format(destroy_command(machine)))
     elseif now.name and new.name and now.name ~= new.name then
-        refuse("fly.volume_renamed", ("machine %s has the volume '%s', and the configuration "
+        refuse("fly.volume_renamed", ("machine %s has the volume '%s', but the configuration "
             .. "mounts '%s'"):format(machine.id, now.name, new.name),
-            "Name the volume it has, or destroy the machine first.")
+            "Mount the existing volume, or destroy the machine first.")
     end
     local mount = {}
     for name, value in pairs(now) do
@@ -136,7 +136,7 @@ function M.attach(config, pool, region)
     end
     local volume = pool.take(mount.name, region)
     if not volume then
-        refuse("fly.no_volume", ("there is no free volume '%s'%s"):format(mount.name,
+        refuse("fly.no_volume", ("no free volume '%s'%s"):format(mount.name,
             region and " in " .. region or ""),
             api.is_sandbox() and "Give the group fewer machines, or create it with a POST to the "
                 .. "volumes of the app (dg.fly.api.machines)."

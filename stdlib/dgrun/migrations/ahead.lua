@@ -134,7 +134,7 @@ end
 local function reasons_of(planned)
     local reasons, fits = {}, true
     if not planned.sql then
-        reasons[1] = "its SQL is not known: " .. planned.sql_error
+        reasons[1] = "its SQL is unknown: " .. planned.sql_error
     end
     for _, finding in ipairs(planned.findings) do
         if finding.effect or finding.old_code then
@@ -157,7 +157,7 @@ local function judge(opts, files, list)
             lock_timeout = "1s", repository = opts.repository, commit = files.place.commit,
         }, list, opts.old)
     else
-        reason = "no database was named that its SQL could be rendered for"
+        reason = "no database was given to render its SQL for"
     end
     local found = {}
     for i, revision in ipairs(list) do
@@ -187,7 +187,7 @@ function M.find(opts)
     if not files then
         local list = {}
         for i, id in ipairs(extra) do
-            list[i] = unreadable(id, "", "its revision file is not at hand")
+            list[i] = unreadable(id, "", "its revision file is not available")
         end
         -- Whether the database lacks what the older release needs cannot be told either.
         return { revisions = list, missing = #list == 0 and without(opts.old, opts.at) or {},

@@ -122,7 +122,7 @@ function M.command(opts, words)
         if program.python then
             env.DGRUN_SETTINGS = joined(settings, "%s=%s", "\n")
         else
-            effect.note("the Python of alembic was not found: its sessions have no lock_timeout")
+            effect.note("could not find alembic's Python: its sessions have no lock_timeout")
         end
     end
     for _, word in ipairs(words) do

@@ -50,7 +50,7 @@ local function look_on(url, application, seen, tell)
             seen[row.pid] = row
             if not told[row.pid] then
                 told[row.pid] = true
-                tell("waiting for a lock that is held by " .. M.describe(row))
+                tell("waiting for a lock held by " .. M.describe(row))
             end
         end
         task.sleep(M.every)

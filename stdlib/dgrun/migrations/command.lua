@@ -38,7 +38,7 @@ end
 function M.run(opts)
     carry_out.check(opts, options, "migrations.command")
     if opts.pending and nothing_pending(opts) then
-        effect.note "there is nothing to migrate"
+        effect.note "nothing to migrate"
         return { ran = false }
     end
     if opts.database then
@@ -57,8 +57,8 @@ function M.run(opts)
             end, function(outcome)
                 if outcome.exit.status ~= 0 then
                     carry_out.fail(all, outcome, { op = "migrations.command", what = text,
-                        state = "", hint = "Its output stands above. Mend what it names, then "
-                            .. "run again." })
+                        state = "", hint = "See its output above. Fix the cause, then "
+                            .. "run it again." })
                 end
             end)
         end,

@@ -56,7 +56,7 @@ local function with_retries(opts, tool)
                 locked = locked }
         end
         local pause = M.retry_seconds * 2 ^ (tries - 1)
-        effect.note(("a lock was not free within %s; trying again in %g s"):format(
+        effect.note(("could not get a lock within %s; trying again in %g s"):format(
             opts.lock_timeout or "its time", pause))
         task.sleep(pause)
     end
@@ -74,7 +74,7 @@ function M.run(opts, tool, judge, look)
         if found ~= nil then
             return found
         end
-        return run.finish("the migrations, which are never stopped in the middle", function()
+        return run.finish("the migrations, which are never stopped midway", function()
             return judge(with_retries(opts, tool))
         end)
     end
@@ -113,7 +113,7 @@ local function last_words(lines)
         end
         last = last or not is_chatter(lines[i]) and lines[i] or nil
     end
-    return last or "it said nothing"
+    return last or "it printed nothing"
 end
 
 ---What drivers say of a database that they did not get into.
@@ -134,9 +134,10 @@ local function special_hint(lines)
     elseif file then
         return ("Create %s, or correct the path where it is read."):format(file)
     elseif text:find("unsupported startup parameter", 1, true) then
-        return "The URL is a connection pooler's, which takes no timeouts. Migrate with the direct "
-            .. "URL of the database; or leave out lock_timeout and statement_timeout, and then a "
-            .. "migration waits for as long as it takes."
+        return "The URL belongs to a connection pooler, which accepts no timeouts. Migrate with "
+            .. "the "
+            .. "direct URL of the database, or omit lock_timeout and statement_timeout; migrations "
+            .. "then wait without a limit."
     end
     for _, sign in ipairs(no_way_in) do
         if last_words(lines):find(sign) then
@@ -160,13 +161,13 @@ function M.fail(opts, outcome, fields)
     fields.details = #reasons > 0 and { { title = "lock", lines = reasons } } or nil
     fields.msg = ("%s ended with %s: %s%s"):format(fields.what,
         exit.signal and "signal " .. exit.signal or "status " .. tostring(exit.status),
-        outcome.locked and ("a lock was not free within %s, %d times"):format(
+        outcome.locked and ("could not get a lock within %s, %d times"):format(
             opts.lock_timeout or "its time", outcome.tries) or last_words(outcome.lines),
         fields.state)
     fields.hint = special_hint(outcome.lines) or fields.hint
     if outcome.locked then
-        fields.hint = "When the session that holds the lock has ended, run again: what is applied "
-            .. "is not applied twice."
+        fields.hint = "Run it again after the session that holds the lock has ended; applied "
+            .. "revisions are skipped."
     end
     fields.what, fields.state = nil, nil
     err.raise(fields)
@@ -201,7 +202,8 @@ function M.check(opts, spec, op)
     for _, name in ipairs { "lock_timeout", "statement_timeout" } do
         if opts[name] and not opts[name]:match("^%d+%a*$") then
             err.raise { code = "input.invalid", op = op,
-                msg = ("%s: %s '%s' is not like 10s"):format(op, name, opts[name]) }
+                msg = ("%s: %s must be a duration such as 10s, not "
+                    .. "'%s'"):format(op, name, opts[name]) }
         end
     end
 end

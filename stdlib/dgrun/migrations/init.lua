@@ -61,8 +61,8 @@ function queries.sqlite(_, place)
     end
     db:close()
     if err.is(e, "sqlite.read_only") then
-        e.msg = place.path .. ": somebody was killed while it was written"
-        e.hint = "A run rolls that back by itself; a plan, or who may not write the file, cannot."
+        e.msg = place.path .. ": a process was killed while writing it"
+        e.hint = "A run rolls the transaction back; a plan or a user without write access cannot."
     end
     return check(rows, e)
 end
@@ -90,7 +90,7 @@ function M.current(opts)
     if not query then
         err.raise { code = "migrations.unsupported_database", op = "migrations.current",
             msg = ("%s databases are not supported"):format(place.dialect),
-            hint = "postgresql and sqlite are." }
+            hint = "Supported databases: postgresql and sqlite." }
     end
     if place.dialect == "sqlite" and place.path and place.path:sub(1, 1) ~= "/" and opts.dir then
         place.path = opts.dir / place.path

@@ -90,7 +90,7 @@ local function prepare(self)
         return true
     elseif e.sqlstate == "42501" then
         effect.note(
-            "two upgrades at once are not kept apart: this user may not "
+            "concurrent upgrades are not prevented: this user may not "
             .. "create the schema dgrun in the database")
         return false
     end
@@ -105,12 +105,13 @@ local function take(self)
         if mine and not orphan then
             return
         elseif orphan then
-            tell_change(state, ("A migration of %s still runs in the database (pid %s); waiting "
-                .. "for its end"):format(orphan.application, orphan.pid))
+            tell_change(state, ("A migration of %s is still running in the database (pid %s); "
+                .. "waiting "
+                .. "for it to end"):format(orphan.application, orphan.pid))
         else
             local holder = self:query(HOLDER)[1]
             if holder then
-                tell_change(state, ("The database is being migrated by %s, run %s, for %s s; "
+                tell_change(state, ("%s, run %s, has been migrating the database for %s s; "
                     .. "waiting for it"):format(holder.holder, holder.run, holder.seconds))
             end
         end
@@ -161,7 +162,8 @@ local function await_orphans(lock_path, r, state)
         if not left then
             return
         end
-        tell_change(state, ("A migration of %s still runs (pid %d: %s); waiting for its end")
+        tell_change(state, ("A migration of %s is still running (pid %d: %s); waiting for it to "
+            .. "end")
             :format(before, left.pid, left.command))
         task.sleep(M.poll / 5)
     end
@@ -184,7 +186,7 @@ local function with_file(opts, place, f, ...)
         elseif not err.is(e, "fs.locked") then
             err.raise(e)
         end
-        tell_change(state, "The database is being migrated by another run; waiting for it")
+        tell_change(state, "Another run is migrating the database; waiting for it")
         task.sleep(M.poll / 5)
     end
     local result = { pcall(function(...)

@@ -18,7 +18,7 @@ local TIMEOUT = 120
 ---@field error? string why it is not known
 
 local function last_line(text)
-    local last = "it said nothing"
+    local last = "it printed nothing"
     for line in log.clean(text):gmatch("[^\n]+") do
         last = line:match("%S") and line or last
     end
@@ -46,7 +46,7 @@ end
 return function(opts, list, from, live)
     local python = alembic.find(opts.dir).python
     if not python then
-        return none(list, "the Python that has Alembic was not found")
+        return none(list, "could not find the Python that has Alembic")
     end
     local ids = {}
     for i, revision in ipairs(list) do

@@ -110,7 +110,7 @@ end
 local function multiple_heads(heads, argument)
     fail("multiple_heads", ("the revisions have %d heads: %s"):format(#heads,
         table.concat(heads, ", ")),
-        ("Merge them (alembic merge heads), or say target = \"heads\" instead of \"%s\".")
+        ("Merge them (alembic merge heads), or use target = \"heads\" instead of \"%s\".")
             :format(argument), { heads = heads })
 end
 
@@ -137,7 +137,7 @@ local function branch_id(graph, label)
     if not ok and not id.code then
         error(id, 0)
     elseif not ok then
-        fail("unknown_revision", ("there is no branch %s"):format(label), nil,
+        fail("unknown_revision", ("no branch %s"):format(label), nil,
             { revision = label })
     end
     return id
@@ -159,7 +159,7 @@ function M.id_of(graph, name, branch)
         if #found == 0 then
             unknown(name)
         elseif #found > 1 then
-            fail("ambiguous_revision", ("%s is the beginning of %s"):format(name,
+            fail("ambiguous_revision", ("%s is an ambiguous prefix of %s"):format(name,
                 table.concat(found, " and of ")), nil, { revision = name })
         end
         id = graph.names[found[1]]
@@ -266,13 +266,13 @@ local function relative(target)
 end
 
 local function too_far(target)
-    fail("too_far", ("%s leads past the revisions there are"):format(target), nil,
+    fail("too_far", ("%s leads past the existing revisions"):format(target), nil,
         { target = target })
 end
 
 local function ambiguous_walk(target, ids)
-    fail("ambiguous_walk", ("%s could start or go on at %s"):format(target,
-        table.concat(ids, " or ")), "Say where: an id, or branch@… in front of it.",
+    fail("ambiguous_walk", ("%s could start or continue at %s"):format(target,
+        table.concat(ids, " or ")), "Give an id, or put branch@ before the target.",
         { target = target })
 end
 
@@ -378,8 +378,8 @@ function M.upgrade_targets(graph, current, target)
     if not step then
         return M.ids_of(graph, target)
     elseif not step.name and not current then
-        fail("relative_target", target .. " counts from what the database is at, which is not "
-            .. "known here", "Say an id.", { target = target })
+        fail("relative_target", target .. " counts from the database's revision, which is not "
+            .. "known here", "Give an id.", { target = target })
     end
     local from
     if step.name then
@@ -460,7 +460,7 @@ local function below_branch(graph, ids, branch, target)
         end
     end
     if #kept == 0 then
-        fail("not_ancestor", target .. " is not below what the database is at", nil,
+        fail("not_ancestor", target .. " is not below the database's revision", nil,
             { target = target })
     end
     return kept
@@ -489,7 +489,7 @@ function M.downgrade_set(graph, current, target)
         is_current = is_current or id == goal
     end
     if not is_current and next(set) == nil then
-        fail("not_ancestor", target .. " is not below what the database is at", nil,
+        fail("not_ancestor", target .. " is not below the database's revision", nil,
             { target = target })
     end
     return set
@@ -593,7 +593,7 @@ function M.check_overlap(graph, ids)
         local before = M.ancestors(graph, { id })
         for _, other in ipairs(ids) do
             if other ~= id and before[other] then
-                fail("overlap", ("the revision %s includes %s: they cannot be asked for together")
+                fail("overlap", ("the revision %s includes %s: they cannot be requested together")
                     :format(id, other), nil, { revisions = { id, other } })
             end
         end

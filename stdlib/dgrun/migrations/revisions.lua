@@ -25,8 +25,8 @@ local function add(graph, found)
     local id, path = found.revision, found.file
     local other = graph.by_id[id]
     if other then
-        fail("duplicate_revision", ("the revision %s is declared in %s and in %s"):format(
-            id, other.file, path), "Give one of them another id.")
+        fail("duplicate_revision", ("the revision %s is declared in both %s and %s"):format(
+            id, other.file, path), "Give one of the revisions another id.")
     elseif id:find("[@+-]") then
         fail("invalid_revision", ("%s:%d: the revision %s has one of @ + -"):format(path,
             found.line, id))
@@ -98,7 +98,7 @@ local function sort(graph)
     local open = {}
     local function enter(id)
         if state[id] == "open" then
-            fail("cycle", ("the revisions run in a circle at %s (%s)"):format(id,
+            fail("cycle", ("the revisions form a cycle at %s (%s)"):format(id,
                 graph.by_id[id].file))
         elseif not state[id] then
             state[id] = "open"
@@ -161,7 +161,7 @@ function M.read(dir)
             limit = FILE_LIMIT })) do
             if not found then
                 fail("no_revision", ("%s declares no revision"):format(folder / names[i]),
-                    "Alembic takes each .py file of the folder for a revision.")
+                    "Alembic treats each .py file in the folder as a revision.")
             end
             add(graph, found)
             graph.place[found.revision] = places[folder / names[i]]

@@ -53,8 +53,8 @@ local function judge(opts, pending, outcome)
     carry_out.fail(opts, outcome, {
         op = "migrations.upgrade", applied = applied, pending = left, what = "alembic upgrade",
         state = ("\nApplied: %s. Not applied: %s."):format(text_of(applied), text_of(left)),
-        hint = "Mend the first revision that was not applied, then run again: what is applied is "
-            .. "not applied twice.",
+        hint = "Fix the first revision that was not applied, then run it again; applied revisions "
+            .. "are skipped.",
     })
 end
 
@@ -63,7 +63,7 @@ local function tell_hazards(opts)
     local ok, plan = pcall(migrations.plan, { dir = opts.dir, database = opts.database,
         target = opts.target, lock_timeout = opts.lock_timeout, env = opts.env })
     if not ok then
-        return effect.note("the SQL could not be judged: " .. tostring(plan.msg or plan))
+        return effect.note("could not judge the SQL: " .. tostring(plan.msg or plan))
     end
     for _, revision in ipairs(plan.pending) do
         if revision.sql_error then
@@ -122,7 +122,7 @@ function M.upgrade(opts)
     local pending = revisions.pending(graph, current, target)
     local goal = revisions.targets(graph, target, current)
     if #pending == 0 then
-        effect.note(("the database is at %s already"):format(text_of(current)))
+        effect.note(("the database is already at %s"):format(text_of(current)))
         return { from = current, to = current, applied = {} }
     end
     carry_out.warn_of_pooler(opts.database)
@@ -143,7 +143,7 @@ function M.upgrade(opts)
             end, function()
                 pending = left_of(opts, pending)
                 if #pending == 0 then
-                    effect.note "another one has applied them meanwhile"
+                    effect.note "another process has applied them in the meantime"
                     return {}
                 end
             end)
@@ -173,13 +173,13 @@ function M.downgrade(opts)
     if not opts.target then
         err.raise { code = "input.missing", op = "migrations.downgrade",
             msg = "migrations.downgrade needs a target",
-            hint = "A revision that the database shall go back to, -1 or \"base\"." }
+            hint = "Give the revision to go back to, -1, or \"base\"." }
     end
     local graph = revisions.read(opts.dir)
     local current = migrations.current { database = opts.database, dir = opts.dir }
     local path = revisions.downgrade_path(graph, current, opts.target)
     if #path == 0 then
-        effect.note(("there is nothing to undo: the database is at %s"):format(text_of(current)))
+        effect.note(("nothing to undo: the database is at %s"):format(text_of(current)))
         return { from = current, to = current, undone = {} }
     end
     carry_out.warn_of_pooler(opts.database)
@@ -193,9 +193,10 @@ function M.downgrade(opts)
                 local now = migrations.current { database = opts.database, dir = opts.dir }
                 if table.concat(now, " ") ~= table.concat(current, " ") then
                     err.raise { code = "refused.database_moved", op = "migrations.downgrade",
-                        msg = ("another one has brought the database from %s to %s meanwhile")
+                        msg = ("another process has moved the database from %s to %s in the "
+                            .. "meantime")
                             :format(text_of(current), text_of(now)),
-                        hint = "Look whether there is still something to undo." }
+                        hint = "Check whether anything is left to undo." }
                 end
             end
             return carry_out.alembic(opts, { "downgrade", opts.target }, function(outcome)
@@ -208,7 +209,8 @@ function M.downgrade(opts)
                     what = "alembic downgrade",
                     state = ("\nUndone: %s. Still applied: %s."):format(text_of(done),
                         text_of(left)),
-                    hint = "Mend the downgrade of the first that is still applied; then run again.",
+                    hint = "Fix the downgrade of the first revision that is still applied, then "
+                        .. "run it again.",
                 })
             end, look)
         end,
@@ -226,12 +228,12 @@ function M.stamp(opts)
     local current = migrations.current { database = opts.database, dir = opts.dir }
     table.sort(goal)
     if table.concat(goal, " ") == table.concat(current, " ") then
-        effect.note(("the database is at %s already"):format(text_of(current)))
+        effect.note(("the database is already at %s"):format(text_of(current)))
         return { from = current, to = current }
     end
     effect.write {
         kind = "migrations.stamp", target = "database", name = "stamped",
-        summary = ("say that the database is at %s"):format(text_of(goal)),
+        summary = ("mark the database as being at %s"):format(text_of(goal)),
         before = { revision = text_of(current) }, after = { revision = text_of(goal) },
         apply = function()
             carry_out.alembic(opts, { "stamp", target }, function(outcome)
@@ -242,7 +244,7 @@ function M.stamp(opts)
                 end
                 carry_out.fail(opts, outcome, { op = "migrations.stamp", what = "alembic stamp",
                     state = ("\nThe database is at %s."):format(text_of(now)),
-                    hint = "Look at what it said; then run again." })
+                    hint = "See its output, then run it again." })
             end)
         end,
     }

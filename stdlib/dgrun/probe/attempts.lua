@@ -35,9 +35,10 @@ local function fail(kind, op, probe, tries)
         code = known and "probe.failed" or "probe.inconclusive", op = op, attempts = tries.count,
         why = tries.last.why,
         msg = (known and "%s is not as expected after %g s and %s: %s"
-            or "whether %s is as expected is not known after %g s and %s: %s"):format(
+            or "the state of %s is still unknown after %g s and %s: %s"):format(
             probe.what, tries.within, format.count(tries.count, "attempt"), tries.last.why),
-        hint = known and kind.hint or "It says nothing about what is probed. Try again.",
+        hint = known and kind.hint or "The result says nothing about the probed service. Try "
+            .. "again.",
     }
 end
 

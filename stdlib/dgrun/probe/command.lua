@@ -10,7 +10,7 @@ M.options = {
     argv = "table", expect = "any?", unknown = "any?", stdout = "string?", cwd = "string?",
     env = "table?", timeout = "seconds?",
 }
-M.hint = "Run the command by hand to see what it says."
+M.hint = "Run the command manually to see its output."
 
 local DEFAULT_SECONDS = 30
 local SHOWN_BYTES = 200
@@ -22,7 +22,8 @@ local function statuses_of(opts, name, fallback)
     for _, status in ipairs(list) do
         if type(status) ~= "number" or status % 1 ~= 0 or status < 0 or status > 255 then
             err.raise { code = "input.invalid", op = "probe.command",
-                msg = ("probe.command: %s is an exit status or a list of these"):format(name) }
+                msg = ("probe.command: %s must be an exit status or a list of exit "
+                    .. "statuses"):format(name) }
         end
         set[status] = true
     end

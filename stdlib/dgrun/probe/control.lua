@@ -36,7 +36,7 @@ function M.why_unknown(e, peer, control)
     if answer or not silent[silence.code] then
         return nil
     end
-    return ("nobody answers, %s neither: this computer has no network"):format(host_of(control))
+    return ("no response, not even from %s: this computer has no network"):format(host_of(control))
 end
 
 return M

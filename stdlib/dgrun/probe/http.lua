@@ -36,7 +36,7 @@ local function range_of(one)
         high = class and low + 99 or tonumber(high) or low
     end
     if not low or low % 1 ~= 0 or low < 100 or high > 599 or low > high then
-        refuse('expect is 200, "2xx", "200-204", or a list of these, not %s', tostring(one))
+        refuse('expect must be 200, "2xx", "200-204", or a list of these, not %s', tostring(one))
     end
     return { low, high }
 end
@@ -72,7 +72,7 @@ local function steps_of(path)
             index, after = rest:match("^%[(%d+)%](.*)$")
         end
         if not after or #steps == 0 and rest:sub(1, 1) == "." then
-            refuse("'%s' is no path within JSON, such as items[0].id", path)
+            refuse("'%s' is not a path within JSON, such as items[0].id", path)
         end
         steps[#steps + 1] = name or tonumber(index) + 1
         rest = after
@@ -83,11 +83,11 @@ end
 local function check_texts(opts)
     for name, wanted in pairs(opts.header or {}) do
         if type(name) ~= "string" or wanted ~= true and type(wanted) ~= "string" then
-            refuse('header maps names to texts, or to true: { ["Content-Type"] = "json" }')
+            refuse('header must map names to strings or to true: { ["Content-Type"] = "json" }')
         end
     end
     if opts.control ~= nil and opts.control ~= false and type(opts.control) ~= "string" then
-        refuse("control is a URL, or false")
+        refuse("control must be a URL or false")
     end
 end
 
@@ -95,7 +95,7 @@ local function wanted_values(opts)
     local list = {}
     for path, value in pairs(opts.json or {}) do
         if type(path) ~= "string" or path == "" or type(value) == "table" then
-            refuse('json maps paths to single values: { ["database.up"] = true }')
+            refuse('json must map paths to single values: { ["database.up"] = true }')
         end
         list[#list + 1] = { path = path, steps = steps_of(path), value = value }
     end
@@ -131,7 +131,7 @@ local function json_fault(answer, wanted)
     end
     local ok, body = pcall(json.decode, answer.body)
     if not ok then
-        return "its body is no JSON"
+        return "its body is not valid JSON"
     end
     for _, one in ipairs(wanted) do
         local value = value_at(body, one.steps)

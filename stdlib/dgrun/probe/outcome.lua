@@ -32,9 +32,9 @@ local function of_value(value, why)
         return { outcome = outcomes[value.outcome], why = value.why or value.outcome,
             verdict = value }
     elseif value == false then
-        return { outcome = "bad", why = tostring(why or "it said no") }
+        return { outcome = "bad", why = tostring(why or "no reason given") }
     elseif value == "unknown" then
-        return { outcome = "unknown", why = tostring(why or "it does not know") }
+        return { outcome = "unknown", why = tostring(why or "no reason given") }
     end
     return { outcome = "good", why = "good" }
 end

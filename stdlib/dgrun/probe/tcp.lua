@@ -27,7 +27,7 @@ end
 function M.prepare(opts)
     if opts.control ~= nil and opts.control ~= false and type(opts.control) ~= "string" then
         err.raise { code = "input.invalid", op = "probe.tcp",
-            msg = "probe.tcp: control is a URL, or false" }
+            msg = "probe.tcp: control must be a URL or false" }
     end
     local function try()
         local host, port = really_at(opts.host, opts.port)
@@ -35,7 +35,7 @@ function M.prepare(opts)
             host = host, port = port, timeout = opts.timeout or DEFAULT_SECONDS,
         }
         if there then
-            return { outcome = "good", why = "takes connections",
+            return { outcome = "good", why = "accepts connections",
                 result = { address = there.address } }
         elseif err.is(e, "cancelled") then
             err.raise(e)

@@ -34,11 +34,11 @@ local function probe_of(opts)
             return outcome_of.of_call(probe)
         end }
     elseif type(probe) ~= "table" then
-        refuse("probe is a function or the options of a probe, not a %s", type(probe))
+        refuse("probe must be a function or the options of a probe, not a %s", type(probe))
     end
     for name in pairs(tries) do
         if probe[name] ~= nil then
-            refuse("each look is one try: interval and duration take the place of %s", name)
+            refuse("each sample is a single try: use interval and duration instead of %s", name)
         end
     end
     for _, kind in ipairs(kinds) do
@@ -64,19 +64,19 @@ local function settings_of(opts)
     local set = { duration = opts.duration or 60, interval = opts.interval or 5,
         allowed = opts.allowed_failures or 0 }
     if set.interval <= 0 then
-        refuse("interval is more than 0 seconds")
+        refuse("interval must be more than 0 seconds")
     elseif set.allowed < 0 or (opts.min_samples or 1) < 1 then
-        refuse("allowed_failures is 0 or more, min_samples 1 or more")
+        refuse("allowed_failures must be 0 or more, and min_samples 1 or more")
     end
     local possible = math.floor(set.duration / set.interval) + 1
     set.enough = opts.min_samples or math.ceil(possible / 2)
     if set.enough > possible then
-        refuse("min_samples = %d is more than the %d tries that there is time for", set.enough,
+        refuse("min_samples = %d is more than the %d tries that fit into the duration", set.enough,
             possible)
     end
-    check.known(opts.on_bad or "raise", on_bad, "probe.watch: on_bad has no way", "input.invalid")
+    check.known(opts.on_bad or "raise", on_bad, "probe.watch: unknown on_bad", "input.invalid")
     check.known(opts.on_inconclusive or "note", on_inconclusive,
-        "probe.watch: on_inconclusive has no way", "input.invalid")
+        "probe.watch: unknown on_inconclusive", "input.invalid")
     return set
 end
 
@@ -123,7 +123,7 @@ local function judge(probe, set, seen)
     if seen.bad > set.allowed or seen.bad > 0 and seen.good == 0 then
         return "bad", ("%s: %s; %s"):format(probe.what, counts, seen.why.bad)
     elseif seen.good + seen.bad < set.enough then
-        return "inconclusive", ("%s: %s, too few to judge by (%d are needed)%s"):format(probe.what,
+        return "inconclusive", ("%s: %s, too few to judge (%d needed)%s"):format(probe.what,
             counts, set.enough, seen.why.unknown and "; " .. seen.why.unknown or "")
     end
     return "good", ("%s: %s"):format(probe.what, counts)
@@ -164,9 +164,9 @@ function M.watch(opts)
     end
     local verdict = verdict_of(seen, judge(probe, set, seen))
     if verdict.outcome == "bad" and opts.on_bad ~= "return" then
-        raise("probe.bad", verdict, "Look at the app's logs, then roll back or mend it.")
+        raise("probe.bad", verdict, "Look at the app's logs, then roll back or fix the app.")
     elseif verdict.outcome == "inconclusive" and opts.on_inconclusive == "raise" then
-        raise("probe.inconclusive", verdict, "Nothing is known to be bad. Watch again.")
+        raise("probe.inconclusive", verdict, "No failure is known. Watch again.")
     elseif verdict.outcome == "inconclusive" then
         M.tell_inconclusive(verdict.why)
     else

@@ -271,7 +271,7 @@ local function new_secrets(env, entry)
         __newindex = function(_, name)
             err.raise {
                 code = "input.invalid",
-                msg = ("the secrets of an environment cannot be changed: %s")
+                msg = ("an environment's secrets are read-only: %s")
                     :format(tostring(name)),
             }
         end,
@@ -297,9 +297,9 @@ local function read_for(what)
     local file = M.find(folder)
     if not file then
         err.raise { code = "environment.not_found",
-            msg = ("%s: there is no environments.yaml in %s, nor in a scripts/ above"):format(what,
+            msg = ("%s: no environments.yaml in %s or in a scripts/ folder above it"):format(what,
                 folder),
-            hint = "It declares the app and the secrets of each environment." }
+            hint = "environments.yaml declares the app and the secrets of each environment." }
     end
     return read(file), file
 end
@@ -409,7 +409,7 @@ end
 function M.entry(env)
     local metatable = type(env) == "table" and getmetatable(env)
     return metatable and metatable.entry or err.raise { code = "input.invalid",
-        msg = "this is no environment: dg.environment and dg.review.environment give one" }
+        msg = "not an environment: dg.environment and dg.review.environment return one" }
 end
 
 return M

@@ -89,7 +89,7 @@ local function read_migrations(r, value, keys)
     r:map(value, keys, migration_keys)
     out.dir = r:string(value.dir, below(keys, "dir")) or "."
     if out.dir:sub(1, 1) == "/" or ("/" .. out.dir .. "/"):find("/../", 1, true) then
-        r:refuse(below(keys, "dir"), named(keys) .. ".dir must be a folder of the repository")
+        r:refuse(below(keys, "dir"), named(keys) .. ".dir must be a folder in the repository")
     end
     out.target = r:string(value.target, below(keys, "target"))
     out.command = r:words(value.command, below(keys, "command"))
@@ -124,8 +124,8 @@ local function read_environment(r, value, keys, known)
         local at = below(below(keys, "crons"), i)
         out.crons[i] = read_cron(r, cron, at)
         if seen[out.crons[i].name] then
-            r:refuse(below(at, "name"), ("%s: another cron machine is called '%s'"):format(
-                named(at), out.crons[i].name), "A machine is found again by its name.")
+            r:refuse(below(at, "name"), ("%s: another cron machine is named '%s'"):format(
+                named(at), out.crons[i].name), "dgrun finds machines by name.")
         end
         seen[out.crons[i].name] = true
     end
@@ -137,8 +137,8 @@ end
 local function read_app(r, value, keys)
     local out = read_environment(r, value, keys, environment_keys)
     if out.app:find("[{}]") then
-        r:refuse(below(keys, "app"), ("%s.app is the name of one app, not a pattern"):format(
-            named(keys)), "An environment for each pull request stands below the key templates.")
+        r:refuse(below(keys, "app"), ("%s.app must be the name of one app, not a pattern"):format(
+            named(keys)), "Declare environments for pull requests under the key templates.")
     end
     return out
 end

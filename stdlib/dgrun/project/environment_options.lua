@@ -12,7 +12,7 @@ local M = {}
 local function check_source(source, op)
     if type(source) ~= "table" or type(source.dir) ~= "string" then
         err.raise { code = "input.invalid", op = op,
-            msg = op .. ": option 'source' must be what dg.git.checkout gives" }
+            msg = op .. ": option 'source' must be a result of dg.git.checkout" }
     end
 end
 

@@ -23,7 +23,7 @@ end
 local function seconds(reader, value, keys)
     local found = value ~= nil and format.seconds(value) or nil
     if value ~= nil and not found then
-        reader:refuse(keys, "the time of a probe is a duration such as 5s")
+        reader:refuse(keys, "a probe's time must be a duration such as 5s")
     end
     return found
 end
@@ -32,8 +32,8 @@ local function probe(reader, value, keys)
     reader:map(value, keys, known, { "path" })
     local path = reader:string(value.path, below(keys, "path"))
     if path:sub(1, 1) ~= "/" then
-        reader:refuse(below(keys, "path"), "the path of a probe begins with /",
-            "It is asked below the url of the environment.")
+        reader:refuse(below(keys, "path"), "a probe's path must begin with /",
+            "The path is appended to the environment's url.")
     end
     local expect = value.expect
     if expect ~= nil then
@@ -55,7 +55,7 @@ function M.read(reader, entry, keys)
     if entry.probes == nil then
         return entry.url and { { path = "/health" } } or {}
     elseif not entry.url then
-        reader:refuse(below(keys, "probes"), "probes need the url of the environment")
+        reader:refuse(below(keys, "probes"), "probes need the environment's url")
     end
     local list = {}
     for i, value in ipairs(reader:list(entry.probes, below(keys, "probes"))) do

@@ -40,18 +40,18 @@ end
 local function app_fault(app, environments)
     local example = fill(app, "1")
     if count(app) ~= 1 then
-        return "app", "must hold {pr} once, such as my-app-pr-{pr}"
+        return "app", "must contain {pr} once, such as my-app-pr-{pr}"
     elseif not example:match("^[a-z][a-z0-9-]*[a-z0-9]$") then
-        return "app", "is not the pattern of an app", "Names of apps are a-z, 0-9 and -."
+        return "app", "is not a valid app pattern", "App names contain a-z, 0-9, and -."
     elseif #app - #MARK < LEAST then
-        return "app", ("needs at least %d characters beside {pr}"):format(LEAST)
+        return "app", ("needs at least %d characters besides {pr}"):format(LEAST)
     elseif #app - #MARK + DIGITS > LONGEST then
         return "app", ("is too long: with a number of %d digits it has more than %d characters")
             :format(DIGITS, LONGEST)
     end
     for name, other in pairs(environments) do
         if M.number(app, other.app) then
-            return "app", ("would take %s, the app of environment %s, for one of its own"):format(
+            return "app", ("would match %s, the app of environment %s"):format(
                 other.app, name)
         end
     end
@@ -73,7 +73,7 @@ end
 local function fault_of(name, entry, environments)
     local key, fault, hint = app_fault(entry.app, environments)
     if not key and environments[name] then
-        key, fault = "app", "is of a template that has the name of an environment"
+        key, fault = "app", "belongs to a template with the same name as an environment"
     end
     if key then
         return key, fault, hint
@@ -81,11 +81,11 @@ local function fault_of(name, entry, environments)
     for _, one in ipairs(texts(entry)) do
         local mark = one[2]:match("{%a+}")
         if mark and mark ~= MARK then
-            return one[1], ("holds %s; there is only {pr}"):format(mark)
+            return one[1], ("contains %s; only {pr} is supported"):format(mark)
         end
     end
     if entry.url and count(entry.url) == 0 then
-        return "url", "is the same for all: it must hold {pr}"
+        return "url", "must contain {pr}, so that each pull request has its own"
     end
 end
 
@@ -121,8 +121,8 @@ end
 local function check_number(pr)
     if type(pr) ~= "number" or pr % 1 ~= 0 or pr < 1 or pr >= 10 ^ DIGITS then
         err.raise { code = "input.invalid", op = "review",
-            msg = ("'%s' is not the number of a pull request"):format(tostring(pr)),
-            hint = ("Numbers are from 1 to %d."):format(10 ^ DIGITS - 1) }
+            msg = ("'%s' is not a pull request number"):format(tostring(pr)),
+            hint = ("Pull request numbers are from 1 to %d."):format(10 ^ DIGITS - 1) }
     end
 end
 

@@ -20,8 +20,8 @@ local function entry_of(env, op)
     local entry = environment.entry(env)
     if not entry.pattern then
         err.raise { code = "refused.not_review", op = op,
-            msg = ("%s: environment '%s' is no review app"):format(op, entry.name),
-            hint = "dg.review.environment { pr = … } gives one of a template." }
+            msg = ("%s: environment '%s' is not a review app"):format(op, entry.name),
+            hint = "dg.review.environment { pr = … } returns a review app's environment." }
     end
     return entry
 end
@@ -46,9 +46,9 @@ local function refuse_others(app, op)
     local standing = M.standing(app)
     if standing == "foreign" then
         err.raise { code = "refused.not_ours", op = op, app = app.name,
-            msg = ("app %s is in use, and was not made by dgrun for a pull request: it is left "
+            msg = ("app %s is in use, and dgrun did not create it for a pull request: it is left "
                 .. "alone"):format(app.name),
-            hint = ("If it is one, mark it: %s (any value). If not, change the pattern in "
+            hint = ("If it is a review app, mark it: %s (any value). If not, change the pattern in "
                 .. "environments.yaml."):format(api.command(("secrets set --app %s %s"):format(
                     app.name, M.MARK))) }
     end

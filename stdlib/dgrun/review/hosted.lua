@@ -12,7 +12,7 @@ local function sealed(app, url)
         return url
     elseif type(url) ~= "string" or url == "" then
         err.raise { code = "input.invalid", op = "review.hosted",
-            msg = ("review.hosted: the URL of the database of %s is a %s, no text"):format(app,
+            msg = ("review.hosted: the database URL of %s is a %s, not a string"):format(app,
                 type(url)) }
     end
     return secret.new("DATABASE_URL of " .. app, url)
@@ -43,7 +43,7 @@ function M.new(opts)
         function database.create()
             local found = opts.find(app)
             if found then
-                effect.note(("%s %s is there"):format(opts.what, app))
+                effect.note(("%s %s exists"):format(opts.what, app))
                 return sealed(app, found)
             end
             return effect.write {

@@ -80,7 +80,8 @@ local function open_set(open)
         if open == "none" then
             return set
         elseif not open:match("^[%d,%s]+$") then
-            refuse("open is the numbers of the open pull requests, 12,15, or none; not '%s'", open)
+            refuse("open must be the numbers of open pull requests, such as 12,15, or none; not "
+                .. "'%s'", open)
         end
         local list = {}
         for digits in open:gmatch("%d+") do
@@ -90,12 +91,12 @@ local function open_set(open)
     end
     for _, number in ipairs(open) do
         if type(number) ~= "number" or number % 1 ~= 0 or number < 1 then
-            refuse("'%s' is not the number of a pull request", tostring(number))
+            refuse("'%s' is not a pull request number", tostring(number))
         end
         set[number] = true
     end
     if next(set) == nil then
-        refuse("open names no pull request: where really none is open, say none")
+        refuse("open names no pull request: if no pull request is open, write none")
     end
     return set
 end
@@ -106,8 +107,8 @@ end
 function M.pick(list, opts)
     if not opts.older and not opts.open then
         err.raise { code = "input.missing", op = "review.strays",
-            msg = "which apps are strays? Neither their age nor the open pull requests are given",
-            hint = "Say --older 7d, or --open 12,15, or both." }
+            msg = "which apps are orphans? Give their age or the open pull requests",
+            hint = "Use --older 7d, --open 12,15, or both." }
     end
     local open = opts.open and open_set(opts.open)
     local strays = {}

@@ -36,7 +36,8 @@ local function identifier(app)
     local name = app:gsub("-", "_")
     if not name:match("^[a-z][a-z0-9_]*$") or #name > LONGEST then
         err.raise { code = "input.invalid", op = "review.postgres",
-            msg = ("'%s' gives no name for a schema: a-z, 0-9 and _, at most %d of them"):format(
+            msg = ("'%s' gives no valid schema name: a-z, 0-9, and _, at most %d "
+                .. "characters"):format(
                 app, LONGEST) }
     end
     return name
@@ -85,7 +86,7 @@ local function one_of(opts, app)
     local place = check(dburl.parse(opts.server))
     if place.dialect ~= "postgresql" then
         err.raise { code = "input.invalid", op = "review.postgres",
-            msg = "review.postgres: server is the URL of a PostgreSQL" }
+            msg = "review.postgres: server must be the URL of a PostgreSQL server" }
     end
     local one = { app = app, server = opts.server, as = opts.as or "schema",
         name = identifier(app) }
@@ -110,7 +111,7 @@ local function look(one, query)
         or found.database_owner and found.database_owner ~= one.name and "database"
     if what then
         err.raise { code = "refused.not_ours", op = "review.postgres",
-            msg = ("there is a %s %s that was not made for review app %s: it is left alone"):format(
+            msg = ("the %s %s was not created for review app %s: leaving it unchanged"):format(
                 what, one.name, one.app),
             hint = "Change the pattern in environments.yaml, or the server." }
     end
@@ -204,14 +205,14 @@ local function database_of(one)
         local found = found_of(one)
         local what = ("%s %s"):format(one.as, one.name)
         if found.place and found.login and found.mark == one.mark then
-            effect.note(what .. " is there")
+            effect.note(what .. " exists")
             return one.url
         end
         local again = found.place and found.role
         effect.write {
             kind = "review.database." .. (again and "update" or "create"), target = one.app,
-            summary = again and ("set the password of role %s anew"):format(one.name)
-                or ("create %s with a role of its own"):format(what),
+            summary = again and ("reset the password of role %s"):format(one.name)
+                or ("create %s with its own role"):format(what),
             before = again and { role = one.name } or nil,
             after = { role = one.name, [one.as] = not again and one.name or nil },
             apply = function() create(one) end,
@@ -239,7 +240,7 @@ end
 function M.new(opts)
     check.options(opts, { server = "value", as = "string?", driver = "string?" },
         "review.postgres")
-    check.known(opts.as or "schema", ways, "review.postgres: there is no way", "input.invalid")
+    check.known(opts.as or "schema", ways, "review.postgres: unknown value of as:", "input.invalid")
     return function(app) return database_of(one_of(opts, app)) end
 end
 

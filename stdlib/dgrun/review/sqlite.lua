@@ -13,8 +13,8 @@ local function place_of(server)
     local place = check(dburl.parse(server))
     if place.dialect ~= "sqlite" or not place.path or place.path:sub(1, 1) ~= "/" then
         err.raise { code = "input.invalid", op = "review.sqlite",
-            msg = "review.sqlite: server is a URL such as sqlite+aiosqlite:////tmp/reviews, with "
-                .. "the whole path of a folder" }
+            msg = "review.sqlite: server must be a URL such as sqlite+aiosqlite:////tmp/reviews, "
+                .. "with the absolute path of a folder" }
     end
     return place
 end

@@ -36,11 +36,11 @@ local function tell(list, strays)
         end
     end
     if #kept > 0 then
-        effect.note(("left alone, since they carry no mark of dgrun: %s"):format(
+        effect.note(("left alone because they have no dgrun mark: %s"):format(
             format.list(kept)))
     end
     if #strays == 0 then
-        effect.note(("none of %s is a stray"):format(format.count(#list, "review app")))
+        effect.note(("no orphans among %s"):format(format.count(#list, "review app")))
     end
 end
 
@@ -56,7 +56,7 @@ function M.sweep(opts)
     for _, one in ipairs(strays) do
         local ok, e = true, nil
         if is_busy(one.app) then
-            effect.note(one.app .. " is left: a run is at work on it")
+            effect.note(one.app .. " is kept: a run is working on it")
         else
             ok, e = pcall(apps.destroy, {
                 environment = environment.of_template(opts.template or "review", one.pr,
@@ -75,7 +75,7 @@ function M.sweep(opts)
         err.raise { code = "review.not_swept", op = "review.sweep",
             msg = ("%s could not be destroyed\n  %s"):format(
                 format.count(#failures, "review app"), table.concat(failures, "\n  ")),
-            hint = "The others are gone. Run again when the cause is." }
+            hint = "The others are gone. Run it again after fixing the cause." }
     end
     return destroyed
 end

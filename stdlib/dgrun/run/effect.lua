@@ -138,7 +138,7 @@ function M.write(e)
     local earlier = e.once and current and current.past
         and require("dgrun.run.replay").done(current, e)
     if earlier then
-        M.note(("%s: done before"):format(e.summary))
+        M.note(("%s: already done"):format(e.summary))
         return earlier.result
     end
     local record = new_record(e)

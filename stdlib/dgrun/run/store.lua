@@ -79,8 +79,8 @@ local function url_of_environment()
     if not place or place.dialect ~= "postgresql" then
         err.raise {
             code = "input.invalid", op = "store", cause = e,
-            msg = "DGRUN_STORE is not the URL of a PostgreSQL",
-            hint = "It looks like postgresql://user:password@host/database. Without it, the "
+            msg = "DGRUN_STORE is not a PostgreSQL URL",
+            hint = "The URL looks like postgresql://user:password@host/database. Without it, the "
                 .. "store is .dgrun/state.db.",
         }
     end

@@ -136,7 +136,8 @@ local function patient(self, sql, values)
                 op = "store", cause = result, sqlstate = result.sqlstate,
                 msg = ("the store %s %s"):format(self.place, is_passing(result)
                     and "cannot be reached" or "refused a statement"),
-                hint = "DGRUN_STORE names it. Without it, history and leases are in .dgrun/.",
+                hint = "DGRUN_STORE names the store. Without it, history and leases are in "
+                    .. ".dgrun/.",
             }
         end
         task.sleep(delay * (0.5 + math.random() / 2))

@@ -58,9 +58,9 @@ function M.refuse_newer(version, place)
     if version > M.version then
         err.raise {
             code = "store.newer",
-            msg = ("%s was written by a newer dgrun: its schema is %d, this one knows %d")
+            msg = ("%s was written by a newer dgrun: its schema is %d, but this dgrun knows %d")
                 :format(place, version, M.version),
-            hint = "Use that dgrun, or let DGRUN_STORE name another store.",
+            hint = "Use the newer dgrun, or set DGRUN_STORE to another store.",
         }
     end
 end

@@ -8,7 +8,7 @@ local time = require "host.time"
 
 local M = {}
 
-local HEAD = { "NAME", "SCHEDULE", "LAST TICK", "EXIT", "NEXT TICK", "IMAGE", "STATE", "MACHINE" }
+local HEAD = { "NAME", "SCHEDULE", "LAST RUN", "EXIT", "NEXT RUN", "IMAGE", "STATE", "MACHINE" }
 
 local function distance(at, now)
     local seconds = time.parse(at) - now
@@ -18,7 +18,7 @@ end
 local function last_tick(row, now)
     if row.running then
         local since = row.last_tick and format.age(now - time.parse(row.last_tick))
-        return since and "runs for " .. since or "runs"
+        return since and "running for " .. since or "running"
     end
     return row.last_tick and distance(row.last_tick, now) or "-"
 end
@@ -48,7 +48,7 @@ local function of_place(place, now)
     local lines = { style.text("out", "bold", place.name)
         .. (place.name ~= place.app and "  " .. log.clean(place.app) or "") }
     if place.error then
-        lines[2] = "  " .. style.text("out", "red", "not known: " .. place.error)
+        lines[2] = "  " .. style.text("out", "red", "unknown: " .. place.error)
         return lines
     elseif #place.crons == 0 then
         lines[2] = "  no cron machines"
@@ -85,8 +85,8 @@ function M.results(results)
     local lines = {}
     for i, result in ipairs(results) do
         lines[i] = log.clean(("%s  %s  %s"):format(result.name, result.id,
-            result.skipped and "left as it is: a tick runs"
-                or result.changed and "updated and started" or "is on this image already"))
+            result.skipped and "unchanged: its job is running"
+                or result.changed and "updated and started" or "already has this image"))
     end
     return table.concat(lines, "\n") .. "\n"
 end
@@ -94,7 +94,7 @@ end
 ---@param result {id: string, skipped?: boolean}
 ---@return string
 function M.removed(result)
-    return ("%s is %s\n"):format(result.id, result.skipped and "left as it is: a tick runs"
+    return ("%s is %s\n"):format(result.id, result.skipped and "unchanged: its job is running"
         or "removed")
 end
 

@@ -44,7 +44,8 @@ describe("a cron machine that keeps an old command line", function()
         -- It can be seen from outside, with what is wrong and with what the job said.
         local told = project:run("cron", "prod", "--check")
         assert.equal(3, told.status, told.text)
-        assert.matches("its command is `" .. OLD .. "`, declared is `" .. NEW .. "`", told.text, 1,
+        assert.matches("its command is `" .. OLD .. "`, but `" .. NEW .. "` is "
+            .. "declared", told.text, 1,
             true)
         assert.matches("ended with exit code 1", told.text)
     end)
@@ -66,7 +67,7 @@ describe("a cron machine that keeps an old command line", function()
             log = { "No module named feedparser" } } } })
         local run = project:run("prod_deploy", "--ref", "main", "--image", image)
         assert.equal(1, run.status, run.text)
-        assert.matches("news%-ingestion%-cron: its last tick, %d+s ago, ended with exit code 1",
+        assert.matches("news%-ingestion%-cron: its last job run, %d+s ago, ended with exit code 1",
             run.text)
         assert.matches("No module named feedparser", run.text)
     end)
@@ -75,7 +76,7 @@ describe("a cron machine that keeps an old command line", function()
         local project, image = renamed()
         local run = project:run("cron", "image", "prod", "--image", image)
         assert.equal(3, run.status, run.text)
-        assert.matches("besides the image, not all is as declared", run.text)
+        assert.matches("apart from the image, some settings differ from the declaration", run.text)
         assert.matches("dgrun cron_setup", run.text)
     end)
 end)

@@ -34,8 +34,9 @@ describe("a cron machine that is updated and left stopped", function()
 
         local told = project:run("cron", "prod", "--check")
         assert.equal(3, told.status, told.text)
-        assert.matches("it was not started since it was changed, [78]h[ %dm]* ago, so its schedule "
-            .. "stands still", told.text)
+        assert.matches("it has not been started since its last update, [78]h[ %dm]* ago, so its "
+            .. "schedule "
+            .. "is paused", told.text)
     end)
 
     it("ticks each hour after an update by dgrun", function()

@@ -113,7 +113,7 @@ describe("a deploy was killed ten seconds after it was cancelled:", function()
         with_deploy(with_dgrun, function(world)
             local run = world.begin "one"
             run.kill "SIGINT"
-            run.said "Stopping; it waits for the migrations, which are never stopped in the middle"
+            run.said "Stopping; it waits for the migrations, which are never stopped midway"
             assert.is_table(world.migrating())
             world.open()
             assert.equal(130, run.ended().status, run.text())

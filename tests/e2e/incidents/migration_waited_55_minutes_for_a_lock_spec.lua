@@ -129,7 +129,7 @@ describe("a migration waited 55 minutes for a lock:", function()
         with_site(function(world)
             local text = with_dgrun:format(world.dir, world.server.url, LOCK_TIMEOUT)
             local run = world.start(text)
-            run.said "waiting for a lock that is held by"
+            run.said "waiting for a lock held by"
             local ended
             task.all {
                 function() ended = run.ended() end,
@@ -146,7 +146,7 @@ describe("a migration waited 55 minutes for a lock:", function()
             assert.equal(1, ended.status, run.text())
             local said = run.text()
             for _, words in ipairs { "the nightly import", "INSERT INTO news VALUES (2, 'y')",
-                "a lock was not free within 300ms, 3 times", "trying again in",
+                "could not get a lock within 300ms, 3 times", "trying again in",
                 "Applied: none. Not applied: bbbb, cccc" } do
                 assert.matches(words, said, 1, true)
             end

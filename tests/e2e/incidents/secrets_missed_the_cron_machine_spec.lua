@@ -86,7 +86,7 @@ describe("a secret that is replaced", function()
 
         local told = project:run("cron", "prod", "--check")
         assert.equal(3, told.status, told.text)
-        assert.matches("it does not have the app's secrets of now", told.text, 1, true)
+        assert.matches("it does not have the app's current secrets", told.text, 1, true)
 
         -- Whoever changed them: the cron machine gets them though nothing else is to be done.
         local setup = project:run("cron_setup", "--environment", "prod")

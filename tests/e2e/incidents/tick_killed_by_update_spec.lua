@@ -38,7 +38,7 @@ local function deploy(project, image, on_wait)
     local lines = {}
     for line in function() return client:read() end do
         lines[#lines + 1] = line.line
-        if line.line:find("is running a tick; waiting for its end", 1, true) then
+        if line.line:find("is running its job; waiting up to", 1, true) then
             on_wait()
         end
     end
@@ -80,7 +80,7 @@ describe("an update of a cron machine whose job is at work", function()
             end
         end)
         assert.equal(0, status, text)
-        assert.matches(NAME .. " still runs a tick; it is left as it is", text)
+        assert.matches(NAME .. " is still running its job; leaving the machine unchanged", text)
         assert.equal("two", old_cron.rested(project).image_ref.tag)
     end)
 

@@ -38,7 +38,7 @@ describe("a schedule of Fly", function()
         { "90d", "Write monthly", "less often" },
         { "Hourly", "Did you mean 'hourly'" },
         { "dayly", "Did you mean 'daily'" },
-        { "whenever", "^Fly knows only these four" },
+        { "whenever", "^Fly supports only these four schedules" },
     }
     for _, case in ipairs(cases) do
         it(("helps who writes '%s'"):format(case[1]), function()

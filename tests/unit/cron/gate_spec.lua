@@ -50,7 +50,7 @@ describe("create: false", function()
         with("create: false", function(fly, sync, verify)
             local record = done(sync())
             assert.same({}, record.effects)
-            assert.matches("job is not created: it is only updated (create: false)",
+            assert.matches("job is not created: dgrun only updates it (create: false)",
                 notes(record), 1, true)
             assert.same({}, crons.machines(fly))
             assert.matches("0 cron machines match, 1 not created (gated)", notes(done(verify())),
@@ -129,7 +129,7 @@ describe("a machine that flyctl made", function()
             fly.call("POST", "/v1/apps/web/machines/" .. machine.id, { config = config })
             fly.wait(machine.id, "stopped")
             for _, effect in ipairs(done(sync()).effects) do
-                assert.equal("start the cron machine job, which was not since its update",
+                assert.equal("start the cron machine job, not started since its update",
                     effect.summary)
             end
         end)

@@ -65,7 +65,7 @@ describe("cron.run_now", function()
         with_job(function(fly, run_now)
             local record = done(run_now(nil, true))
             assert.same({ "fly.machine.run" }, kinds(record))
-            assert.equal("run job once, on a machine of its own: run the job",
+            assert.equal("run job once, on a separate machine: run the job",
                 record.effects[1].summary)
             assert.same({}, copies(fly))
         end)
@@ -109,7 +109,7 @@ describe("cron.run_now", function()
                 function()
                     fly.until_true(function()
                         local current = run.current()
-                        return current and notes(current):find("runs already", 1, true)
+                        return current and notes(current):find("is already running", 1, true)
                     end)
                     fly.call("POST", ("/v1/apps/web/machines/%s/signal"):format(first.id),
                         { signal = "SIGTERM" })
@@ -165,7 +165,7 @@ describe("cron.update_image", function()
             assert.equal(2, crons.starts(machine))
             local again = done(update())
             assert.same({}, kinds(again))
-            assert.matches("job is on this image already", notes(again))
+            assert.matches("job already has this image", notes(again))
         end)
     end)
 
@@ -207,7 +207,7 @@ describe("the gate of a declaration", function()
             local record = done(sync(asks))
             assert.same({ "fly.machine.run" }, kinds(record))
             assert.equal("gate", record.value[1].skipped)
-            assert.matches("job is not created yet: its gate does not let it, it is not ready",
+            assert.matches("job is not created yet: its gate refused: it is not ready",
                 notes(record))
             assert.same({}, crons.machines(fly))
             local gate = copies(fly)[1]
@@ -219,7 +219,7 @@ describe("the gate of a declaration", function()
                     cron.verify(crons.options(fly, { when = asks, optional = optional }))
                 end)
             end
-            assert.matches("its gate may not have let it", verify().error.msg)
+            assert.matches("its gate may have refused to create it", verify().error.msg)
             done(verify(true))
 
             fly.register("registry.fly.io/web:b")
@@ -241,7 +241,7 @@ describe("the gate of a declaration", function()
     it("is not asked in a plan, which says so", function()
         with(function(fly, sync)
             local record = done(sync(function() error "asked" end, true))
-            assert.equal("create the cron machine job, hourly, if its gate lets it",
+            assert.equal("create the cron machine job, hourly, if its gate allows it",
                 record.effects[1].summary)
             assert.same({}, crons.machines(fly))
         end)

@@ -42,7 +42,7 @@ describe("cron.verify", function()
             sync()
             local e = verify().error
             assert.equal("cron.drift", e.code)
-            assert.matches("job: its last tick, %d+s ago, ended with exit code 1", e.msg)
+            assert.matches("job: its last job run, %d+s ago, ended with exit code 1", e.msg)
             assert.matches("dgrun --sandbox logs --app web --instance ", e.hint, nil, true)
             local log
             for _, detail in ipairs(e.details) do
@@ -68,7 +68,7 @@ describe("cron.verify", function()
             opts.image = crons.image_b
             sync(opts)
             local record = done(verify(opts, { wait = 0.2 }))
-            assert.matches("still runs its tick; how that ends is not known", notes(record))
+            assert.matches("is still running its job; the result is unknown", notes(record))
             assert.equal("started", crons.job(fly).state)
         end, { exit_code = 1 })
     end)
@@ -105,13 +105,13 @@ describe("cron.verify", function()
             end
             for _, name in ipairs { "job", "other" } do
                 has(name .. ": it runs web:a@sha256:")
-                has(name .. ": its command is `run the job`, declared is `new command`")
-                has(name .. ": its size is shared-cpu-1x, 512 MB, declared is shared-cpu-1x, "
-                    .. "1024 MB")
-                has(name .. ": its environment differs in PRIMARY_REGION")
-                has(name .. ": it is in ewr, declared is ams")
+                has(name .. ": its command is `run the job`, but `new command` is declared")
+                has(name .. ": its size is shared-cpu-1x, 512 MB, but shared-cpu-1x, "
+                    .. "1024 MB is declared")
+                has(name .. ": its environment variables differ: PRIMARY_REGION")
+                has(name .. ": it is in ewr, but ams is declared")
             end
-            has "other: its schedule is daily, declared is weekly"
+            has "other: its schedule is daily, but weekly is declared"
             has "third: it does not exist"
             assert.equal(12, #lines, table.concat(lines, '\n'))
         end)
@@ -146,7 +146,7 @@ describe("cron.verify", function()
             schedules.catch_up = function() return 3600 end
             local ok, e = pcall(function()
                 fly.advance(3 * 3600 + 90)
-                assert.matches("job: its last tick was 3h 1m ago, and it ticks hourly",
+                assert.matches("job: its last job run was 3h 1m ago, but its schedule is hourly",
                     wrong(verify())[1])
             end)
             schedules.catch_up = catch_up

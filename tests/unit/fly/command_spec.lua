@@ -97,7 +97,7 @@ describe("a command on a machine of its own", function()
             local record = go { "x" }
             assert.equal("done", record.status, tostring(record.error))
             assert.equal(0, record.value.exit_code)
-            assert.matches("cannot be read", record.notes[1].text)
+            assert.matches("cannot read the output of machine", record.notes[1].text)
         end)
     end)
 

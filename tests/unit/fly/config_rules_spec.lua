@@ -47,7 +47,7 @@ size = 4
             "2: deploy.release_command: cannot be split into words: a quote is not closed" },
         { '[deploy]\nmax_unavailable = 0', "2: deploy.max_unavailable: must be more than 0" },
         { 'console_command = "a\\\\"',
-            "1: console_command: cannot be split into words: it ends with a backslash" },
+            "1: console_command: cannot be split into words: the text ends with a backslash" },
         { '[processes]\nweb = "a \\"b"',
             "2: processes.web: cannot be split into words: a quote is not closed" },
         { "[checks.a]\nport = 1\ntype = \"udp\"",
@@ -59,11 +59,12 @@ size = 4
             "4: checks.a.timeout: must be 1m or less" },
         { '[checks.a]\ntype = "tcp"', "1: checks.a: no port set" },
         { '[processes]\nweb = "a"\n[http_service]\ninternal_port = 1',
-            "3: http_service: with [processes], a service needs to say its processes" },
+            "3: http_service: with [processes], a service must list its processes" },
         { '[processes]\nweb = "a"\n[[services]]\nprocesses = ["nosuch"]\n',
-            "4: services[0].processes[0]: there is no process group 'nosuch'" },
+            "4: services[0].processes[0]: no process group 'nosuch'" },
         { '[[mounts]]\nsource = "a"\ndestination = "/a"\n[[mounts]]\nsource = "b"\n'
-            .. 'destination = "/b"', "4: mounts[1]: group 'app' has more than one; a machine takes "
+            .. 'destination = "/b"', "4: mounts[1]: group 'app' has several mounts; a machine "
+            .. "takes "
             .. "one volume" },
         { '[mounts]\nsource = "a"\ndestination = "/a"\ninitial_size = "500MB"',
             "4: mounts[0].initial_size: must be 1GB or more" },
@@ -76,7 +77,7 @@ size = 4
             "2: restart[0].policy: 'often' is not one of always, never, on-failure" },
         { '[build]\ncompression = "zip"', "2: build.compression: 'zip' is not one of gzip, zstd" },
         { '[build]\ncompression_level = 10', "2: build.compression_level: must be from 0 to 9" },
-        { '[[vm]]\nsize = "huge"', "1: vm[0]: size 'huge' is not known; there are shared-cpu-1x, "
+        { '[[vm]]\nsize = "huge"', "1: vm[0]: unknown size 'huge'; known sizes: shared-cpu-1x, "
             .. "shared-cpu-2x, shared-cpu-4x, shared-cpu-6x, shared-cpu-8x, performance-1x, "
             .. "performance-2x, performance-4x, performance-6x, performance-8x, performance-10x, "
             .. "performance-12x, performance-14x, performance-16x" },
@@ -97,22 +98,22 @@ end)
 
 describe("a fly.toml's warnings", function()
     for _, case in ipairs {
-        { "htp_service = 1", "1: htp_service: unknown key, it has no effect; did you mean "
+        { "htp_service = 1", "1: htp_service: unknown key; it has no effect; did you mean "
             .. "'http_service'?" },
         { "[http_service]\ninternal_port = 1\nforce_http = true",
-            "3: http_service.force_http: unknown key, it has no effect; did you mean "
+            "3: http_service.force_http: unknown key; it has no effect; did you mean "
             .. "'force_https'?" },
         { '[build]\nimage = "a"\ndockerfile = "b"',
             "1: build: more than one of image, builder, dockerfile and builtin" },
         { "[[services]]\ninternal_port = 1",
-            "1: services[0]: has no ports: nobody can reach it from outside" },
+            "1: services[0]: has no ports: it cannot be reached from outside" },
         { "[http_service]\ninternal_port = 1\n[[http_service.checks]]\ninterval = 3000",
-            "4: http_service.checks[0].interval: 3µs; Fly takes 1s to 1m and clamps it" },
+            "4: http_service.checks[0].interval: 3µs; Fly allows 1s to 1m and clamps it" },
         { "[deploy]\nmax_unavailable = 1", "2: deploy.max_unavailable: only the strategies rolling "
-            .. "and canary use it; say which one" },
+            .. "and canary use it; name the strategy" },
         { "[env]\nDB_PASSWORD = 'x'", "2: env.DB_PASSWORD: looks like a secret; set it with "
             .. "dgrun's secrets, not in a file" },
-        { "[env]\nFLY_X = 'x'", "2: env.FLY_X: names that begin with FLY_ are Fly's own" },
+        { "[env]\nFLY_X = 'x'", "2: env.FLY_X: names that begin with FLY_ are reserved for Fly" },
     } do
         it(case[2]:sub(1, 60), function()
             assert.same({ "fly.toml:" .. case[2] }, warnings(case[1]))

@@ -130,7 +130,7 @@ processes = ["worker"]
             ["primary_region = 1"] = "must be a string, not 1",
             ["[deploy]\nstrategy = 'fast'"] = "'fast' is not one of",
             ["[deploy]\nrelease_command = \"a 'b\""] = "cannot be split",
-            ["[[vm]]\nsize = 'huge'"] = "'huge' is not known",
+            ["[[vm]]\nsize = 'huge'"] = "unknown size 'huge'",
             ["[[vm]]\nmemory = 'lots'"] = "'lots' is not a size",
             ["[http_service]\nauto_stop_machines = 'maybe'"] = "'maybe' is not one of",
             ["[[http_service.checks]]\ninterval = '15'"] = "'15' is not a duration",

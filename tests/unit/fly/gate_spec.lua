@@ -123,7 +123,7 @@ describe("a gate", function()
             local e = record.error
             assert.equal("fly.gate_bad", e.code)
             assert.equal(asked[2], e.machine)
-            assert.matches("is healthy, but the gate says bad: said so", e.msg, 1, true)
+            assert.matches("is healthy, but the gate reports bad: said so", e.msg, 1, true)
             assert.is_table(e.details)
             assert.same({ new = 2, old = 1 }, on.tags())
             assert.equal("failed", on.statuses()[1])
@@ -184,7 +184,7 @@ describe("a gate", function()
             assert.same({ new = 2 }, on.tags())
             assert.matches("INCONCLUSIVE: https://web.fly.dev/: 0 good, 0 bad, ", texts(record), 1,
                 true)
-            assert.matches("whether machine %x+ of web is good is not known; the deploy goes on",
+            assert.matches("the gate of machine %x+ of web is inconclusive; the deploy continues",
                 texts(record))
             assert.equal("complete", on.statuses()[1])
             local found
@@ -246,7 +246,7 @@ describe("a gate", function()
             local plan = on.go("new", { gate = gate }, true)
             assert.equal("done", plan.status, tostring(plan.error))
             assert.same({}, asked)
-            assert.matches("would ask the gate of the script: after each of 2 machines, and at "
+            assert.matches("would ask the script's gate: after each of 2 machines, and at "
                 .. "the end", texts(plan), 1, true)
             plan = on.go("new", { gate = { probe = { url = "https://web.fly.dev/" } } }, true)
             assert.matches("would watch https://web.fly.dev/ for 1m 0s, every 5.0s, 0 failures "

@@ -118,7 +118,8 @@ for dialect in pairs(urls) do
                 local plan = is_done(self:back({}, true))
                 assert.equal("fly.release.create", plan.effects[1].kind)
                 local record = is_done(self:back {})
-                assert.matches("ahead of v1 by what only adds to it: bbbb an address (additive)",
+                assert.matches("ahead of v1 by revisions that only add to it: bbbb an address "
+                    .. "(additive)",
                     notes_of(record), 1, true)
                 for _, effect in ipairs(record.effects) do
                     assert.is_true(effect.kind ~= "fly.release_command.run")
@@ -145,7 +146,7 @@ for dialect in pairs(urls) do
                     .. "them", e.msg, 1, true)
                 assert.matches("bbbb an address (additive)\n", e.msg, 1, true)
                 assert.matches("cccc no title (destructive)\n    ALTER TABLE news DROP COLUMN "
-                    .. "title (ban-drop-column): its data is gone", e.msg, 1, true)
+                    .. "title (ban-drop-column): its data is lost", e.msg, 1, true)
                 assert.matches('with the files of v2 .+target = "aaaa"', e.hint)
                 is_refused("refused.database_ahead", self:back({}, true))
 
@@ -167,7 +168,8 @@ describe("fly.rollback", function()
                 'op.get_bind().execute(sa.text("SELECT 1")).fetchall()')
             is_done(select(2, self:release("b", { ["b.py"] = index, ["c.py"] = looks })))
             local record = is_done(self:back {})
-            assert.matches("what loses nothing, as far as is known: bbbb change bbbb (rewriting), "
+            assert.matches("revisions that lose no data, as far as is known: bbbb change bbbb "
+                .. "(rewriting), "
                 .. "cccc change cccc (", notes_of(record), 1, true)
         end, "postgresql")
     end)
@@ -184,7 +186,7 @@ describe("fly.rollback", function()
             assert.matches("cccc change cccc (destructive)", e.msg, 1, true)
             is_refused("input.invalid", self:back { despite_database = " " })
             local record = is_done(self:back { despite_database = "tried on staging" })
-            assert.matches("cccc change cccc.+that is accepted: tried on staging",
+            assert.matches("cccc change cccc.+accepted: tried on staging",
                 notes_of(record))
         end, "postgresql")
     end)
@@ -221,13 +223,14 @@ describe("fly.rollback", function()
             -- Without the database, the releases tell where it is, and no SQL is known.
             local e = is_refused("refused.database_ahead", self:back { database = false })
             assert.matches("bbbb an address (unreadable)\n    no "
-                .. "database was named", e.msg, 1, true)
+                .. "database was given", e.msg, 1, true)
             -- A clone that does not have the commits.
             local other = repository.new()
             e = is_refused("refused.database_ahead", self:back { repository = other })
             assert.matches("bbbb (unreadable)\n    its revision file "
-                .. "is not at hand", e.msg, 1, true)
-            assert.matches("Looked in v2 %(" .. commit:sub(1, 12) .. "%): .*there is no commit",
+                .. "is not available", e.msg, 1, true)
+            assert.matches("Looked in v2 %(" .. commit:sub(1, 12) .. "%): .*no commit, tag, or "
+                .. "branch",
                 e.hint)
             assert.matches("Looked in HEAD: no alembic.ini", e.hint, 1, true)
             -- A folder with the files does as well.
@@ -243,7 +246,7 @@ describe("fly.rollback", function()
             local e = is_refused("refused.database_ahead", self:back { database = false })
             assert.matches("ahead of v1 by 1 revision,.-bbbb", e.msg)
             local record = is_done(self:back {})
-            assert.matches("only adds to it: bbbb", notes_of(record))
+            assert.matches("only add to it: bbbb", notes_of(record))
         end)
     end)
 
@@ -267,7 +270,7 @@ describe("fly.rollback", function()
             local e = is_refused("refused.database_ahead", self:back {})
             assert.matches("cccc no title %(destructive%)", e.msg)
             local record = is_done(self:back { repository = repository.new() })
-            assert.matches("not compared with the database, which is at .*: nothing says which "
+            assert.matches("not compared with the database, which is at .*: no record shows which "
                 .. "revisions the image of v1 knows", notes_of(record))
         end, nil, { apart = true })
     end)
@@ -275,7 +278,7 @@ describe("fly.rollback", function()
     it("names the releases there are", function()
         with_releases(function(self)
             local e = is_refused("fly.no_release", self:back { to = 9 })
-            assert.equal("Complete ones are: v1.", e.hint)
+            assert.equal("Complete releases: v1.", e.hint)
         end)
     end)
 

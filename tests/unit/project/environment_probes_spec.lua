@@ -33,7 +33,7 @@ describe("the probes of an environment", function()
         for text, expected in pairs {
             ["    probes: [ { path: /a, expects: 200 } ]"] = "Did you mean 'expect'?",
             ["    probes: [ { expect: 200 } ]"] = "needs the key 'path'",
-            ["    probes: [ { path: health } ]"] = "begins with /",
+            ["    probes: [ { path: health } ]"] = "must begin with /",
             ["    probes: [ { path: /a, expect: ok } ]"] = "expect is 200",
             ["    probes: [ { path: /a, expect: 1200 } ]"] = "expect is 200",
             ["    probes: [ { path: /a, within: soon } ]"] = "a duration such as 5s",
@@ -48,6 +48,6 @@ describe("the probes of an environment", function()
         end
         local _, e = pcall(look,
             "environments:\n  prod:\n    app: web\n    probes: [ { path: /a } ]\n")
-        assert.matches("need the url", err.object(e).msg)
+        assert.matches("need the environment's url", err.object(e).msg)
     end)
 end)

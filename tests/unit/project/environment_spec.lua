@@ -79,10 +79,10 @@ describe("an environment", function()
 
     it("is refused, with the line, when that is not right", function()
         for text, reason in pairs {
-            ["migrations: { dir: ../x }"] = "migrations.dir must be a folder of the repository",
-            ["migrations: { dir: /x }"] = "migrations.dir must be a folder of the repository",
+            ["migrations: { dir: ../x }"] = "migrations.dir must be a folder in the repository",
+            ["migrations: { dir: /x }"] = "migrations.dir must be a folder in the repository",
             ["migrations: { command: alembic upgrade }"] = "must be a list of words",
-            ["migrations: { env: { A-B: x } }"] = "cannot be the name of a secret",
+            ["migrations: { env: { A-B: x } }"] = "is not a valid secret name",
             ["migrations: { before_destructive: {} }"] = "needs the key 'command'",
             ["migrations: { targett: heads }"] = "has no key 'targett'",
             ["crons: [{ name: a, config: a, schedule: daily, create: 1 }]"]
@@ -155,7 +155,7 @@ describe("environments.yaml", function()
                 "optional must be true or false" },
             { head .. "    crons:\n    - { name: a, config: b, schedule: daily }\n"
                 .. "    - { name: a, config: c, schedule: daily }\n", 6,
-                "another cron machine is called 'a'" },
+                "another cron machine is named 'a'" },
         }
         for _, case in ipairs(cases) do
             local e = fault(case[1])
@@ -318,8 +318,8 @@ describe("a template", function()
     it("is refused when its pattern could be taken for something else", function()
         local long = ("x"):rep(57)
         for text, app in pairs {
-            ["must hold {pr} once"] = { "shop-pr", "a-{pr}-{pr}", "shop-{branch}" },
-            ["is not the pattern of an app"] = { "Shop-{pr}", "shop_{pr}", "-shop-{pr}",
+            ["must contain {pr} once"] = { "shop-pr", "a-{pr}-{pr}", "shop-{branch}" },
+            ["is not a valid app pattern"] = { "Shop-{pr}", "shop_{pr}", "-shop-{pr}",
                 "shop-{pr}-", "shop {pr}", "{pr}-shop" },
             ["at least 4 characters"] = { "pr-{pr}" },
             ["is too long"] = { long .. "{pr}" },
@@ -333,17 +333,18 @@ describe("a template", function()
             end
         end
         read "environments:\n  a: { app: shop-pr-7 }\ntemplates:\n  b: { app: 'shop-pr-{pr}' }\n"
-        assert.matches("would take shop-pr-7, the app of environment a, for one of its own",
+        assert.matches("would match shop-pr-7, the app of environment a",
             caught(environment.template, "b").msg, 1, true)
         read(head:gsub("review", "prod") .. "    app: 'shop-pr-{pr}'\n")
-        assert.matches("the name of an environment", caught(environment.template, "prod").msg)
+        assert.matches("the same name as an environment", caught(environment.template, "prod").msg)
     end)
 
     it("is as strict as an environment", function()
         for text, line in pairs {
             ["has no key 'ap'"] = "    ap: x\n    app: 'shop-pr-{pr}'\n",
-            ["the same for all"] = "    app: 'shop-pr-{pr}'\n    url: https://shop.fly.dev\n",
-            ["holds {branch}"] = "    app: 'shop-pr-{pr}'\n    secrets:\n"
+            ["must contain {pr}, so that each"] = "    app: 'shop-pr-{pr}'\n    url: "
+                .. "https://shop.fly.dev\n",
+            ["contains {branch}"] = "    app: 'shop-pr-{pr}'\n    secrets:\n"
                 .. "      literal: { A: '{branch}' }\n",
             ["org must be a string"] = "    app: 'shop-pr-{pr}'\n    org: 7\n",
             ["declares A twice"] = "    app: 'shop-pr-{pr}'\n    secrets:\n"
@@ -357,7 +358,7 @@ describe("a template", function()
         read "environments:\n  a: { app: 'shop-pr-{pr}' }\n"
         local e = caught(environment.get, "a")
         assert.matches("not a pattern", e.msg)
-        assert.matches("below the key templates", e.hint)
+        assert.matches("under the key templates", e.hint)
         read "environments:\n  a: { app: x }\ntemplates: [b]\n"
         assert.matches("must map names", caught(environment.get, "a").msg)
     end)

@@ -143,7 +143,7 @@ describe("a review app", function()
                 else
                     on.fly.call("POST", ("/v1/apps/%s/volumes"):format(app), { name = "data" })
                 end
-                assert.matches("was not made by dgrun", refused(on.create(pr),
+                assert.matches("dgrun did not create it", refused(on.create(pr),
                     "refused.not_ours").msg)
                 refused(on.destroy(pr), "refused.not_ours")
             end
@@ -243,7 +243,7 @@ describe("review apps", function()
             assert.same({ "shop-pr-12" }, record.value)
             assert.same({ "shop-pr-12" }, on.dropped)
             assert.same({ "shop", "shop-pr-1", "shop-pr-2", "shop-pr-7" }, on.names())
-            assert.matches("carry no mark of dgrun: shop%-pr%-1 and shop%-pr%-2",
+            assert.matches("have no dgrun mark: shop%-pr%-1 and shop%-pr%-2",
                 record.notes[1].text)
             assert.same({}, done(sweep { older = 7 * 86400 }).value)
             assert.same({ "shop-pr-7" }, done(sweep { open = "none" }).value)

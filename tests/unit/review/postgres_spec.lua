@@ -86,7 +86,7 @@ end
 local function comes_once_and_goes_once(as, server_url)
     local one = databases { as = as, server = secret.new("S", server_url) } (APP)
     local planned, would = done(one.create, true)
-    assert.same({ ("create %s %s with a role of its own"):format(as, NAME) }, would)
+    assert.same({ ("create %s %s with its own role"):format(as, NAME) }, would)
     assert.same(NOTHING, left(NAME))
     local app_url, did = done(one.create)
     assert.same(would, did)
@@ -140,7 +140,7 @@ local function is_completed_when_half_there()
     assert.equal(1, #select(2, done(one.create)))
     assert(connect(url)):close()
     ask(("DROP SCHEMA %s CASCADE"):format(NAME))
-    assert.same({ ("create schema %s with a role of its own"):format(NAME) },
+    assert.same({ ("create schema %s with its own role"):format(NAME) },
         select(2, done(one.create)))
     ask(("DROP SCHEMA %s CASCADE"):format(NAME))
     done(one.drop)
@@ -164,7 +164,7 @@ local function leaves_what_is_not_its_own()
     } do
         ask(sql)
         local one = databases()(APP)
-        assert.matches("was not made for review app", refused(one.create).msg)
+        assert.matches("was not created for review app", refused(one.create).msg)
         refused(one.drop)
         ask(undo)
     end

@@ -412,7 +412,7 @@ describe("a source that does not answer", function()
         with(function(_, _, ask)
             local found = ask { place.of_app "nowhere" }
             for _, name in ipairs { "commit", "machines", "release", "secrets" } do
-                assert.equal("Fly has no app called 'nowhere'", found.unknown[name].msg)
+                assert.equal("Fly has no app named 'nowhere'", found.unknown[name].msg)
             end
         end)
     end)

@@ -52,12 +52,12 @@ function M.build(opts, image)
         command.run { builder = "buildah", stdin = api.token(), quiet = true,
             argv = argv_of({ "login" }, auth, tls(image),
                 { "--username", "x", "--password-stdin", image.registry }),
-            hint = "Does the token belong to this app?" }
+            hint = "Check that the token belongs to this app." }
         command.run { builder = "buildah", argv = argv_of({ "push" }, auth, tls(image),
             { "--digestfile", dir / "digest", name, "docker://" .. name }) }
         local digest = (fs.read(dir / "digest", { limit = 1024 }) or ""):match "sha256:%x+"
         return { digest = digest or err.raise { code = "fly.build_failed", op = "fly.build",
-            builder = "buildah", msg = "buildah did not tell the digest of what it pushed" } }
+            builder = "buildah", msg = "buildah did not report the digest of the pushed image" } }
     end)
 end
 

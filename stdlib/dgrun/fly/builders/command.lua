@@ -77,7 +77,7 @@ function M.run(command)
             and ("was ended by signal %d"):format(status.signal)
             or ("exited with status %d"):format(status.status)),
         details = { { title = "output", lines = last } },
-        hint = command.hint or "Its output stands above. Nothing of the app was touched.",
+        hint = command.hint or "See its output above. The app was not changed.",
     }
 end
 

@@ -31,7 +31,7 @@ local function digest_in(path)
         return digest
     end
     err.raise { code = "fly.build_failed", op = "fly.build", builder = "docker",
-        msg = "docker did not tell the digest of what it pushed" }
+        msg = "docker did not report the digest of the pushed image" }
 end
 
 ---@param opts dgrun.fly.build.options
@@ -43,7 +43,7 @@ function M.build(opts, image)
         command.run { builder = "docker", env = env, stdin = api.token(), quiet = true,
             argv = { M.program(), "login", "--username", "x", "--password-stdin",
                 image.registry },
-            hint = "Does the token belong to this app?" }
+            hint = "Check that the token belongs to this app." }
         local argv = { M.program(), "buildx", "build", "--push", "--progress", "plain",
             "--platform", "linux/amd64", "--provenance", "false",
             "--tag", image_of.format(image), "--metadata-file", dir / "metadata.json" }
@@ -54,8 +54,9 @@ function M.build(opts, image)
         command.add_secrets(argv, env, opts.secrets)
         if opts.ignorefile then
             err.raise { code = "fly.no_ignorefile", op = "fly.build",
-                msg = "docker reads .dockerignore or DOCKERFILE.dockerignore, no other file",
-                hint = ("Name it %s.dockerignore, or build with buildah or flyctl."):format(
+                msg = "docker reads only .dockerignore or DOCKERFILE.dockerignore",
+                hint = ("Rename the file to %s.dockerignore, or build with buildah or "
+                    .. "flyctl."):format(
                     opts.dockerfile or "Dockerfile") }
         end
         argv[#argv + 1] = opts.dir

@@ -45,7 +45,8 @@ end
 function M.build(opts, image)
     if next(opts.secrets or {}) then
         err.raise { code = "fly.build_secrets", op = "fly.build",
-            msg = "flyctl takes build secrets on its command line only, where others can read them",
+            msg = "flyctl takes build secrets only on its command line, where other users can "
+                .. "read them",
             hint = 'Build with builder = "docker" or "buildah".' }
     end
     local argv = { M.program(), "deploy", "--build-only", "--push", "--image-label", image.tag,

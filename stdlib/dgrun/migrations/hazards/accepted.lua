@@ -19,7 +19,7 @@ local function fail(code, text, hint)
 end
 
 local function add(found, name, reason, where)
-    check.known(name, id_of, where .. "there is no rule", "hazards.unknown_rule")
+    check.known(name, id_of, where .. "unknown rule", "hazards.unknown_rule")
     if type(reason) ~= "string" or not reason:find("%S") then
         fail("no_reason", ("%s%s is accepted without a reason"):format(where, name),
             ("Write why: # dgrun: accept %s: the table has 200 rows."):format(name))
@@ -71,7 +71,7 @@ end
 ---@return table<string, string> # id of a rule → reason
 function M.of_file(text)
     if type(text) ~= "string" or #text > M.LIMIT then
-        fail("too_large", ("a revision file is a text of at most %d bytes"):format(M.LIMIT))
+        fail("too_large", ("a revision file must be text of at most %d bytes"):format(M.LIMIT))
     end
     local found = {}
     each_comment(text, function(comment, line)
@@ -79,7 +79,7 @@ function M.of_file(text)
         if rest then
             local name, reason = rest:match("^%s*([%w_-]+)%s*:?%s*(.-)%s*$")
             if not name then
-                fail("no_rule", ("line %d: the comment accepts no rule"):format(line),
+                fail("no_rule", ("line %d: the comment names no rule"):format(line),
                     "# dgrun: accept RULE: reason")
             end
             add(found, name, reason, ("line %d: "):format(line))

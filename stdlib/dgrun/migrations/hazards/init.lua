@@ -135,8 +135,8 @@ function M.judge(opts)
     if opts.dialect ~= "postgresql" and opts.dialect ~= "sqlite" then
         err.raise {
             code = "hazards.unsupported_dialect", op = "hazards.judge",
-            msg = ("the SQL of %s cannot be judged"):format(opts.dialect),
-            hint = "postgresql and sqlite can.",
+            msg = ("dgrun cannot judge the SQL of %s"):format(opts.dialect),
+            hint = "Supported dialects: postgresql and sqlite.",
         }
     end
     local list = units_of(opts)

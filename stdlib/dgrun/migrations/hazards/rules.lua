@@ -68,13 +68,14 @@ return {
     {
         id = "drop-index", on = "drop_index", severity = "note", effect = "destructive",
         sqlite = true,
-        why = "queries that used the index read the whole table; what it kept unique is not",
-        instead = "see in pg_stat_user_indexes that nothing uses it",
+        why = "queries that used the index read the whole table, and the index no longer enforces "
+            .. "uniqueness",
+        instead = "check in pg_stat_user_indexes that nothing uses it",
     },
     {
         id = "reindex-not-concurrent", on = "reindex", severity = "danger", effect = "rewriting",
         when = not_concurrent,
-        why = "the table cannot be written while the index is built anew",
+        why = "the table cannot be written while the index is rebuilt",
         instead = "REINDEX … CONCURRENTLY, outside of a transaction",
     },
     {
@@ -97,13 +98,13 @@ return {
         when = function(fact, state)
             return state:becomes_required(fact)
         end,
-        why = "code that does not know the column cannot insert any more",
+        why = "code that does not know the column can no longer insert rows",
         instead = "keep the server_default until all code that runs gives the value",
     },
     {
         id = "adding-field-with-default", also = "add-column-volatile-default",
         on = "add_column", severity = "danger", effect = "rewriting", when = of_kind "volatile",
-        why = "each row needs a value of its own: the table is written anew while it is locked",
+        why = "each row needs its own value: the table is rewritten while it is locked",
         instead = "add the column without the default, set the default after it, fill the rows in "
             .. "batches",
     },
@@ -112,13 +113,13 @@ return {
         when = function(fact)
             return fact.serial or fact.identity
         end,
-        why = "each row gets a number: the table is written anew while it is locked",
+        why = "each row gets a number: the table is rewritten while it is locked",
         instead = "add an empty column with a sequence as its default, fill the rows in batches",
     },
     {
         id = "add-column-generated-stored", on = "add_column", severity = "danger",
         effect = "rewriting", when = of_kind "stored",
-        why = "the value is computed for each row: the table is written anew while it is locked",
+        why = "the value is computed for each row: the table is rewritten while it is locked",
         instead = "a plain column with a trigger, filled in batches; or a view",
     },
     {
@@ -127,9 +128,9 @@ return {
         when = function(fact, state)
             return not types.is_cheap(state.types[fact.table .. "." .. fact.column], fact)
         end,
-        why = "unless the old type allows it as it is, the table and its indexes are written anew "
+        why = "unless the old type is binary compatible, the table and its indexes are rewritten "
             .. "while it is locked",
-        instead = "a new column, filled in batches; accept it when you know it for a widening "
+        instead = "a new column, filled in batches; accept it if you know that it widens the type "
             .. "(varchar(n) to a larger one or to text)",
     },
     {
@@ -201,13 +202,13 @@ return {
     {
         id = "ban-drop-column", also = "drop-column", on = "drop_column", severity = "danger",
         effect = "destructive", sqlite = true, unless_new_column = true,
-        why = "its data is gone, and code that runs now still selects it",
+        why = "its data is lost, and currently running code still selects it",
         instead = "first deploy code that does not use it, drop it in a later deploy",
     },
     {
         id = "ban-drop-table", also = "drop-table", on = "drop_table", severity = "danger",
         effect = "destructive", sqlite = true,
-        why = "its data is gone, and code that runs now may still use it",
+        why = "its data is lost, and currently running code may still use it",
         instead = "first deploy code that does not use it, drop it in a later deploy",
     },
     {
@@ -215,34 +216,34 @@ return {
         sqlite = true,
         why = "Alembic's batch mode copies the table into another and renames that; whether "
             .. "columns vanish cannot be seen in the SQL",
-        instead = "see in the revision that it drops no column that is in use",
+        instead = "check in the revision that it drops no column that is in use",
     },
     {
         id = "drop-constraint", on = "drop_constraint", severity = "warning",
         effect = "destructive", sqlite = true,
-        why = "rows that break it may come in, and then it cannot be put back",
-        instead = "put the new constraint in place before the old one goes",
+        why = "rows that violate it may be added, and then it cannot be restored",
+        instead = "add the new constraint before dropping the old one",
     },
     {
         id = "drop-object", on = "drop_object|drop_owned", severity = "warning",
         effect = "destructive", sqlite = true,
-        why = "code that runs now may still use it",
+        why = "currently running code may still use it",
         instead = "first deploy code that does not use it, drop it in a later deploy",
     },
     {
         id = "drop-schema", on = "drop_schema", severity = "danger", effect = "destructive",
-        why = "all that is in it may be gone",
-        instead = "drop what is in it by name, in a later deploy",
+        why = "everything in it may be lost",
+        instead = "drop its contents by name, in a later deploy",
     },
     {
         id = "ban-drop-database", also = "drop-database", on = "drop_database",
         severity = "danger", effect = "destructive", any = true,
-        why = "all of its data is gone",
+        why = "all of its data is lost",
         instead = "do not drop a database in a migration",
     },
     {
         id = "drop-type", on = "drop_type", severity = "danger", effect = "destructive",
-        why = "code that runs now may still use it; with CASCADE its columns go, too",
+        why = "currently running code may still use it; CASCADE also drops its columns",
         instead = "first deploy code that does not use it, drop it in a later deploy",
     },
     {
@@ -256,48 +257,48 @@ return {
     {
         id = "renaming-column", also = "rename-column", on = "rename_column", severity = "danger",
         effect = "destructive", sqlite = true, unless_new_column = true,
-        why = "code that runs now uses the old name",
-        instead = "a new column, written together with the old one until no code reads that",
+        why = "currently running code uses the old name",
+        instead = "a new column, written together with the old one until no code reads the old one",
     },
     {
         id = "renaming-table", also = "rename-table", on = "rename_table", severity = "danger",
         effect = "destructive", sqlite = true,
-        why = "code that runs now uses the old name",
+        why = "currently running code uses the old name",
         instead = "keep the name in the database (__tablename__), or leave a view behind",
     },
     {
         id = "rename-object", on = "rename_object", severity = "warning", effect = "destructive",
         sqlite = true,
-        why = "what uses the old name fails: code, and later revisions",
+        why = "code and later revisions that use the old name fail",
         instead = "keep the name",
     },
     {
         id = "alter-table-set-schema", on = "set_schema", severity = "danger",
         effect = "destructive",
-        why = "code that runs now looks for the table where it was",
+        why = "currently running code looks for the table in its old place",
         instead = "leave a view behind, or put both schemas on the search_path first",
     },
     {
         id = "ban-drop-not-null", also = "drop-not-null", on = "drop_not_null", severity = "note",
         unless_new_column = true,
-        why = "code that runs now may not expect NULL",
+        why = "currently running code may not expect NULL",
         instead = "first deploy code that reads NULL",
     },
     {
         id = "drop-default", on = "drop_default", severity = "note", unless_new_column = true,
-        why = "code that runs now may insert rows without this column",
+        why = "currently running code may insert rows without this column",
         instead = "first deploy code that gives the value",
     },
     {
         id = "truncate", on = "truncate", severity = "danger", effect = "destructive",
-        why = "all rows are gone",
-        instead = "delete in batches, outside of migrations, what is known to be unused",
+        why = "all rows are lost",
+        instead = "delete rows known to be unused in batches, outside migrations",
     },
     {
         id = "update-without-where", on = "update", severity = "danger", effect = "rewriting",
         sqlite = true, when = whole_table,
-        why = "each row is written anew and stays locked until the transaction ends",
-        instead = "update in batches, each in a transaction of its own",
+        why = "each row is rewritten and stays locked until the transaction ends",
+        instead = "update in batches, each in its own transaction",
     },
     {
         id = "update-rows", on = "update", severity = "note", effect = "rewriting", sqlite = true,
@@ -310,8 +311,8 @@ return {
     {
         id = "delete-without-where", on = "delete", severity = "danger", effect = "destructive",
         sqlite = true, when = whole_table,
-        why = "all rows are gone, and stay locked until the transaction ends",
-        instead = "delete in batches what is known to be unused",
+        why = "all rows are lost, and stay locked until the transaction ends",
+        instead = "delete rows known to be unused in batches",
     },
     {
         id = "delete-rows", on = "delete", severity = "note", effect = "destructive",
@@ -327,7 +328,7 @@ return {
         end,
         why = "an earlier statement of the transaction holds ACCESS EXCLUSIVE on the table: no "
             .. "one can read it until the last row is written and the transaction ends",
-        instead = "change the rows in a revision of its own, with transaction_per_migration, or in "
+        instead = "change the rows in a separate revision, with transaction_per_migration, or in "
             .. "batches within op.get_context().autocommit_block()",
     },
     {
@@ -342,7 +343,7 @@ return {
     {
         id = "vacuum-full", also = "cluster", on = "vacuum_full", severity = "danger",
         effect = "rewriting",
-        why = "the table is written anew while it is locked even for reading",
+        why = "the table is rewritten while it is locked even for reading",
         instead = "plain VACUUM; pg_repack when the space is needed",
     },
     {
@@ -353,12 +354,12 @@ return {
     },
     {
         id = "set-logged", on = "set_logged", severity = "danger", effect = "rewriting",
-        why = "the table is written anew while it is locked",
+        why = "the table is rewritten while it is locked",
         instead = "do it while nothing uses the table",
     },
     {
         id = "move-table", on = "move_table", severity = "danger", effect = "rewriting",
-        why = "the files of the table are written anew while it is locked",
+        why = "the files of the table are rewritten while it is locked",
         instead = "do it while nothing uses the table, or use pg_repack",
     },
     {
@@ -370,13 +371,13 @@ return {
         id = "create-trigger", on = "create_trigger", severity = "warning",
         why = "the table cannot be written until the transaction ends, and each later write of it "
             .. "runs the trigger",
-        instead = "in a revision of its own, with a lock_timeout",
+        instead = "in a separate revision, with a lock_timeout",
     },
     {
         id = "require-concurrent-partition-detach", also = "detach-partition",
         on = "detach_partition", severity = "warning", effect = "destructive",
         when = not_concurrent,
-        why = "the table is locked even for reading, and the rows of the part are gone from it",
+        why = "the table is locked even for reading, and it loses the rows of the partition",
         instead = "DETACH PARTITION … CONCURRENTLY, outside of a transaction",
     },
     {
@@ -385,7 +386,7 @@ return {
         when = function(fact)
             return fact.type == "char" or fact.type:match("^char%(") ~= nil
         end,
-        why = "char(n) is filled up with blanks, and is no faster (docs, 8.3 \"Character Types\")",
+        why = "char(n) is padded with blanks and is not faster (docs, 8.3 \"Character Types\")",
         instead = "text, with a CHECK when the length matters",
     },
     {
@@ -420,7 +421,7 @@ return {
         when = function(fact)
             return not fact.loses
         end,
-        why = "the parser does not accept the statement, so what it does is not known",
+        why = "the parser does not accept the statement, so its effect is unknown",
         instead = "fix its syntax, or accept it when a newer server knows it",
     },
     {
@@ -435,13 +436,13 @@ return {
         when = function(fact)
             return not fact.loses
         end,
-        why = "what the code does cannot be seen in the SQL",
+        why = "the SQL does not show what the code does",
         instead = "write the statements into the revision, as plain SQL",
     },
     {
         id = "opaque-code-that-drops", on = "opaque", severity = "warning",
         effect = "destructive", when = of_kind "loses",
-        why = "the code may drop, rename, truncate or delete; more cannot be seen in the SQL",
+        why = "the code may drop, rename, truncate or delete; the SQL shows no more",
         instead = "write the statements into the revision, as plain SQL",
     },
     {
@@ -449,13 +450,13 @@ return {
         when = function(fact)
             return not fact.loses
         end,
-        why = "what it does to the database cannot be read from the file",
+        why = "the file does not show what it does to the database",
         instead = "write the statements into the revision, with literal arguments",
     },
     {
         id = "unread-that-drops", on = "unread", severity = "warning", effect = "destructive",
         sqlite = true, when = of_kind "loses",
-        why = "what it does to the database cannot be read from the file; by its words it may "
+        why = "the file does not show what it does to the database; by its words it may "
             .. "drop, rename, truncate or delete",
         instead = "write the statements into the revision, with literal arguments",
     },

@@ -57,7 +57,7 @@ local function unterminated(text, at, e)
     local what = e.msg:match("^unterminated (.-) at or near") or "token"
     err.raise {
         code = "hazards.unterminated", op = "hazards.judge", line = newlines + 1,
-        msg = ("the %s that begins in line %d of the SQL has no end"):format(
+        msg = ("the %s that begins in line %d of the SQL is not closed"):format(
             what:gsub("^/%* ", ""), newlines + 1),
     }
 end
@@ -105,7 +105,7 @@ function M.split(text, dialect)
     if #text > M.LIMIT then
         err.raise {
             code = "hazards.too_large", op = "hazards.judge",
-            msg = ("the SQL has %d bytes; at most %d are judged"):format(#text, M.LIMIT),
+            msg = ("the SQL has %d bytes; dgrun judges at most %d"):format(#text, M.LIMIT),
             hint = "Load data outside of migrations, or upgrade in several runs.",
         }
     end
