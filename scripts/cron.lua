@@ -3,9 +3,9 @@ local log = require "host.log"
 local ui = require "dgrun.ui.cron"
 
 local where = { name = "where", required = true, complete = "place", help = "an environment" }
-local wait = { type = "seconds", help = "how long a tick that runs may take to end" }
+local wait = { type = "seconds", help = "how long a running job may take to end" }
 local outcome = {
-    choices = { "skip", "fail", "interrupt" }, help = "what happens when it does not end in time",
+    choices = { "skip", "fail", "interrupt" }, help = "what to do when it does not end in time",
 }
 
 local function declared(place)
@@ -29,11 +29,11 @@ local function names(input)
 end
 
 return dg.command {
-    description = "Cron machines: their ticks and drift, a run by hand, their image",
+    description = "Cron machines: their jobs and drift, manual runs, their image",
     default = "list",
     actions = {
         list = {
-            description = "what they are, their last and next tick, and what is wrong with them",
+            description = "list cron machines with their last and next run and their problems",
             read_only = true,
             arguments = {
                 { name = "where", many = true, complete = "place", help = "environments; all" },
@@ -47,14 +47,14 @@ return dg.command {
             show = ui.text,
         },
         run = {
-            description = "run the job of one now, on a machine of its own; follow its log",
+            description = "run a cron machine's job now, on a separate machine; follow its log",
             arguments = {
                 where,
                 { name = "name", required = true, complete = names, help = "of the cron machine" },
             },
             inputs = {
-                timeout = { type = "seconds", help = "it is destroyed after that time" },
-                beside = { type = "boolean", help = "also while a tick of the machine runs" },
+                timeout = { type = "seconds", help = "destroy the machine after this time" },
+                beside = { type = "boolean", help = "even while the machine's own job is running" },
             },
             -- The exit status is that of the job.
             run = function(input)
@@ -68,10 +68,11 @@ return dg.command {
             show = function() return "" end,
         },
         image = {
-            description = "bring them to the image of the web machines, and nothing else",
-            arguments = { where, { name = "name", complete = names, help = "only this one" } },
+            description = "update only their image, to the image of the web machines",
+            arguments = { where, { name = "name", complete = names, help = "only this cron "
+                .. "machine" } },
             inputs = {
-                image = { help = "another image than that of the web machines" },
+                image = { help = "an image other than that of the web machines" },
                 wait = wait, ["then"] = outcome,
             },
             run = function(input)
@@ -83,7 +84,7 @@ return dg.command {
             show = ui.results,
         },
         remove = {
-            description = "remove one that nobody declares, or that is there twice",
+            description = "remove an undeclared or duplicate machine",
             arguments = {
                 where,
                 { name = "machine", required = true, complete = names, help = "its name or id" },

@@ -26,11 +26,12 @@ return dg.command {
     inputs = {
         machine = {
             short = "m", complete = "machine",
-            help = "inside this machine, which runs; else on a new one, which is destroyed behind",
+            help = "run inside this machine (default: a new machine, destroyed afterwards)",
         },
-        group = { short = "g", help = "the process group whose configuration it gets: app" },
-        region = { short = "r", help = "of the new machine" },
-        timeout = { type = "seconds", help = "it is ended after this time" },
+        group = { short = "g", help = "the process group whose configuration it gets (default: "
+            .. "app)" },
+        region = { short = "r", help = "region of the new machine" },
+        timeout = { type = "seconds", help = "stop the command after this time" },
     },
     rest = "command",
     -- The exit status is that of the command, as with ssh.

@@ -1,29 +1,29 @@
 local dg = require "dgrun"
 
 return dg.command {
-    description = "Log lines: the last ones, or those that come",
+    description = "Show the last log lines, or follow new lines",
     arguments = {
         { name = "where", complete = "place", many = true,
-            help = "environments, or apps of theirs; all environments without one" },
+            help = "environments or their apps (default: all environments)" },
     },
     inputs = {
-        follow = { type = "boolean", short = "f", help = "go on with what comes, until Ctrl-C" },
+        follow = { type = "boolean", short = "f", help = "follow new lines until Ctrl-C" },
         last = {
             type = "integer", short = "n",
-            help = "so many of those that are there: 100; all that --since chooses",
+            help = "number of existing lines (default: 100; with --since, all that match)",
         },
         instance = {
             short = "i", complete = "machine",
-            help = "only this machine: its id, the beginning of it, or its name",
+            help = "only this machine: its id, the beginning of its id, or its name",
         },
         region = { short = "r", help = "only this region" },
-        since = { type = "seconds", short = "s", help = "only those of the last 30m, 2h or 1d" },
+        since = { type = "seconds", short = "s", help = "only lines from the last 30m, 2h, or 1d" },
         grep = {
             short = "g",
-            help = "only those whose message contains this plain text, as it is shown: without "
-                .. "colours and control characters",
+            help = "only lines whose message contains this plain text, as shown: without "
+                .. "colors and control characters",
         },
-        json = { type = "boolean", help = "one JSON object a line" },
+        json = { type = "boolean", help = "one JSON object per line" },
     },
     run = function(input)
         local places = dg.places(input.where)

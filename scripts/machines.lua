@@ -4,7 +4,7 @@ local ui = require "dgrun.ui.machines"
 local where = {
     name = "where", complete = "place", required = true, help = "an environment, or its app",
 }
-local named = "its id, the beginning of it, or its name"
+local named = "its id, the beginning of its id, or its name"
 local id = { name = "id", complete = "machine", required = true, help = "a machine: " .. named }
 local group = { short = "g", help = "only this process group" }
 local region = { short = "r", help = "only this region" }
@@ -24,7 +24,7 @@ local function each(verb, description, options, may_be_all)
     local inputs = may_be_all and {
         all = {
             type = "boolean",
-            help = "all that deploys touch; not those with a schedule, nor those that stand by",
+            help = "all machines that deploys update, without cron and standby machines",
         },
         group = group, region = region,
     } or {}
@@ -59,7 +59,7 @@ return dg.command {
             arguments = { { name = "where", complete = "place", help = where.help } },
             inputs = {
                 group = group, region = region,
-                state = { short = "s", help = "only those in this state, such as started" },
+                state = { short = "s", help = "only machines in this state, such as started" },
             },
             read_only = true,
             run = function(input)
@@ -71,14 +71,14 @@ return dg.command {
             show = ui.table,
         },
         status = {
-            description = "all about one machine, with its checks and events",
+            description = "show one machine, with its checks and events",
             arguments = { where, id },
             read_only = true,
             run = function(input) return dg.fly.machines.status(machine(input)) end,
             show = ui.status,
         },
         events = {
-            description = "what happened to a machine, newest first",
+            description = "list a machine's events, newest first",
             arguments = { where, id },
             inputs = { limit = { type = "integer", short = "n", help = "20; at most 50" } },
             read_only = true,
@@ -90,24 +90,24 @@ return dg.command {
         start = each("start", "start machines, and wait until they are up", {}, true),
         stop = each("stop", "stop machines, and wait until they are down",
             { signal = signal, timeout = timeout }, true),
-        restart = each("restart", "restart machines; the next one when one is healthy",
+        restart = each("restart", "restart machines one by one, each after the previous is healthy",
             { signal = signal, timeout = timeout, force = {
-                type = "boolean", help = "the process is not asked, but killed",
+                type = "boolean", help = "kill the process instead of asking it to stop",
             } }, true),
-        suspend = each("suspend", "stop machines, but keep their memory", {}),
-        cordon = each("cordon", "let no new requests come to machines", {}),
-        uncordon = each("uncordon", "let requests come to machines again", {}),
+        suspend = each("suspend", "suspend machines: stop them but keep their memory", {}),
+        cordon = each("cordon", "send no new requests to machines", {}),
+        uncordon = each("uncordon", "send requests to machines again", {}),
         signal = each("signal", "send a signal to the main process of machines",
             { signal = { short = "s", required = true, help = "such as SIGHUP" } }),
         destroy = each("destroy", "destroy machines",
-            { force = { type = "boolean", help = "those that run, too" } }),
+            { force = { type = "boolean", help = "also running machines" } }),
         clone = {
             description = "create a machine like another",
             arguments = { where, id },
             inputs = {
-                name = { help = "of the new one" },
-                region = { short = "r", help = "of the new one, else that of the other" },
-                stopped = { type = "boolean", help = "it is not started" },
+                name = { help = "name of the new machine" },
+                region = { short = "r", help = "region of the new machine (default: the same)" },
+                stopped = { type = "boolean", help = "do not start it" },
             },
             run = function(input)
                 return dg.fly.machines.clone(machine(input, {

@@ -1,12 +1,13 @@
 local dg = require "dgrun"
 
 return dg.command {
-    description = "The releases of an app: when, by whom, which image and commit",
+    description = "List an app's releases: when, by whom, which image and commit",
     arguments = {
         { name = "where", complete = "place", help = "an environment, or its app" },
     },
     inputs = {
-        last = { type = "integer", short = "n", default = 25, help = "so many, newest first" },
+        last = { type = "integer", short = "n", default = 25, help = "number of releases, newest "
+            .. "first" },
     },
     read_only = true,
     run = function(input)

@@ -20,7 +20,7 @@ end
 local pr = { type = "integer", required = true, help = "number of the pull request" }
 
 local deploy = dg.pipeline {
-    description = "Bring up the app of a pull request, or update it",
+    description = "Create or update the app of a pull request",
     inputs = {
         pr = pr,
         ref = { default = "HEAD", help = "git SHA, tag or branch" },
@@ -70,10 +70,10 @@ local destroy = dg.pipeline {
 }
 
 local sweep = dg.pipeline {
-    description = "Destroy the apps that nobody needs any more",
+    description = "Destroy the apps that are no longer needed",
     inputs = {
-        older = { type = "seconds", help = "those that were not deployed for so long, such as 7d" },
-        open = { help = "those whose pull request is not one of these: 12,15, or none" },
+        older = { type = "seconds", help = "apps not deployed for this long, such as 7d" },
+        open = { help = "apps whose pull request is not in this list: 12,15, or none" },
     },
     concurrency = { group = "review apps", when_busy = "fail" },
 
@@ -92,11 +92,11 @@ return dg.command {
     actions = {
         deploy = deploy, destroy = destroy, sweep = sweep,
         list = {
-            description = "The apps, with their age; those of --older and --open are the strays",
+            description = "List the apps with their age; --older and --open select the orphans",
             read_only = true,
             inputs = {
-                older = { type = "seconds", help = "only those not deployed for so long" },
-                open = { help = "only those whose pull request is not one of these: 12,15" },
+                older = { type = "seconds", help = "only apps not deployed for this long" },
+                open = { help = "only apps whose pull request is not in this list: 12,15" },
             },
             run = function(input)
                 if input.older or input.open then

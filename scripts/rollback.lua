@@ -10,10 +10,10 @@ return dg.pipeline {
     inputs = {
         to = {
             type = "integer", complete = "release",
-            help = "version of the release; else the last one with another image",
+            help = "version of the release (default: the last release with another image)",
         },
         despite_database = {
-            help = "why the old image can live with what the database has learned since",
+            help = "why the old image works with the newer database revisions",
         },
     },
     concurrency = { group = function(input) return input.where.app end, when_busy = "wait" },

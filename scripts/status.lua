@@ -5,22 +5,22 @@ return dg.command {
     read_only = true,
     arguments = {
         { name = "where", many = true, complete = "place",
-            help = "environments, or apps; without one all environments" },
+            help = "environments or apps (default: all environments)" },
     },
     inputs = {
         verbose = { type = "boolean", short = "v",
-            help = "also the commits that are not deployed, earlier runs, hints" },
+            help = "also show undeployed commits, earlier runs, and hints" },
         max_age = { type = "seconds",
-            help = "end with 3 when the deployed commit is older (48h), with 1 when nobody knows" },
+            help = "end with 3 when the deployed commit is older (48h), with 1 when unknown" },
         max_behind = { type = "integer",
             help = "the same when it lacks more commits of the branch" },
         max_behind_for = { type = "seconds",
             help = "the same when it has lacked a commit of the branch for longer (48h)" },
         exit_code = { type = "boolean",
             help = "end with 3 when anything is wrong, probes included, with 1 when unknown" },
-        branch = { default = "main", help = "what is compared with: that of origin, if any" },
+        branch = { default = "main", help = "branch to compare with: origin's, if any" },
         timeout = { type = "seconds", default = 10,
-            help = "what has not answered by then is shown as unknown" },
+            help = "parts that have not answered by then are shown as unknown" },
     },
     run = function(input)
         local report = dg.status.ask {
