@@ -45,7 +45,7 @@ describe("dgrun migrations lint", function()
         local result = lint(dir)
         assert.equal(3, result.status, result.all)
         assert.equal("", result.stderr)
-        assert.matches("migrations/versions/b.py:11: ban%-drop%-column: its data is gone[^\n]*\n"
+        assert.matches("migrations/versions/b.py:11: ban%-drop%-column: its data is lost[^\n]*\n"
             .. "    ALTER TABLE site DROP COLUMN name\n    instead: first deploy code",
             result.stdout)
         assert.matches("b.py:13: update%-without%-where: ", result.stdout)
