@@ -33,7 +33,7 @@ local proc = {}
 ---@return dgrun.err?
 function proc.run(opts) end
 
----Starts a child whose output is read by lines. It is stopped when nothing refers to it any more.
+---Starts a child whose output is read by lines. It is stopped when nothing refers to it.
 ---@param opts host.proc.options
 ---@return host.proc.child?
 ---@return dgrun.err?

@@ -14,7 +14,7 @@ local request = {}
 
 ---Answers; once.
 ---@param reply {status: integer, headers?: table<string, string>, body?: string, missing?: integer}
----  missing: so many bytes less are sent than were announced
+---  missing: the number of announced bytes that are not sent
 function request:reply(reply) end
 
 ---Resets the connection, without an answer.

@@ -116,7 +116,7 @@ function M.image(opts)
 end
 
 ---Creates the cron machines, or makes them as declared: image, command, entrypoint, environment,
----size, schedule, region, restart policy and the app's secrets of now, whoever changed those. A
+---size, schedule, region, restart policy and the app's current secrets, whoever changed those. A
 ---machine is not changed in the middle of a tick (`when_running`), and started afterwards: without
 ---that its schedule stands still. One whose region differs is destroyed and created where it is
 ---declared. Machines that are there twice, and cron machines that nobody declares, are told, and
@@ -184,8 +184,8 @@ function M.list(opts)
         image = image, dir = opts.dir, known = opts.known }
 end
 
----The cron machines of several places, asked for side by side; a place that does not answer is told
----as such.
+---The cron machines of several places, asked for side by side; a place that does not answer is
+---reportedas such.
 ---@param places dgrun.place[]
 ---@param strict? boolean something that is wrong is an error, of code refused.cron
 ---@return dgrun.cron.place[]
@@ -208,7 +208,7 @@ function M.run_now(opts)
     return require("dgrun.cron.manual").run_now(opts)
 end
 
----Brings cron machines to another image, and to the app's secrets of now; all else stays as it is,
+---Brings cron machines to another image, and to the app's current secrets; all else stays as it is,
 ---whatever is declared. They are started afterwards, as by `sync`.
 ---@param opts {app: string, crons?: dgrun.cron.declaration[], name?: string, image?: string,
 ---  dir?: string, when_running?: dgrun.cron.when_running} name: only this one, else all that are

@@ -49,7 +49,7 @@ local words = {
 }
 
 ---Stops a deploy of a commit that does not contain what runs: one that is older, or one of another
----line of history. The same commit is fine. One that is not in the repository is told.
+---line of history. The same commit is fine. One that is not in the repository is reported.
 ---Errors: refused.older, refused.unrelated, git.shallow.
 ---@param opts {app?: string, commit?: string, unless?: boolean, dir?: string,
 ---  environment?: dgrun.environment, source?: dgrun.git.source} `environment` gives the app,

@@ -17,7 +17,7 @@ local M = {}
 ---@class dgrun.fly.rollback.options
 ---@field environment? dgrun.environment gives `app`, `database`, `path` and `env`
 ---@field app? string
----@field to? integer version of a release; the one before the current one, when absent
+---@field to? integer version of a release; default: the release before the current one
 ---@field database? string|userdata URL, to see how far it has come; what it is ahead by is judged
 ---  as SQL for it
 ---@field dir? string folder with the revision files; else they are read from the commits of the
@@ -128,7 +128,7 @@ function M.rollback(opts)
 end
 
 ---Which release a rollback would go back to. A run that may be interrupted asks first: once it went
----back, the one before is another.
+---back, the previous release is another.
 ---Errors: fly.no_release.
 ---@param opts {app: string, to?: integer}
 ---@return {version: integer, image: string, commit?: string, created_at: string}

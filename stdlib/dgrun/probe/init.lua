@@ -1,11 +1,12 @@
 -- Probes: does it answer as it should? They read only. A try is good, bad, or says nothing, because
--- the prober itself could not ask: that is told apart, for nothing should be rolled back over it.
+-- the prober itself could not ask: that is reported separately, because nothing
+-- should be rolled back over it.
 local M = {}
 
 ---@class dgrun.probe.tries how often, for how long
 ---@field within? number seconds for all tries; 0, the default, is one try
 ---@field every? number seconds between two tries, 1
----@field consecutive? integer so many good tries in a row are wanted, 1; a row that was begun in
+---@field consecutive? integer required number of good tries in a row, 1; a row that was begun in
 ---  time may end after it
 
 ---@class dgrun.probe.http: dgrun.probe.tries

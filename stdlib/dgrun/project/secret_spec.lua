@@ -37,7 +37,7 @@
 -- **The contract**: `required` and `optional` are lists of names or mappings of names to rules; a
 -- list may mix both. A `literal` may stand beside the same name there: it is the value then, and is
 -- judged too. All that is missing, breaks a rule or cannot be read, in all environments of a
--- script, is told at once before the first change, by name and rule, never with a value.
+-- script, is reported before the first change, by name and rule, never with a value.
 --
 -- | rule | the value must |
 -- |---|---|
@@ -45,7 +45,7 @@
 -- | `one_of` | be one of these; such a value is public, and not masked in output |
 -- | `not_one_of` | not be one of these |
 -- | `pattern` | match as a whole: a POSIX extended regular expression, over bytes |
--- | `min_length`, `max_length` | have so many characters |
+-- | `min_length`, `max_length` | minimum or maximum number of characters |
 local format = require "dgrun.core.format"
 local reader = require "dgrun.core.yaml"
 local rules = require "dgrun.project.secret_rules"

@@ -108,7 +108,7 @@ end
 ---@field open? string|integer[] numbers of the pull requests that are open, "12,15" or "none":
 ---  those of others. With both only those that are old, and whose pull request is not open
 
----Those of them that nobody needs any more. An app that is not marked is none, whatever its age.
+---The review apps that are no longer needed. An app that is not marked is none, whatever its age.
 ---@param opts dgrun.review.strays
 ---@return dgrun.review.app[]
 function M.strays(opts)

@@ -1,4 +1,4 @@
--- Destroys the review apps that nobody needs any more.
+-- Destroys the review apps that are no longer needed.
 local apps = require "dgrun.review.apps"
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"

@@ -27,7 +27,7 @@ local function shown(change)
             before[name], after[name] = "set", "changed"
         elseif entry.state == "unknown" then
             before[name] = entry.reason == "others" and "set by somebody else" or "not set by dgrun"
-            after[name] = "set anew"
+            after[name] = "set again"
         end
     end
     for _, name in ipairs(change.unset) do

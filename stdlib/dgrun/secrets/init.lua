@@ -150,7 +150,7 @@ local function refuse_to_empty(diff)
         err.raise { code = "secrets.refused", op = "secrets.sync",
             msg = ("secrets.sync: no secret is declared, and prune would remove all %d of %s")
                 :format(#diff.extra, diff.app),
-            hint = "secrets.unset removes those it is told by name." }
+            hint = "secrets.unset removes secrets by name." }
     end
 end
 
@@ -170,7 +170,7 @@ end
 ---@field unchanged string[]
 ---@field new string[] were not on the app
 ---@field changed string[] were there with another value
----@field unknown string[] were there with a value that dgrun did not set: set anew
+---@field unknown string[] were there with a value that dgrun did not set: set again
 ---@field extra string[] are on the app, or with `prune` were there, but are not declared
 ---@field kept string[] are on the app and declared as optional, but no source has a value
 ---@field unset string[] what was removed

@@ -5,7 +5,7 @@
 --     changed    on the app with another value, which dgrun set
 --     unchanged  on the app with this value
 --     unknown    on the app with a value that this dgrun did not set, so that it cannot tell which:
---                somebody else set it since, or the store is new. It is set anew
+--                somebody else set it since, or the store is new. It is set again
 --     extra      on the app, but not declared
 --     kept       on the app and declared as optional, but no source has a value
 local err = require "dgrun.core.err"

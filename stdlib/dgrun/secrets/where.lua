@@ -1,5 +1,5 @@
--- Where each secret of an environment comes from. All of its sources are asked; nothing of a value
--- is told.
+-- Where each secret of an environment comes from. All of its sources are read; no part of a
+-- value is reported.
 local declaration = require "dgrun.project.secret_spec"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"

@@ -109,7 +109,7 @@ end
 ---@param result dgrun.secrets.result|dgrun.ui.secrets.place
 ---@return string
 function M.set(result)
-    local words = { new = "is set now", changed = "is changed", unknown = "is set anew",
+    local words = { new = "is set now", changed = "is changed", unknown = "is set again",
         unchanged = "was so already" }
     local rows, lines = {}, {}
     for _, state in ipairs { "new", "changed", "unknown", "unchanged" } do
@@ -157,7 +157,7 @@ end
 
 local reasons = { others = "somebody else set it since", never = "not set by this dgrun" }
 
-local deeds = { new = "set it", changed = "set it", unchanged = "nothing", unknown = "set it anew",
+local deeds = { new = "set it", changed = "set it", unchanged = "nothing", unknown = "set it again",
     extra = "nothing; prune would remove it", kept = "nothing: no source has a value" }
 
 ---@param diff dgrun.secrets.diff|dgrun.ui.secrets.place

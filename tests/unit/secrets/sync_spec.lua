@@ -130,7 +130,7 @@ describe("secrets.sync", function()
             assert.matches("~ set LITERAL (new), MOVED (changed), NEW (new) and TAKEN (unknown)",
                 text, 1, true)
             assert.matches("MOVED: set → changed", text, 1, true)
-            assert.matches('TAKEN: "set by somebody else" → "set anew"', text, 1, true)
+            assert.matches('TAKEN: "set by somebody else" → "set again"', text, 1, true)
             assert.matches("NEW: set (new)", text, 1, true)
             assert.is_nil(text:find("value-", 1, true))
             assert.same({ "BEFORE", "LITERAL", "MOVED", "NEW", "SAME", "TAKEN" },
