@@ -185,7 +185,7 @@ function M.list(opts)
 end
 
 ---The cron machines of several places, asked for side by side; a place that does not answer is
----reportedas such.
+---reported as such.
 ---@param places dgrun.place[]
 ---@param strict? boolean something that is wrong is an error, of code refused.cron
 ---@return dgrun.cron.place[]
