@@ -15,6 +15,7 @@ local one_off = require "dgrun.fly.one_off"
 local proc = require "dgrun.proc"
 local process = require "dgrun.core.process"
 local run = require "dgrun.run.execute"
+local secrets = require "dgrun.fly.secrets"
 local store_of = require "dgrun.run.store"
 
 local M = {}
@@ -128,7 +129,7 @@ local function carry_out(opts, machine, on_line)
     local config = config_of(opts, machine)
     local exit, id = one_off.run {
         app = opts.app, config = config, region = opts.region or machine.region,
-        secrets_version = require("dgrun.secrets").version(opts.app), wait_timeout = WAIT_SECONDS,
+        secrets_version = secrets.version(opts.app), wait_timeout = WAIT_SECONDS,
         timeout = opts.timeout or 0, on_line = on_line,
         attached = true,
     }

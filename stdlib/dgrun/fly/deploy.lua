@@ -24,6 +24,7 @@ local release_command_of = require "dgrun.fly.release_command"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.execute"
+local secrets = require "dgrun.fly.secrets"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
 local via_flyctl = require "dgrun.fly.via_flyctl"
@@ -272,7 +273,7 @@ local function deploy_with(opts)
         skip_release_command = opts.skip_release_command,
         commit = opts.commit, heads = heads_of(opts, config),
         database_heads = opts.database_heads,
-        secrets_version = require("dgrun.secrets").coming_version(opts.app),
+        secrets_version = secrets.coming_version(opts.app),
         all = machines.list(opts.app), volumes = volumes.pool(opts.app),
         warn_listen = listen_warner(opts.app),
     }

@@ -1,13 +1,17 @@
--- Which secrets a machine has that no deploy touches. Fly gives them to a machine when it is made
--- or changed, and flyctl changes those of deploys only. So such a machine is marked with what the
--- app had then: the version, where it is known, and a digest of the names and Fly's digests, which
--- tells a change whoever made it. docs/fly/machines-api.md, section 8.
+-- The secrets that Fly has of an app, and their version: what machines have to get.
+--
+-- And which of them a machine has that no deploy touches. Fly gives them to a machine when it is
+-- made or changed, and flyctl changes those of deploys only. So such a machine is marked with what
+-- the app had then: the version, where it is known, and a digest of the names and Fly's digests,
+-- which tells a change whoever made it. docs/fly/machines-api.md, section 8.
 local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
+local machines = require "dgrun.fly.machines"
+local rows = require "dgrun.fly.secret_rows"
 local run = require "dgrun.run.execute"
-local secrets = require "dgrun.secrets"
+local store = require "dgrun.run.store"
 local unknown = require "dgrun.core.unknown"
 
 local M = {}
@@ -20,6 +24,62 @@ local M = {}
 
 local DIGEST_LENGTH = 16
 local AHEAD = "(known after apply)"
+
+---@param app string
+---@return {name: string, digest: string, created_at?: string, updated_at?: string}[] sorted by
+---  name; values cannot be read
+function M.list(app)
+    local body, status = api.machines("GET", ("/v1/apps/%s/secrets"):format(app),
+        { ok = { [404] = true } })
+    if status == 404 then
+        machines.app(app)
+    end
+    table.sort(body.secrets, function(a, b) return a.name < b.name end)
+    return body.secrets
+end
+
+---@param app string
+---@param version integer
+function M.keep_version(app, version)
+    store.kv_put(rows.key("version", app), version)
+end
+
+---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
+---one.
+---@param app string
+---@return integer?
+function M.version(app)
+    local ours = run.current() and store.kv_get(rows.key("version", app))
+    local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
+    local seen = type(theirs) == "table" and theirs[app]
+    if type(seen) ~= "number" then
+        return ours or nil
+    end
+    return math.max(ours or 0, seen)
+end
+
+local kinds = { ["fly.secrets.set"] = true, ["fly.secrets.unset"] = true }
+
+---Does this plan write secrets of the app, so that their version is not known yet?
+local function is_planned(r, app)
+    for _, e in ipairs(r and r.plan and r.effects or {}) do
+        if kinds[e.kind] and e.target == app then
+            return true
+        end
+    end
+    return false
+end
+
+---The version that machines get from here on: in a plan that sets secrets of the app it is known
+---after apply.
+---@param app string
+---@return integer?
+function M.coming_version(app)
+    if is_planned(run.current(), app) then
+        return unknown.new "version" --[[@as integer]]
+    end
+    return M.version(app)
+end
 
 ---In a plan: will an earlier effect change them, and which machines does another bring them to?
 ---@return boolean
@@ -56,9 +116,9 @@ end
 ---@param app string
 ---@return dgrun.fly.secrets_state
 function M.read(app)
-    local state = M.of(secrets.list { app = app })
+    local state = M.of(M.list(app))
     local changed, refreshed = ahead(app)
-    local version = secrets.version(app)
+    local version = M.version(app)
     -- In a plan it may only be known after apply; the digest says that it changes.
     state.version, state.refreshed = not unknown.is(version) and version or nil, refreshed
     state.digest = changed and AHEAD or state.digest

@@ -1,9 +1,11 @@
 -- A change to the secrets of an app: how a plan tells it, and how it is made.
+local app_secrets = require "dgrun.fly.secrets"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
+local refresh = require "dgrun.secrets.refresh"
 local write = require "dgrun.secrets.write"
 
 local M = {}
@@ -78,7 +80,7 @@ local function carry_out(change)
         record.keep(change.app, name, now[name].digest,
             record.fingerprint(key, name, change.values[name]))
     end
-    record.keep_version(change.app, version)
+    app_secrets.keep_version(change.app, version)
     return { version = version }
 end
 
@@ -98,10 +100,9 @@ function M.make(change, apply)
     end
     local machines
     if apply then
-        machines = require("dgrun.secrets.refresh").secrets(change.app,
-            #change.set + #change.unset > 0)
+        machines = refresh.secrets(change.app, #change.set + #change.unset > 0)
     end
-    return require("dgrun.secrets").coming_version(change.app), machines
+    return app_secrets.coming_version(change.app), machines
 end
 
 return M

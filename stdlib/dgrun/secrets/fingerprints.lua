@@ -1,27 +1,14 @@
 -- What dgrun remembers of the secrets that it set on an app: never a value, but a keyed fingerprint
 -- of it and the digest that Fly answered. While Fly's digest is still that one, the app has the
 -- value of that fingerprint.
-local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
+local rows = require "dgrun.fly.secret_rows"
 local store = require "dgrun.run.store"
 
 local M = {}
 
----Hex in groups of three. The store masks what looks like a secret, and a short value could look
----like a part of a longer row of digits.
-local function grouped(hex)
-    return (hex:gsub("%x%x%x", "%0."))
-end
-
-local function opaque(text)
-    return grouped(check(require("host.digest").sha256(text)))
-end
-
----Rows of the local Fly are other ones; names are hashed, since they too might be masked.
-local function row(kind, app, name)
-    local world = api.is_sandbox() and "sandbox" or "fly"
-    return ("secrets.%s:%s"):format(kind,
-        opaque(table.concat({ world, app, name or "" }, ":")))
+local function row(app, name)
+    return rows.key("set", app, name)
 end
 
 ---The key of all fingerprints of a store.
@@ -37,7 +24,7 @@ end
 ---@param value string|host.secret.value
 ---@return string
 function M.fingerprint(key, name, value)
-    return grouped(check(require("host.digest").fingerprint(value, key .. name)))
+    return rows.grouped(check(require("host.digest").fingerprint(value, key .. name)))
 end
 
 ---The fingerprint of the value that is on the app.
@@ -47,10 +34,10 @@ end
 ---@return string? # nil when dgrun does not know it
 ---@return "others"|"never"? why it does not: somebody else set it since, or dgrun never did
 function M.on_app(app, name, digest)
-    local kept = store.kv_get(row("set", app, name))
+    local kept = store.kv_get(row(app, name))
     if not kept then
         return nil, "never"
-    elseif kept.digest ~= opaque(digest) then
+    elseif kept.digest ~= rows.opaque(digest) then
         return nil, "others"
     end
     return kept.fingerprint
@@ -61,26 +48,14 @@ end
 ---@param digest string Fly's
 ---@param fingerprint string
 function M.keep(app, name, digest, fingerprint)
-    store.kv_put(row("set", app, name), { digest = opaque(digest), fingerprint = fingerprint })
+    store.kv_put(row(app, name), { digest = rows.opaque(digest), fingerprint = fingerprint })
 end
 
 ---Takes nothing for known about a secret any more.
 ---@param app string
 ---@param name string
 function M.forget(app, name)
-    store.kv_put(row("set", app, name), { digest = "", fingerprint = "" })
-end
-
----@param app string
----@return integer? # the version of the last write of dgrun
-function M.version(app)
-    return store.kv_get(row("version", app))
-end
-
----@param app string
----@param version integer
-function M.keep_version(app, version)
-    store.kv_put(row("version", app), version)
+    store.kv_put(row(app, name), { digest = "", fingerprint = "" })
 end
 
 return M

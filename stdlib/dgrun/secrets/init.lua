@@ -1,6 +1,6 @@
 -- Secrets of an app. Fly's digests are opaque, so the store keeps, for each secret that dgrun set,
 -- a keyed fingerprint of the value and the digest that Fly answered: unchanged means both match.
-local api = require "dgrun.fly.api"
+local app_secrets = require "dgrun.fly.secrets"
 local check = require "dgrun.core.check"
 local dotenv = require "host.dotenv"
 local effect = require "dgrun.run.effect"
@@ -9,11 +9,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
 local json = require "dgrun.core.json"
-local machines_of = require "dgrun.fly.machines"
-local record = require "dgrun.secrets.fingerprints"
-local run = require "dgrun.run.execute"
 local state = require "dgrun.secrets.state"
-local unknown = require "dgrun.core.unknown"
 
 local M = {}
 
@@ -22,13 +18,7 @@ local M = {}
 ---  name; values cannot be read
 function M.list(opts)
     check.options(opts, { app = "string" }, "secrets.list")
-    local body, status = api.machines("GET", ("/v1/apps/%s/secrets"):format(opts.app),
-        { ok = { [404] = true } })
-    if status == 404 then
-        machines_of.app(opts.app)
-    end
-    table.sort(body.secrets, function(a, b) return a.name < b.name end)
-    return body.secrets
+    return app_secrets.list(opts.app)
 end
 
 ---How an environment declares its secrets.
@@ -38,30 +28,12 @@ function M.declared(secrets)
     return environment.declared(secrets)
 end
 
-local kinds = { ["fly.secrets.set"] = true, ["fly.secrets.unset"] = true }
-
----Does this plan write secrets of the app, so that their version is not known yet?
-local function is_planned(r, app)
-    for _, e in ipairs(r and r.plan and r.effects or {}) do
-        if kinds[e.kind] and e.target == app then
-            return true
-        end
-    end
-    return false
-end
-
 ---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
 ---one.
 ---@param app string
 ---@return integer?
 function M.version(app)
-    local ours = run.current() and record.version(app)
-    local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
-    local seen = type(theirs) == "table" and theirs[app]
-    if type(seen) ~= "number" then
-        return ours or nil
-    end
-    return math.max(ours or 0, seen)
+    return app_secrets.version(app)
 end
 
 ---The version that machines get from here on: in a plan that sets secrets of the app it is known
@@ -69,10 +41,7 @@ end
 ---@param app string
 ---@return integer?
 function M.coming_version(app)
-    if is_planned(run.current(), app) then
-        return unknown.new "version" --[[@as integer]]
-    end
-    return M.version(app)
+    return app_secrets.coming_version(app)
 end
 
 local function joined(...)

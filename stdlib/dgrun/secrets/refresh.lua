@@ -99,7 +99,7 @@ end
 ---@param changed boolean were secrets set, or would they be?
 ---@return string[] # ids of the machines that are updated
 function M.secrets(app, changed)
-    local version = require("dgrun.secrets").coming_version(app)
+    local version = secrets_state.coming_version(app)
     local planned = effect.planning() and changed
     local updated = json.array {}
     if not version and not planned then

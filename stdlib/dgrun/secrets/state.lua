@@ -8,9 +8,11 @@
 --                somebody else set it since, or the store is new. It is set again
 --     extra      on the app, but not declared
 --     kept       on the app and declared as optional, but no source has a value
+local app_secrets = require "dgrun.fly.secrets"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
+local refresh = require "dgrun.secrets.refresh"
 local secret = require "host.secret"
 local unknown = require "dgrun.core.unknown"
 local write = require "dgrun.secrets.write"
@@ -114,7 +116,7 @@ end
 ---@return dgrun.secrets.diff
 function M.of(app, values, declared, there)
     local key = record.key()
-    local diff = { app = app, names = {}, version = require("dgrun.secrets").version(app) }
+    local diff = { app = app, names = {}, version = app_secrets.version(app) }
     for _, word in ipairs(M.words) do
         diff[word] = json.array {}
     end
@@ -139,9 +141,9 @@ end
 function M.overview(app, declared)
     local array = json.array
     local there = write.read(app)
-    local version = require("dgrun.secrets").version(app)
+    local version = app_secrets.version(app)
     local overview = { app = app, version = version, secrets = array {}, missing = array {},
-        behind = version and require("dgrun.secrets.refresh").behind(app, version) or nil }
+        behind = version and refresh.behind(app, version) or nil }
     for i, name in ipairs(M.names(declared, there)) do
         local one = there[name]
         overview.secrets[i] = { name = name, present = one ~= nil, digest = one and one.digest,

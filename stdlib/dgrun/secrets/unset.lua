@@ -1,10 +1,12 @@
 -- Removes secrets by name.
 local api = require "dgrun.fly.api"
+local change = require "dgrun.secrets.change"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
+local state = require "dgrun.secrets.state"
 local write = require "dgrun.secrets.write"
 
 local M = {}
@@ -32,7 +34,7 @@ function M.carry_out(opts)
     local there = write.read(opts.app)
     local unset, absent, seen = json.array {}, json.array {}, {}
     for _, name in ipairs(opts.names) do
-        if not require("dgrun.secrets.state").is_name(name) then
+        if not state.is_name(name) then
             err.raise { code = "input.invalid", op = "secrets.unset",
                 msg = "secrets.unset: something that is no name of a secret stands in its place",
                 hint = "Names are letters, digits and underscores." }
@@ -46,7 +48,7 @@ function M.carry_out(opts)
     if #absent > 0 then
         effect.note(("not on %s: %s"):format(opts.app, format.list(absent)))
     end
-    local version, machines = require("dgrun.secrets.change").make({ app = opts.app,
+    local version, machines = change.make({ app = opts.app,
         diff = { names = {}, new = {}, changed = {} }, values = {}, there = there, set = {},
         unset = unset }, opts.apply)
     return { app = opts.app, version = version, unset = unset, absent = absent,

@@ -2,6 +2,7 @@
 -- was lost was carried out is read from Fly; its version then comes from a write that changes
 -- nothing, as flyctl learns it.
 local api = require "dgrun.fly.api"
+local app_secrets = require "dgrun.fly.secrets"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
@@ -21,7 +22,7 @@ end
 ---@return table<string, {name: string, digest: string, updated_at?: string}>
 function M.read(app)
     local by_name = {}
-    for _, secret in ipairs(require("dgrun.secrets").list { app = app }) do
+    for _, secret in ipairs(app_secrets.list(app)) do
         by_name[secret.name] = secret
     end
     return by_name
