@@ -1,16 +1,12 @@
 -- Database migrations. What is there and what is pending is answered without Python; the upgrade
 -- itself is the application's own Alembic.
 local check = require "dgrun.core.check"
-local dburl = require "host.dburl"
-local err = require "dgrun.core.err"
-local fs = require "host.fs"
+local current = require "dgrun.migrations.current"
 local given = require "dgrun.project.environment_options"
 local revisions = require "dgrun.migrations.revisions"
-local task = require "dgrun.core.task"
 
 local M = {}
 
-local CONNECT_SECONDS = 15
 ---How long a statement of an upgrade waits for a lock, where an environment is given and it is not
 ---said.
 local LOCK_TIMEOUT = "10s"
@@ -45,62 +41,12 @@ function M.heads(opts)
     return revisions.heads(revisions.read(opts.dir))
 end
 
-local queries = {}
-
-function queries.sqlite(_, place)
-    if not place.path or not fs.exists(place.path) then
-        return {}
-    end
-    -- Not for reading alone: what a migration that was killed had begun must be rolled back first,
-    -- as SQLite does for whoever may write. https://www.sqlite.org/lockingv3.html#hot_journals
-    local db = check(require("host.sqlite").open(place.path, { create = false }))
-    local rows, e = db:query(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-    if rows and #rows > 0 then
-        rows, e = db:query("SELECT version_num FROM alembic_version")
-    end
-    db:close()
-    if err.is(e, "sqlite.read_only") then
-        e.msg = place.path .. ": a process was killed while writing it"
-        e.hint = "A run rolls the transaction back; a plan or a user without write access cannot."
-    end
-    return check(rows, e)
-end
-
-function queries.postgresql(database)
-    local url = dburl.libpq(database)
-    return task.timeout(CONNECT_SECONDS, function()
-        local connection = check(require("host.postgres").connect { url = url, read_only = true })
-        local found = check(connection:query(
-            "SELECT to_regclass('alembic_version') IS NOT NULL AS there"))
-        local rows = found[1].there == "t"
-            and check(connection:query("SELECT version_num FROM alembic_version")) or {}
-        connection:close()
-        return rows
-    end)
-end
-
 ---The revisions the database is at; none before the first upgrade.
 ---@param opts {database: userdata|string, dir?: string}
 ---@return string[] sorted
 function M.current(opts)
     check.options(opts, { database = "value", dir = "string?" }, "migrations.current")
-    local place = check(dburl.parse(opts.database))
-    local query = queries[place.dialect]
-    if not query then
-        err.raise { code = "migrations.unsupported_database", op = "migrations.current",
-            msg = ("%s databases are not supported"):format(place.dialect),
-            hint = "Supported databases: postgresql and sqlite." }
-    end
-    if place.dialect == "sqlite" and place.path and place.path:sub(1, 1) ~= "/" and opts.dir then
-        place.path = opts.dir / place.path
-    end
-    local ids = {}
-    for i, row in ipairs(query(opts.database, place)) do
-        ids[i] = row.version_num
-    end
-    table.sort(ids)
-    return ids
+    return current.read(opts.database, opts.dir)
 end
 
 ---What an upgrade would apply, in order.
@@ -112,8 +58,7 @@ function M.pending(opts)
     check.options(opts, { dir = "string", database = "value", target = "string?" },
         "migrations.pending")
     local graph = revisions.read(opts.dir)
-    local current = M.current { database = opts.database, dir = opts.dir }
-    return revisions.pending(graph, current, opts.target or "head")
+    return revisions.pending(graph, current.read(opts.database, opts.dir), opts.target or "head")
 end
 
 ---What an upgrade would do: each pending revision with its SQL, its hazards and its class. Changes

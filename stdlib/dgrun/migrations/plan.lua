@@ -2,12 +2,12 @@
 -- dangerous about it. Nothing is changed.
 local carry_out = require "dgrun.migrations.execute"
 local check = require "dgrun.core.check"
+local current_of = require "dgrun.migrations.current"
 local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local hazards = require "dgrun.migrations.hazards"
 local host = require "host.git"
-local migrations = require "dgrun.migrations"
 local render = require "dgrun.migrations.render"
 local revisions = require "dgrun.migrations.revisions"
 local source = require "dgrun.migrations.source"
@@ -199,7 +199,7 @@ function M.plan(opts)
     carry_out.check(opts, options, "migrations.plan")
     local target = opts.target or "head"
     local graph = revisions.read(opts.dir)
-    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local current = current_of.read(opts.database, opts.dir)
     local plan = { current = current, heads = revisions.heads(graph), class = "none",
         pending = M.judge(opts, revisions.pending(graph, current, target), current, true) }
     for _, planned in ipairs(plan.pending) do

@@ -1,10 +1,11 @@
 -- Bringing a database to a revision: forwards, backwards, or by saying so.
 local alembic = require "dgrun.migrations.alembic"
 local carry_out = require "dgrun.migrations.execute"
+local current_of = require "dgrun.migrations.current"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
-local migrations = require "dgrun.migrations"
+local plan_of = require "dgrun.migrations.plan"
 local proc = require "dgrun.proc"
 local revisions = require "dgrun.migrations.revisions"
 local run = require "dgrun.run.execute"
@@ -34,7 +35,7 @@ end
 ---Which of these revisions the database has, and which it has not.
 local function split(opts, wanted)
     local is_left, applied, left = {}, {}, {}
-    local now = migrations.current { database = opts.database, dir = opts.dir }
+    local now = current_of.read(opts.database, opts.dir)
     for _, revision in ipairs(revisions.between(revisions.read(opts.dir), now, ids_of(wanted))) do
         is_left[revision.revision] = true
     end
@@ -60,7 +61,7 @@ end
 
 ---A plan tells what is dangerous about the SQL, where that can be known.
 local function tell_hazards(opts)
-    local ok, plan = pcall(migrations.plan, { dir = opts.dir, database = opts.database,
+    local ok, plan = pcall(plan_of.plan, { dir = opts.dir, database = opts.database,
         target = opts.target, lock_timeout = opts.lock_timeout, env = opts.env })
     if not ok then
         return effect.note("could not judge the SQL: " .. tostring(plan.msg or plan))
@@ -88,7 +89,7 @@ local losing = { destructive = true, unknown = true }
 ---Runs what has to be done before data is lost, such as a backup.
 local function before_destructive(opts)
     local command = opts.before_destructive.command
-    local ok, plan = pcall(migrations.plan, { dir = opts.dir, database = opts.database,
+    local ok, plan = pcall(plan_of.plan, { dir = opts.dir, database = opts.database,
         target = opts.target, lock_timeout = opts.lock_timeout, env = opts.env })
     if ok and not losing[plan.class] then
         return effect.note("no pending revision loses data: " .. proc.shown(command)
@@ -118,7 +119,7 @@ function M.upgrade(opts)
     carry_out.check(opts, carry_out.options, "migrations.upgrade")
     local target = opts.target or "head"
     local graph = revisions.read(opts.dir)
-    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local current = current_of.read(opts.database, opts.dir)
     local pending = revisions.pending(graph, current, target)
     local goal = revisions.targets(graph, target, current)
     if #pending == 0 then
@@ -155,7 +156,7 @@ end
 ---Which revisions of a path backwards are not applied any more, and which still are.
 local function split_back(opts, graph, path, before)
     local gone, undone, left = {}, {}, {}
-    local now = migrations.current { database = opts.database, dir = opts.dir }
+    local now = current_of.read(opts.database, opts.dir)
     for _, id in ipairs(before) do
         for _, revision in ipairs(revisions.pending(graph, now, id)) do
             gone[revision.revision] = true
@@ -176,7 +177,7 @@ function M.downgrade(opts)
             hint = "Give the revision to go back to, -1, or \"base\"." }
     end
     local graph = revisions.read(opts.dir)
-    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local current = current_of.read(opts.database, opts.dir)
     local path = revisions.downgrade_path(graph, current, opts.target)
     if #path == 0 then
         effect.note(("nothing to undo: the database is at %s"):format(text_of(current)))
@@ -190,7 +191,7 @@ function M.downgrade(opts)
         after = { undo = described(path), target = opts.target },
         apply = function()
             local function look()
-                local now = migrations.current { database = opts.database, dir = opts.dir }
+                local now = current_of.read(opts.database, opts.dir)
                 if table.concat(now, " ") ~= table.concat(current, " ") then
                     err.raise { code = "refused.database_moved", op = "migrations.downgrade",
                         msg = ("another process has moved the database from %s to %s in the "
@@ -217,7 +218,7 @@ function M.downgrade(opts)
     }
     local planning = effect.planning()
     return { from = current, undone = planning and ids_of(path) or undone,
-        to = planning and {} or migrations.current { database = opts.database, dir = opts.dir } }
+        to = planning and {} or current_of.read(opts.database, opts.dir) }
 end
 
 ---@param opts dgrun.migrations.options
@@ -225,7 +226,7 @@ function M.stamp(opts)
     carry_out.check(opts, carry_out.options, "migrations.stamp")
     local target = opts.target or "head"
     local goal = target == "base" and {} or revisions.targets(revisions.read(opts.dir), target)
-    local current = migrations.current { database = opts.database, dir = opts.dir }
+    local current = current_of.read(opts.database, opts.dir)
     table.sort(goal)
     if table.concat(goal, " ") == table.concat(current, " ") then
         effect.note(("the database is already at %s"):format(text_of(current)))
@@ -237,7 +238,7 @@ function M.stamp(opts)
         before = { revision = text_of(current) }, after = { revision = text_of(goal) },
         apply = function()
             carry_out.alembic(opts, { "stamp", target }, function(outcome)
-                local now = migrations.current { database = opts.database, dir = opts.dir }
+                local now = current_of.read(opts.database, opts.dir)
                 if outcome.exit.status == 0
                     and table.concat(goal, " ") == table.concat(now, " ") then
                     return
