@@ -6,8 +6,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
-local image_of = require "dgrun.core.image_ref"
-local machines = require "dgrun.fly.machines"
+local web_image = require "dgrun.cron.web_image"
 
 local M = {}
 
@@ -65,27 +64,11 @@ local function with_image(opts)
     if opts.image ~= nil then
         return opts
     end
-    local copy = { image = M.image { app = opts.app } }
+    local copy = { image = web_image.of(opts.app) }
     for name, value in pairs(opts) do
         copy[name] = value
     end
     return copy
-end
-
----The images that web machines run, and one machine of each.
-local function web_images(app)
-    local images, seen = {}, {}
-    for _, machine in ipairs(machines.list(app)) do
-        local metadata = machine.config and machine.config.metadata or {}
-        if machines.is_managed(machine) and machines.group(machine) == "app"
-            and metadata.fly_bluegreen_deployment_tag ~= "safe_to_destroy" then
-            local image = image_of.of_machine(machine)
-            if not seen[image] then
-                images[#images + 1], seen[image] = image, machine
-            end
-        end
-    end
-    return images, seen
 end
 
 ---The image of the app's web machines, by digest.
@@ -93,26 +76,7 @@ end
 ---@return string
 function M.image(opts)
     check.options(opts, { app = "string" }, "cron.image")
-    machines.app(opts.app)
-    local images, machine_of = web_images(opts.app)
-    if #images == 1 then
-        return images[1]
-    elseif #images == 0 then
-        err.raise {
-            code = "cron.no_web_machine", op = "cron.image", app = opts.app,
-            msg = ("%s has no web machine (process group app) to take the image from")
-                :format(opts.app),
-            hint = "Deploy the app first.",
-        }
-    end
-    local lines = {}
-    for i, image in ipairs(images) do
-        lines[i] = ("%s runs %s"):format(machine_of[image].id, image)
-    end
-    err.raise { code = "cron.several_images", op = "cron.image", app = opts.app,
-        msg = ("the web machines of %s run different images:\n%s"):format(opts.app,
-            table.concat(lines, "\n")),
-        hint = "A deploy is in progress or did not finish; deploy again first." }
+    return web_image.of(opts.app)
 end
 
 ---Creates the cron machines, or makes them as declared: image, command, entrypoint, environment,
@@ -172,16 +136,7 @@ end
 function M.list(opts)
     check.options(opts, { app = "string", crons = "table?", image = "value?", dir = "string?",
         known = "table?" }, "cron.list")
-    local image = opts.image
-    if not image then
-        local ok, found = pcall(M.image, { app = opts.app })
-        if not ok and not err.is(found, "cron") then
-            err.raise(found)
-        end
-        image = ok and found or nil
-    end
-    return require("dgrun.cron.list").rows { app = opts.app, crons = opts.crons or {},
-        image = image, dir = opts.dir, known = opts.known }
+    return require("dgrun.cron.list").of(opts)
 end
 
 ---The cron machines of several places, asked for side by side; a place that does not answer is

@@ -12,6 +12,7 @@ local run = require "dgrun.run.execute"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
 local time = require "host.time"
+local web_image = require "dgrun.cron.web_image"
 
 local M = {}
 
@@ -98,21 +99,37 @@ end
 
 ---@param opts dgrun.cron.options|{known?: dgrun.cron.known}
 ---@return dgrun.cron.row[]
-function M.rows(opts)
+local function rows(opts)
     local desk = desk_of.open(opts, "cron.list")
     desk.birth = births(opts.app, opts.known and opts.known.releases)
-    local rows = {}
+    local list = {}
     for i, cron in ipairs(opts.crons) do
-        rows[i] = declared_row(desk, cron)
+        list[i] = declared_row(desk, cron)
     end
     for _, duplicate in ipairs(desk.roster.duplicates) do
-        rows[#rows + 1] = extra_row(desk, duplicate.machine, "duplicate",
+        list[#list + 1] = extra_row(desk, duplicate.machine, "duplicate",
             ("a duplicate of %s"):format(duplicate.name), duplicate.name)
     end
     for _, stray in ipairs(desk.roster.strays) do
-        rows[#rows + 1] = extra_row(desk, stray, "stray", "it is not declared")
+        list[#list + 1] = extra_row(desk, stray, "stray", "it is not declared")
     end
-    return rows
+    return list
+end
+
+---@param opts {app: string, crons?: dgrun.cron.declaration[], image?: string, dir?: string,
+---  known?: dgrun.cron.known} image: that of the web machines; known: is not asked for again
+---@return dgrun.cron.row[]
+function M.of(opts)
+    local image = opts.image
+    if not image then
+        local ok, found = pcall(web_image.of, opts.app)
+        if not ok and not err.is(found, "cron") then
+            err.raise(found)
+        end
+        image = ok and found or nil
+    end
+    return rows { app = opts.app, crons = opts.crons or {}, image = image, dir = opts.dir,
+        known = opts.known }
 end
 
 ---@class dgrun.cron.place the cron machines of an environment or an app
@@ -124,13 +141,13 @@ end
 ---What an environment has; what fails is told of this one only.
 local function of_place(place)
     local declared = place.environment and place.environment.crons or {}
-    local ok, rows = pcall(require("dgrun.cron").list, { app = place.app, crons = declared,
+    local ok, list = pcall(M.of, { app = place.app, crons = declared,
         dir = run.current() and run.current().root })
-    if not ok and err.is(rows, "cancelled") then
-        err.raise(rows)
+    if not ok and err.is(list, "cancelled") then
+        err.raise(list)
     end
-    return { name = place.name, app = place.app, crons = json.array(ok and rows or {}),
-        error = not ok and err.object(rows).msg or nil }, not ok and err.object(rows) or nil
+    return { name = place.name, app = place.app, crons = json.array(ok and list or {}),
+        error = not ok and err.object(list).msg or nil }, not ok and err.object(list) or nil
 end
 
 ---What is wrong, for a monitor.

@@ -15,6 +15,7 @@ local roster_of = require "dgrun.cron.roster"
 local run = require "dgrun.run.execute"
 local secrets_state = require "dgrun.fly.secrets"
 local ticks_of = require "dgrun.cron.job_runs"
+local web_image = require "dgrun.cron.web_image"
 
 local M = {}
 
@@ -164,7 +165,7 @@ function M.update_image(opts)
             msg = ("%s has none of the declared cron machines"):format(opts.app),
             hint = api.command "cron_setup" .. " creates them." }
     end
-    local image = desk_of.resolved(opts.image or require("dgrun.cron").image { app = opts.app })
+    local image = desk_of.resolved(opts.image or web_image.of(opts.app))
     local secrets = secrets_state.read(opts.app)
     local results = {}
     for i, one in ipairs(chosen) do
