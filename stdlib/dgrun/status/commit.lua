@@ -3,7 +3,6 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local host = require "host.git"
 local json = require "dgrun.core.json"
-local overview = require "dgrun.fly.overview"
 local repository_of = require "dgrun.status.repository"
 local shared = require "dgrun.status.shared"
 local task = require "dgrun.core.task"
@@ -31,31 +30,6 @@ local LISTED = 100
 ---@class dgrun.status.deployed: dgrun.status.commit the commit that most machines run, and
 ---@field others dgrun.status.commit[] that run beside it
 ---@field unsaid integer machines that do not say their commit
-
----The commits of the machines that deploys touch, those of most machines first.
----@param list table[] machines as the API shows them
----@param commit_of fun(machine: table): string? of fly.commit
----@return {commit: string, machines: integer}[]
----@return integer unsaid machines that do not say
-function M.running(list, commit_of)
-    local found, by_commit, unsaid = {}, {}, 0
-    for _, machine in ipairs(overview.all(list, commit_of)) do
-        local commit = machine.commit
-        if machine.kind == "web" and not commit then
-            unsaid = unsaid + 1
-        elseif machine.kind == "web" then
-            by_commit[commit] = by_commit[commit] or { commit = commit, machines = 0 }
-            by_commit[commit].machines = by_commit[commit].machines + 1
-        end
-    end
-    for _, one in pairs(by_commit) do
-        found[#found + 1] = one
-    end
-    table.sort(found, function(a, b)
-        return a.machines > b.machines or a.machines == b.machines and a.commit < b.commit
-    end)
-    return found, unsaid
-end
 
 local function why_unknown(repository, e)
     if not err.is(e, "git.unknown_ref") then
@@ -177,7 +151,7 @@ end
 ---@return dgrun.status.deployed? # nil when nothing is deployed
 ---@return string[]? problems
 function M.ask(place)
-    local all, unsaid = M.running(place.machines(), place.commit_of)
+    local all, unsaid = shared.running(place.machines(), place.commit_of)
     if #all == 0 and unsaid == 0 then
         return nil, { "nothing is deployed" }
     elseif #all == 0 then

@@ -7,6 +7,7 @@ local format = require "dgrun.core.format"
 local history = require "dgrun.status.history"
 local host_task = require "host.task"
 local machines = require "dgrun.fly.machines"
+local overview = require "dgrun.fly.overview"
 local releases = require "dgrun.fly.releases"
 local repository_of = require "dgrun.status.repository"
 local secrets = require "dgrun.secrets"
@@ -104,9 +105,29 @@ local function of_app(app, ask)
     error(result, 0)
 end
 
----The commit that most machines of deploys run.
-local function deployed_commit(list, commit_of)
-    return require("dgrun.status.commit").running(list, commit_of)[1]
+---The commits of the machines that deploys touch, those of most machines first.
+---@param list table[] machines as the API shows them
+---@param commit_of fun(machine: table): string? of fly.commit
+---@return {commit: string, machines: integer}[]
+---@return integer unsaid machines that do not say
+function M.running(list, commit_of)
+    local found, by_commit, unsaid = {}, {}, 0
+    for _, machine in ipairs(overview.all(list, commit_of)) do
+        local commit = machine.commit
+        if machine.kind == "web" and not commit then
+            unsaid = unsaid + 1
+        elseif machine.kind == "web" then
+            by_commit[commit] = by_commit[commit] or { commit = commit, machines = 0 }
+            by_commit[commit].machines = by_commit[commit].machines + 1
+        end
+    end
+    for _, one in pairs(by_commit) do
+        found[#found + 1] = one
+    end
+    table.sort(found, function(a, b)
+        return a.machines > b.machines or a.machines == b.machines and a.commit < b.commit
+    end)
+    return found, unsaid
 end
 
 local function place_of(given, x)
@@ -120,7 +141,7 @@ local function place_of(given, x)
         place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
     end
     place.files = started(x.clock, "files", function()
-        local running = deployed_commit(place.machines(), place.commit_of)
+        local running = M.running(place.machines(), place.commit_of)[1]
         return running and x.repository.files(running.commit)
     end)
     return place
