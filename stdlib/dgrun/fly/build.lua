@@ -1,9 +1,12 @@
 -- From a folder to an image in the registry, by the builder that is there. The local Fly builds by
 -- itself.
 local api = require "dgrun.fly.api"
+local buildah = require "dgrun.fly.builders.buildah"
 local check = require "dgrun.core.check"
+local docker = require "dgrun.fly.builders.docker"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local flyctl = require "dgrun.fly.builders.flyctl"
 local fs = require "host.fs"
 local image_of = require "dgrun.core.image_ref"
 local given = require "dgrun.project.environment_options"
@@ -16,7 +19,8 @@ local time = require "host.time"
 local M = {}
 
 ---In the order in which they are looked for.
-local builders = { "flyctl", "docker", "buildah" }
+local order = { "flyctl", "docker", "buildah" }
+local builders = { buildah = buildah, docker = docker, flyctl = flyctl }
 
 ---Does this plan build the image?
 local function is_planned(reference)
@@ -93,14 +97,9 @@ local function on_sandbox(opts, label)
 end
 
 local function named(name)
-    for _, known in ipairs(builders) do
-        if known == name then
-            return require("dgrun.fly.builders." .. name)
-        end
-    end
-    err.raise { code = "input.invalid", op = "fly.build",
+    return builders[name] or err.raise { code = "input.invalid", op = "fly.build",
         msg = ("fly.build: builder '%s' is not one of %s"):format(tostring(name),
-            table.concat(builders, ", ")) }
+            table.concat(order, ", ")) }
 end
 
 local function builder_of(opts, label)
@@ -116,7 +115,7 @@ local function builder_of(opts, label)
     elseif api.is_sandbox() then
         return on_sandbox(opts, label)
     end
-    for _, name in ipairs(builders) do
+    for _, name in ipairs(order) do
         if named(name).program() then
             return { name = name, build = named(name).build }
         end
