@@ -1,11 +1,8 @@
 -- The sandbox's time: that of this computer, and what it was moved forward. Schedules, leases and
 -- the afterlife of destroyed machines go by it; how long a transition takes does not.
-local answer = require "sandbox.answer"
 local time = require "host.time"
 
 local M = {}
-
-local FURTHEST = 100 * 365 * 86400
 
 ---@param world sandbox.world
 ---@return number seconds since 1970
@@ -37,30 +34,6 @@ end
 ---@return true? ok nil when cancelled
 function M.sleep(seconds)
     return time.sleep(seconds)
-end
-
-local function face(world)
-    return { now = M.iso(world), offset = world.clock_offset }
-end
-
----GET /sandbox/v1/clock
-function M.show(world)
-    return face(world)
-end
-
----POST /sandbox/v1/clock {advance: seconds}
-function M.advance(world, _, body)
-    local seconds = body and body.advance
-    if type(seconds) ~= "number" or seconds < 0
-        or world.clock_offset + seconds > FURTHEST then
-        answer.fail(422, "advance must be seconds, 0 or more; time does not go back")
-    end
-    world.clock_offset = world.clock_offset + seconds
-    require("sandbox.world").save(world)
-    local schedules = require "sandbox.schedules"
-    schedules.catch_up(world)
-    schedules.wake(world)
-    return face(world)
 end
 
 return M

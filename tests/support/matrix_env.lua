@@ -46,7 +46,7 @@ local function stall(world, weather)
     weather.state = (weather.state or weather.seed * 48271) * 16807 % PRIME
     if weather.state / PRIME < weather.rate then
         require("host.time").sleep(STALL)
-        require("sandbox.clock").advance(world, nil, { advance = weather.stall })
+        require("sandbox.clock_requests").advance(world, nil, { advance = weather.stall })
     end
 end
 
