@@ -1,7 +1,8 @@
 -- How a simulated machine behaves: as its image was registered to, or as was said of this machine.
 local answer = require "sandbox.answer"
+local chatter = require "sandbox.chatter"
+local images = require "sandbox.images"
 local json = require "dgrun.core.json"
-local registry = require "sandbox.registry"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -44,7 +45,7 @@ function M.check(given)
         end
     end
     if given.chatter then
-        require("sandbox.chatter").check(given.chatter)
+        chatter.check(given.chatter)
     end
     for command, special in pairs(given.commands or {}) do
         if type(command) ~= "string" or type(special) ~= "table" or special.commands then
@@ -71,7 +72,7 @@ end
 ---The image of a machine, as it is known now.
 function M.image(world, machine)
     local ref = machine.image_ref
-    return registry.resolve(world, ("%s/%s:%s"):format(ref.registry, ref.repository, ref.tag))
+    return images.resolve(world, ("%s/%s:%s"):format(ref.registry, ref.repository, ref.tag))
 end
 
 ---Counts the machines of an image: the first that gets it is number 1.

@@ -3,12 +3,12 @@
 local answer = require "sandbox.answer"
 local behaviour = require "sandbox.behaviour"
 local clock = require "sandbox.clock"
+local images = require "sandbox.images"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local lifecycle = require "sandbox.lifecycle"
 local platform = require "sandbox.platform"
-local registry = require "sandbox.registry"
 local schedules = require "sandbox.schedules"
 local schema = require "sandbox.schema"
 local standbys = require "sandbox.standbys"
@@ -47,7 +47,7 @@ function M.get(world, context)
 end
 
 local function image_of(world, config)
-    local image = registry.resolve(world, config.image)
+    local image = images.resolve(world, config.image)
     if not image then
         answer.fail(400, ("invalid_argument: failed to get manifest %s: MANIFEST_UNKNOWN"):format(
             config.image))
@@ -82,7 +82,7 @@ local function configure(world, machine, config, image)
     behaviour.count(world, machine, image)
     config.metadata = config.metadata or {}
     machine.config = config
-    machine.image_ref = registry.reference(image)
+    machine.image_ref = images.reference(image)
     machine.instance_id = world_of.ulid(world)
     machine.restart_count = 0
     table.insert(machine.versions, 1, { version = machine.instance_id,

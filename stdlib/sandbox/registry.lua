@@ -1,8 +1,11 @@
--- Images: those built here from a folder, and those registered with a behaviour.
+-- Requests that make images: those built here from a folder, and those registered with a behaviour.
 local answer = require "sandbox.answer"
+local apps = require "sandbox.apps"
+local behaviour_of = require "sandbox.behaviour"
 local digest = require "host.digest"
 local fs = require "host.fs"
 local check = require "dgrun.core.check"
+local images = require "sandbox.images"
 local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
 local path_of = require "dgrun.core.path"
@@ -44,31 +47,6 @@ local function copy_tree(from, to, files)
     end
 end
 
----The image a reference means here, or nil.
-function M.resolve(world, reference)
-    local plain, wanted = reference:match("^([^@]+)@(sha256:%x+)$")
-    local image = world.images[reference] or world.images[plain]
-    if image and wanted and image.digest ~= wanted then
-        return nil
-    end
-    if image or not wanted then
-        return image
-    end
-    for _, one in pairs(world.images) do
-        if one.digest == wanted then
-            return one
-        end
-    end
-end
-
----The `image_ref` of a machine.
-function M.reference(image)
-    return {
-        registry = image.registry, repository = image.repository, tag = image.tag,
-        digest = image.digest,
-    }
-end
-
 local function split(reference)
     local registry, repository, tag = reference:match("^([^/]+%.[^/]+)/([^:@]+):([^@]+)$")
     if not registry then
@@ -81,7 +59,7 @@ end
 ---dockerfile: its path, when it is not Dockerfile in the folder
 function M.build(world, _, body)
     body = body or {}
-    local app = require("sandbox.apps").find(world, tostring(body.app))
+    local app = apps.find(world, tostring(body.app))
     if type(body.label) ~= "string" or not body.label:match("^[%w_][%w_.-]*$") then
         answer.fail(422, "label must be a tag")
     elseif type(body.dir) ~= "string" or not fs.stat(body.dir) then
@@ -117,7 +95,7 @@ end
 function M.register(world, _, body)
     body = body or {}
     local registry, repository, tag = split(tostring(body.ref))
-    local behaviour = require("sandbox.behaviour").check(body.behaviour)
+    local behaviour = behaviour_of.check(body.behaviour)
     if body.digest and not tostring(body.digest):match("^sha256:%x+$") then
         answer.fail(422, "digest must be sha256:…")
     end
@@ -132,7 +110,7 @@ end
 
 ---The registry's own API: is the tag there, and with which digest?
 function M.manifest(world, context)
-    local image = M.resolve(world, ("registry.fly.io/%s:%s"):format(
+    local image = images.resolve(world, ("registry.fly.io/%s:%s"):format(
         context.parameters.app, context.parameters.label))
     if not image then
         answer.fail(404, "manifest unknown")

@@ -2,10 +2,10 @@
 -- section 3. Types and queries; mutations.lua changes things.
 local answer = require "sandbox.answer"
 local apps = require "sandbox.apps"
+local images = require "sandbox.images"
 local json = require "dgrun.core.json"
 local mutations = require "sandbox.graphql.mutations"
 local platform = require "sandbox.platform"
-local registry = require "sandbox.registry"
 local releases = require "sandbox.releases"
 local tokens = require "sandbox.tokens"
 
@@ -115,7 +115,7 @@ local function addresses_of(app)
 end
 
 local function image_of(world, ref)
-    local image = registry.resolve(world, ref)
+    local image = images.resolve(world, ref)
     return image and {
         id = "img_" .. image.digest:sub(8, 23), digest = image.digest,
         ref = ("%s/%s:%s"):format(image.registry, image.repository, image.tag),
