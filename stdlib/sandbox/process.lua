@@ -3,6 +3,7 @@
 -- Three things differ from a real machine. The image's WORKDIR is the snapshot of the folder; a
 -- program of the image that is not in it (/app/.venv/bin/python) is taken from PATH; a web process
 -- is told a free port in PORT.
+local checks = require "sandbox.checks"
 local clock = require "sandbox.clock"
 local dockerfile_of = require "sandbox.dockerfile"
 local fs = require "host.fs"
@@ -94,10 +95,9 @@ end
 
 local function watch_checks(world, machine, port)
     local http = require "host.http"
-    local runtime = require "sandbox.runtime"
     local all_good
     repeat
-        runtime.set_checks(world, machine, function(check)
+        checks.set(world, machine, function(check)
             local answer, e = http.request {
                 url = ("http://127.0.0.1:%d%s"):format(port, check.path or "/"),
                 method = (check.method or "GET"):upper(), timeout = 2, connect_timeout = 2,

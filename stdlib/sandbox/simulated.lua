@@ -1,9 +1,10 @@
 -- A main process that does what the image was registered to do: behaviour.lua.
 local behaviour_of = require "sandbox.behaviour"
+local chatter = require "sandbox.chatter"
+local checks = require "sandbox.checks"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local logs = require "sandbox.logs"
-local runtime = require "sandbox.runtime"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -38,7 +39,7 @@ local function follow_checks(world, machine, behaviour)
     -- A machine that ran when the local Fly was ended has not been started again: its checks are
     -- what they were.
     if not machine.check_status then
-        runtime.set_checks(world, machine, function()
+        checks.set(world, machine, function()
             return false, "the machine hasn't started"
         end)
     end
@@ -47,12 +48,12 @@ local function follow_checks(world, machine, behaviour)
         return
     end
     local longest = 0
-    for _, one in ipairs(behaviour.grace and runtime.check_list(machine.config) or {}) do
+    for _, one in ipairs(behaviour.grace and checks.list(machine.config) or {}) do
         longest = math.max(longest, grace_of(one.check))
     end
     repeat
         local passed = clock.steady() - began
-        runtime.set_checks(world, machine, function(check)
+        checks.set(world, machine, function(check)
             local well = good and (not behaviour.grace or passed >= grace_of(check))
             return well, well and "200 OK" or "503 Service Unavailable"
         end)
@@ -64,7 +65,7 @@ end
 function M.start(world, app, machine)
     local behaviour = behaviour_of.of(world, machine)
     -- What is checked is there to stay; a command without checks ends.
-    local serves = #(machine.config.services or {}) > 0 or #runtime.check_list(machine.config) > 0
+    local serves = #(machine.config.services or {}) > 0 or #checks.list(machine.config) > 0
     local crashes = serves and behaviour.crash
     local exit = { oom = behaviour.oom,
         exit_code = crashes and 1 or (not serves and behaviour.exit_code) or 0 }
@@ -72,7 +73,7 @@ function M.start(world, app, machine)
         logs.add(world, app, machine, line)
     end
     local stop_chatter = behaviour.chatter
-        and require("sandbox.chatter").start(world, app, machine, behaviour.chatter)
+        and chatter.start(world, app, machine, behaviour.chatter)
         or function() end
     local task = world_of.spawn(world, "simulated " .. machine.id, function()
         if serves and not crashes then
