@@ -3,6 +3,9 @@ local answer = require "sandbox.answer"
 local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
+local lifecycle = require "sandbox.lifecycle"
+local logs = require "sandbox.logs"
+local volumes = require "sandbox.volumes"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -39,7 +42,7 @@ local function face(app)
     return {
         id = app.id, name = app.name, status = app.status, machine_count = count,
         internal_numeric_id = app.number or 0, network_cidr = "fdaa:0:1::/48",
-        volume_count = require("sandbox.volumes").count(app), network = app.network or "default",
+        volume_count = volumes.count(app), network = app.network or "default",
         organization = { name = "Personal", slug = "personal", internal_numeric_id = 1 },
     }
 end
@@ -78,12 +81,12 @@ end
 
 function M.delete(world, context)
     for _, machine in pairs(context.app.machines) do
-        require("sandbox.lifecycle").destroy(world, context.app, machine)
+        lifecycle.destroy(world, context.app, machine)
     end
     world.apps[context.app.name] = nil
     -- Another app of this name begins without anything of it.
     world.vault:forget(context.app.name)
-    require("sandbox.logs").forget(world, context.app.name)
+    logs.forget(world, context.app.name)
     world_of.save(world)
     return nil, 202
 end

@@ -4,6 +4,8 @@ local clock = require "sandbox.clock"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
 local logs = require "sandbox.logs"
+local runtime = require "sandbox.runtime"
+local volumes = require "sandbox.volumes"
 local world_of = require "sandbox.world"
 
 local M = {}
@@ -89,7 +91,6 @@ end
 
 ---The machine is up: its main process runs until it ends or is stopped.
 function run(world, app, machine, source)
-    local runtime = require "sandbox.runtime"
     machine.state = "started"
     machine.started = clock.now(world)
     machine.started_version = machine.instance_id
@@ -108,7 +109,7 @@ function run(world, app, machine, source)
 end
 
 local function boot_failed(world, app, machine)
-    if not require("sandbox.runtime").boots(world, machine) then
+    if not runtime.boots(world, machine) then
         logs.add(world, app, machine, "machine failed to boot", "runner", "error")
         enter(world, machine, "failed")
         return true
@@ -210,7 +211,7 @@ function M.destroy(world, app, machine)
             machine.destroyed = clock.now(world)
             machine.lease = nil
             machine.tick_at = nil
-            require("sandbox.volumes").detach(app, machine.id)
+            volumes.detach(app, machine.id)
             M.event(world, machine, "destroy", "destroyed", "flyd")
             enter(world, machine, "destroyed")
         end
