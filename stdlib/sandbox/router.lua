@@ -16,6 +16,20 @@ local world_of = require "sandbox.world"
 
 local M = {}
 
+---The modules that routes name.
+local modules = {
+    actions = require "sandbox.actions", addresses = require "sandbox.addresses", apps = apps,
+    behaviour = require "sandbox.behaviour", builds = require "sandbox.builds",
+    clock_requests = require "sandbox.clock_requests", exchanges = exchanges,
+    exec = require "sandbox.exec", faults = faults, graphql = require "sandbox.graphql",
+    leases = require "sandbox.leases", logs = require "sandbox.logs", machines = machines,
+    metadata = require "sandbox.metadata", organizations = require "sandbox.organizations",
+    platform = require "sandbox.platform", registry = require "sandbox.registry",
+    releases = require "sandbox.releases", schedules = require "sandbox.schedules",
+    secrets = require "sandbox.secrets", standbys = require "sandbox.standbys", tokens = tokens,
+    volumes = require "sandbox.volumes", wait = require "sandbox.wait",
+}
+
 local SESSION = "fly-session"
 
 ---Reads can be sent to any server; the cookie brings them to the one that knows what was written.
@@ -30,7 +44,7 @@ local function dispatch(world, request, headers, session)
         headers.authorization or "")
     local route, parameters = routes.find(request.method, path)
     limits.check(world, route, parameters)
-    local handler = require("sandbox." .. route.module)[route.action]
+    local handler = modules[route.module][route.action]
     local context = {
         parameters = parameters, query = input.query(request.query), session = session,
         nonce = headers["fly-machine-lease-nonce"], principal = principal,
