@@ -3,6 +3,7 @@ local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local http = require "dgrun.http"
+local http_status = require "dgrun.core.http_status"
 local json = require "dgrun.core.json"
 local log = require "host.log"
 local secret = require "host.secret"
@@ -24,42 +25,9 @@ local function refuse(text, ...)
         msg = "probe.http: " .. text:format(...) }
 end
 
----The lowest and the highest status of 200, "2xx" or "200-204".
-local function range_of(one)
-    local low, high
-    if type(one) == "number" then
-        low, high = one, one
-    elseif type(one) == "string" then
-        local class = one:match("^([1-5])xx$")
-        low, high = one:match("^(%d%d%d)%-(%d%d%d)$")
-        low = class and class * 100 or tonumber(low or one:match("^%d%d%d$"))
-        high = class and low + 99 or tonumber(high) or low
-    end
-    if not low or low % 1 ~= 0 or low < 100 or high > 599 or low > high then
-        refuse('expect must be 200, "2xx", "200-204", or a list of these, not %s', tostring(one))
-    end
-    return { low, high }
-end
-
 local function ranges_of(expect)
-    local list = type(expect) == "table" and expect or { expect or 200 }
-    local ranges = {}
-    for i, one in ipairs(list) do
-        ranges[i] = range_of(one)
-    end
-    if #ranges == 0 then
-        refuse("expect is an empty list")
-    end
-    return ranges
-end
-
-local function is_expected(status, ranges)
-    for _, range in ipairs(ranges) do
-        if status >= range[1] and status <= range[2] then
-            return true
-        end
-    end
-    return false
+    local ranges, fault = http_status.ranges(expect)
+    return ranges or refuse("%s", fault)
 end
 
 ---"items[0].id" → { "items", 1, "id" }
@@ -153,7 +121,7 @@ local function header_fault(answer, wanted)
 end
 
 local function fault_of(answer, want)
-    if not is_expected(answer.status, want.ranges) then
+    if not http_status.is_in(answer.status, want.ranges) then
         local expect = want.opts.expect or 200
         return ("answered %d, not %s"):format(answer.status, type(expect) == "table"
             and format.list(expect, "or") or tostring(expect))

@@ -1,5 +1,6 @@
 -- `probes:` of an environment in environments.yaml: what its site has to answer.
 local format = require "dgrun.core.format"
+local http_status = require "dgrun.core.http_status"
 
 local M = {}
 
@@ -37,9 +38,9 @@ local function probe(reader, value, keys)
     end
     local expect = value.expect
     if expect ~= nil then
-        local ok, e = pcall(require("dgrun.probe.http").prepare, { url = "", expect = expect })
-        if not ok then
-            reader:refuse(below(keys, "expect"), e.msg)
+        local ranges, fault = http_status.ranges(expect)
+        if not ranges then
+            reader:refuse(below(keys, "expect"), "probe.http: " .. fault)
         end
     end
     return { path = path, expect = expect, body = reader:string(value.body, below(keys, "body")),
