@@ -6,6 +6,7 @@ local execute = require "dgrun.cli.execute"
 local folders = require "dgrun.run.folders"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
+local git = require "dgrun.git"
 local history = require "dgrun.run.history"
 local journal = require "dgrun.run.journal"
 local lease = require "dgrun.run.lock"
@@ -19,6 +20,22 @@ local scripts = require "dgrun.cli.scripts"
 local tickets = require "dgrun.run.tickets"
 
 local M = {}
+
+---@type dgrun.restorers
+local restorers = {
+    files = {
+        ["git.export"] = function(file)
+            git.restore { git_dir = file.git_dir, commit = file.commit }
+        end,
+    },
+    secrets = function(name)
+        local found = {}
+        for _, env in ipairs(environment.used()) do
+            found[#found + 1] = rawget(env.secrets, name)
+        end
+        return found
+    end,
+}
 
 local function nothing()
     err.raise { code = "input.nothing_to_resume",
@@ -168,7 +185,7 @@ function M.run(arguments)
                 msg = ("someone else has just resumed %s"):format(row.id) }
         end
         tickets.forget_run(store, row.id)
-        local loaded = replay.load(store, row)
+        local loaded = replay.load(store, row, restorers)
         loaded.dir = folders.taken_over(store, row)
         return loaded, script
     end)

@@ -16,12 +16,20 @@ local M = {}
 ---@field effect_seq integer
 ---@field store dgrun.store
 ---@field dir? string folder of the attempt before, which this one continues in
+---@field restorers dgrun.restorers
+
+---How the parts of a step's result that the journal does not hold are made again.
+---@class dgrun.restorers
+---@field files table<string, fun(file: table)> by the kind of the file
+---@field secrets fun(name: string): userdata[] the sealed values that the environments declare
 
 ---@param store dgrun.store
 ---@param row table of the run
+---@param restorers dgrun.restorers
 ---@return dgrun.past
-function M.load(store, row)
-    local past = { run = row, store = store, steps = {}, step_seq = 0, effect_seq = 0 }
+function M.load(store, row, restorers)
+    local past = { run = row, store = store, steps = {}, step_seq = 0, effect_seq = 0,
+        restorers = restorers }
     for _, step in ipairs(journal.steps(store, row.id)) do
         past.steps[step.name] = step
         past.step_seq = math.max(past.step_seq, step.seq)
@@ -77,41 +85,32 @@ function M.keep(entry)
         git_dir = entry.git_dir, commit = entry.commit })
 end
 
-local restore = {
-    ["git.export"] = function(file)
-        require("dgrun.git").restore { git_dir = file.git_dir, commit = file.commit }
-    end,
-}
-
 local function missing(text)
     error(err.new { code = "run.not_replayable", msg = text }, 0)
 end
 
 ---The sealed value of a name, in the environments of the script.
-local function secret_of(name)
-    local found
-    for _, env in ipairs(require("dgrun.project.environment").used()) do
-        local value = rawget(env.secrets, name)
-        if value and found then
-            missing(("two environments declare a secret %s"):format(name))
-        end
-        found = found or value
+local function secret_of(r, name)
+    local declared = r.past.restorers.secrets(name)
+    if declared[2] then
+        missing(("two environments declare a secret %s"):format(name))
     end
-    return found or secret.from_env(name)
+    return declared[1] or secret.from_env(name)
         or missing(("the secret %s in its result no longer exists"):format(name))
 end
 
 local function value_of(r, row)
     for _, file in ipairs(row.files or {}) do
-        if restore[file.kind] then
-            restore[file.kind](file)
+        local restore = r.past.restorers.files[file.kind]
+        if restore then
+            restore(file)
         end
     end
     return map(row.result, function(item)
         if type(item) ~= "table" then
             return nil
         elseif item["$secret"] then
-            return secret_of(item["$secret"])
+            return secret_of(r, item["$secret"])
         elseif item["$path"] then
             local path = r.dir / item["$path"]
             return fs.exists(path) and path
