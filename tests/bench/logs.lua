@@ -10,7 +10,7 @@ local task = require "dgrun.core.task"
 
 local PER_SECOND, MACHINES = 5000, 5
 
-require("dgrun.run.execute").leave()
+require("dgrun.run").leave()
 local minutes = tonumber((...)) or 5
 local result
 task.scope(function()

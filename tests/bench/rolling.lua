@@ -10,7 +10,7 @@ local http = require "host.http"
 local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 

@@ -7,7 +7,7 @@ local fs = require "host.fs"
 local http = require "host.http"
 local json = require "dgrun.core.json"
 local proc = require "host.proc"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local time = require "host.time"
 
 local CHAIN = 1

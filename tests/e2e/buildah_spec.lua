@@ -5,7 +5,7 @@ local fs = require "host.fs"
 local json = require "dgrun.core.json"
 local proc = require "host.proc"
 local registry = require "support.registry"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 local task = require "dgrun.core.task"
 

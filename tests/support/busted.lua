@@ -98,7 +98,7 @@ end
 ---@return support.record[]
 return function(path, opts)
     globals.relax()
-    require("dgrun.run.execute").leave()
+    require("dgrun.run").leave()
     package.path = table.concat({
         "tests/?.lua", debian_lua .. "?.lua", debian_lua .. "?/init.lua",
     }, ";")

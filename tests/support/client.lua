@@ -58,7 +58,7 @@ function proc.spawn(options)
     return child, e
 end
 
-require("dgrun.run.execute").leave()
+require("dgrun.run").leave()
 require("dgrun.fly.health").smoke_seconds = 0.01
 local tickets, lease = require "dgrun.run.tickets", require "dgrun.run.lock"
 for i, delay in ipairs(retry.delays) do

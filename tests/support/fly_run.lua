@@ -1,7 +1,7 @@
 -- A run against a sandbox of its own, in this process: fly_run.with(function(fly, project) … end).
 local api = require "dgrun.fly.api"
 local fs = require "host.fs"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local sandbox = require "support.sandbox"
 
 local M = {}

@@ -21,7 +21,7 @@ function log.err(line)
     seen = seen or now
 end
 
-require("dgrun.run.execute").leave()
+require("dgrun.run").leave()
 local status = require("dgrun.cli").main { select(3, ...) }
 log.flush()
 os.exit(status)

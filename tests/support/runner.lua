@@ -126,7 +126,7 @@ end
 ---@param argv string[]
 return function(opts, argv)
     memory_folder()
-    require("dgrun.run.execute").leave()
+    require("dgrun.run").leave()
     local words = parse(argv)
     if words.record then
         -- One file of many: its parent counts.

@@ -2,7 +2,7 @@ local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local git = require "dgrun.git"
 local repository = require "support.repository"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)

@@ -1,7 +1,7 @@
 local effect = require "dgrun.run.effect"
 local fs = require "host.fs"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)

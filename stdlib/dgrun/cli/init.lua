@@ -89,7 +89,7 @@ end
 ---@param argv string[] behind the program's name
 ---@return integer # exit status
 function M.main(argv)
-    local ok, status = xpcall(dispatch, require("dgrun.run.execute").explained, argv)
+    local ok, status = xpcall(dispatch, require("dgrun.run.context").explained, argv)
     if ok then
         return status
     end

@@ -6,7 +6,7 @@ local host_task = require "host.task"
 local json = require "dgrun.core.json"
 local log = require "host.log"
 local plan_of = require "dgrun.run.plan"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local store_of = require "dgrun.run.store"
 local ui = require "dgrun.ui.plain"
 

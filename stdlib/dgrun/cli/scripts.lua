@@ -6,7 +6,7 @@ local fs = require "host.fs"
 local library = require "dgrun.cli.library"
 local opt = require "host.opt"
 local path = require "dgrun.core.path"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local shipped = require "dgrun.cli.shipped"
 
 local M = {}

@@ -7,7 +7,7 @@ local environment = require "dgrun.project.environment"
 local job = require "dgrun.cron.job"
 local json = require "dgrun.core.json"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local secrets_state = require "dgrun.fly.secrets"
 
 local M = {}

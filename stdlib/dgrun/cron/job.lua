@@ -8,7 +8,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 
 local M = {}

@@ -3,6 +3,7 @@
 local err = require "dgrun.core.err"
 local check = require "dgrun.core.check"
 local clock = require "dgrun.fly.clock"
+local context = require "dgrun.run.context"
 local errors = require "dgrun.fly.errors"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
@@ -69,6 +70,7 @@ function M.use(opts)
     clock.forget()
     clock.set_pace(settings.pace or settings.sandbox and 0.1 or 1)
     http.use_router(opts.site)
+    context.use_machines_url(opts.machines_url)
 end
 
 ---The token in use.
@@ -91,8 +93,7 @@ end
 ---Where the Machines API in use is.
 ---@return string
 function M.machines_url()
-    return settings and settings.machines_url or environment("FLY_FLAPS_BASE_URL")
-        or "https://api.machines.dev"
+    return context.machines_url()
 end
 
 ---Seconds between two looks at something that takes a while; a local machine takes less.

@@ -6,7 +6,7 @@ local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local test_machines = require "dgrun.fly.test_machines"
 local volumes = require "dgrun.fly.volumes"
 

@@ -12,7 +12,7 @@ local image_of = require "dgrun.core.image_ref"
 local given = require "dgrun.project.environment_options"
 local path_of = require "dgrun.core.path"
 local registry = require "dgrun.fly.registry"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local config_of = require "dgrun.fly.config"
 local time = require "host.time"
 

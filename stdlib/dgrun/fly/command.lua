@@ -14,7 +14,7 @@ local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local proc = require "dgrun.proc"
 local process = require "dgrun.core.process"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local secrets = require "dgrun.fly.secrets"
 local store_of = require "dgrun.run.store"
 

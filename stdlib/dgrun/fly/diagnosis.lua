@@ -7,7 +7,7 @@ local log = require "host.log"
 local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
 local plan = require "dgrun.run.plan"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 local time_of = require "host.time"
 

@@ -1,7 +1,7 @@
 -- Apps that a plan would create: what is asked of one is answered as of a new one, so that the rest
 -- of the plan can go on.
 local json = require "dgrun.core.json"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 
 local M = {}
 

@@ -6,7 +6,7 @@ local err = require "dgrun.core.err"
 local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local units = require "dgrun.fly.units"
 
 local M = {}

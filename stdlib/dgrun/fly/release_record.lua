@@ -9,7 +9,7 @@ local journal = require "dgrun.run.journal"
 local json = require "dgrun.core.json"
 local process = require "dgrun.core.process"
 local releases = require "dgrun.fly.releases"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 

@@ -3,7 +3,7 @@
 local clock = require "dgrun.fly.clock"
 local err = require "dgrun.core.err"
 local errors = require "dgrun.fly.errors"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 
 local M = {}

@@ -10,7 +10,7 @@ local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
 local rows = require "dgrun.fly.secret_rows"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local store = require "dgrun.run.store"
 local unknown = require "dgrun.core.unknown"
 

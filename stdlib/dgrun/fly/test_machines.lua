@@ -5,7 +5,7 @@ local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
 local machine_config_of = require "dgrun.fly.machine_config"
 local one_off = require "dgrun.fly.one_off"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 
 local M = {}
 

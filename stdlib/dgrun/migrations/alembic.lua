@@ -6,7 +6,7 @@ local err = require "dgrun.core.err"
 local log = require "host.log"
 local proc = require "host.proc"
 local python = require "dgrun.project.python"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 
 local M = {}
 

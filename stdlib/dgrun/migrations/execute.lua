@@ -7,7 +7,7 @@ local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local lock = require "dgrun.migrations.lock"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 
 local M = {}

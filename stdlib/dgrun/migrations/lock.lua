@@ -10,7 +10,7 @@ local fs = require "host.fs"
 local host_task = require "host.task"
 local lease = require "dgrun.run.lock"
 local process = require "dgrun.core.process"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 
 local M = {}

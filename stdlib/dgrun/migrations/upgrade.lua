@@ -8,7 +8,7 @@ local format = require "dgrun.core.format"
 local plan_of = require "dgrun.migrations.plan"
 local proc = require "dgrun.proc"
 local revisions = require "dgrun.migrations.revisions"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 
 local M = {}
 

@@ -1,4 +1,6 @@
 -- Nobody answered: is it they, or has the prober no network? Another address tells.
+local context = require "dgrun.run.context"
+
 local M = {}
 
 local SECONDS = 5
@@ -29,7 +31,7 @@ function M.why_unknown(e, peer, control)
     then
         return nil
     end
-    control = control or require("dgrun.fly.api").machines_url()
+    control = control or context.machines_url()
     local answer, silence = require("host.http").request {
         url = control, timeout = SECONDS, connect_timeout = SECONDS, limit = 1024 * 1024,
     }

@@ -4,7 +4,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local outcome_of = require "dgrun.probe.outcome"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 

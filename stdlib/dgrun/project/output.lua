@@ -5,7 +5,7 @@ local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local log = require "host.log"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local secret = require "host.secret"
 
 local M = {}

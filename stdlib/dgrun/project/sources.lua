@@ -7,7 +7,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local opt = require "host.opt"
 local rules = require "dgrun.project.secret_rules"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local secret = require "host.secret"
 local source_of = require "dgrun.project.source"
 

@@ -7,7 +7,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
 local lists = require "dgrun.review.list"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local store_of = require "dgrun.run.store"
 local tickets = require "dgrun.run.tickets"
 

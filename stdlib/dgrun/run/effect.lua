@@ -3,8 +3,10 @@
 local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local err = require "dgrun.core.err"
-local run = require "dgrun.run.execute"
+local context = require "dgrun.run.context"
+local replay = require "dgrun.run.replay"
 local snapshot = require "dgrun.core.snapshot"
+local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 local unknown = require "dgrun.core.unknown"
@@ -64,7 +66,7 @@ end
 
 ---@return boolean
 function M.planning()
-    return run.planning()
+    return context.planning()
 end
 
 M.is_unknown = unknown.is
@@ -73,19 +75,19 @@ M.unknown = unknown.new
 ---Information about the current step, without an effect: "already on v12".
 ---@param text string
 function M.note(text)
-    local r, step = run.current(), run.current_step()
+    local r, step = context.current(), context.current_step()
     if r then
         text = checkouts.readable(tostring(text))
         table.insert(r.notes, { step = step, text = text })
-        run.emit("note", step, text)
+        context.emit("note", step, text)
     end
 end
 
 local function new_record(e)
-    local r = run.current()
+    local r = context.current()
     local record = {
         kind = e.kind, target = e.target, summary = checkouts.readable(e.summary),
-        before = e.before, after = e.after, action = M.action(e), step = run.current_step(),
+        before = e.before, after = e.after, action = M.action(e), step = context.current_step(),
         once = e.once,
     }
     if r then
@@ -99,8 +101,8 @@ local function apply(record, e)
     task.checkpoint()
     record.status = "intent"
     record.started = time.now()
-    run.journal("effect_intent", record)
-    run.emit("effect_started", record)
+    store_of.journal(context.current(), "effect_intent", record)
+    context.emit("effect_started", record)
     -- A cancel that came while the intent was written stops before the change, not in it.
     local ok, result = pcall(function()
         task.checkpoint()
@@ -117,8 +119,8 @@ local function apply(record, e)
     else
         record.error = err.object(result)
     end
-    run.journal("effect_end", record)
-    run.emit("effect_ended", record)
+    store_of.journal(context.current(), "effect_end", record)
+    context.emit("effect_ended", record)
     if not ok then
         error(result, 0)
     end
@@ -130,13 +132,13 @@ end
 ---@return any # what `apply` returns; an unknown value in a plan
 function M.write(e)
     check.options(e, spec, "effect.write")
-    run.refuse_declaring(e.summary)
-    local current = run.current()
+    context.refuse_declaring(e.summary)
+    local current = context.current()
     if current and current.before_change then
         current.before_change()
     end
     local earlier = e.once and current and current.past
-        and require("dgrun.run.replay").done(current, e)
+        and replay.done(current, e)
     if earlier then
         M.note(("%s: already done"):format(e.summary))
         return earlier.result
@@ -144,7 +146,7 @@ function M.write(e)
     local record = new_record(e)
     if M.planning() then
         record.status = "planned"
-        run.emit("effect_planned", record)
+        context.emit("effect_planned", record)
         return unknown.new(e.name or e.kind)
     elseif not current then
         return e.apply()

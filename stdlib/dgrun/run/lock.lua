@@ -1,10 +1,10 @@
 -- The right to be the only run of a group: waited for in turn, kept by a heartbeat, given back at
 -- the end. A run that lost it begins nothing any more.
+local context = require "dgrun.run.context"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local host_task = require "host.task"
 local process = require "dgrun.core.process"
-local run = require "dgrun.run.execute"
 local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 local tickets = require "dgrun.run.tickets"
@@ -187,7 +187,7 @@ local function wait_turn(store, lease, wanted)
         local text, mark = situation(wanted, ahead, hold, child)
         if text and mark ~= told then
             told = mark
-            run.emit("waiting", text)
+            context.emit("waiting", text)
         end
         if time.now() - renewed > tickets.ttl / 3 then
             renewed = time.now()
@@ -205,13 +205,13 @@ local function keep(store, lease, r)
         task.sleep(M.heartbeat)
         local ok, row = pcall(tickets.renew, store, lease.ticket)
         if ok and not row then
-            return run.stop(r, lost(lease, store))
+            return context.stop(r, lost(lease, store))
         elseif ok and row.superseded_by then
-            run.stop(r, superseded(row.superseded_by))
+            context.stop(r, superseded(row.superseded_by))
         elseif not ok and err.is(row, "cancelled") then
             return
         elseif not ok and time.now() - heard > tickets.ttl then
-            return run.stop(r, lost(lease, store))
+            return context.stop(r, lost(lease, store))
         end
         heard = ok and time.now() or heard
     end
@@ -227,7 +227,7 @@ function M.take(r, wanted)
     r.lease = lease
     local store = store_of.current()
     lease.lost_error = function() return lost(lease, store) end
-    run.journal("run_note", { status = "waiting", lease = wanted.name })
+    store_of.journal(r, "run_note", { status = "waiting", lease = wanted.name })
     task.defer(function()
         if lease.keeper then
             lease.keeper:cancel()
@@ -243,9 +243,9 @@ function M.take(r, wanted)
         tickets.supersede(store, lease.ticket, wanted.name, r.id)
     end
     local waited = wait_turn(store, lease, wanted)
-    run.journal("run_note", { status = "running" })
+    store_of.journal(r, "run_note", { status = "running" })
     if waited then
-        run.emit("waiting", ("It is this run's turn: %s is free"):format(wanted.name))
+        context.emit("waiting", ("It is this run's turn: %s is free"):format(wanted.name))
     end
     lease.keeper = host_task.spawn(function() keep(store, lease, r) end,
         { name = "lease " .. wanted.name, daemon = true })

@@ -1,5 +1,6 @@
 -- What a run did before it was interrupted, for its next attempt: results of finished steps, and
 -- what is known of effects that have to happen once.
+local context = require "dgrun.run.context"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local journal = require "dgrun.run.journal"
@@ -75,8 +76,7 @@ end
 ---Marks a file or folder of the run that a step's result may name, and how it is made again.
 ---@param entry {path: string, kind: "git.export", git_dir: string, commit: string}
 function M.keep(entry)
-    local run = require "dgrun.run.execute"
-    local r, step = run.current(), run.current_step()
+    local r, step = context.current(), context.current_step()
     if not r or not step or entry.path:sub(1, #r.dir + 1) ~= r.dir .. "/" then
         return
     end

@@ -1,8 +1,11 @@
 -- The named, journaled parts of a run.
 local check = require "dgrun.core.check"
+local context = require "dgrun.run.context"
+local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
-local run = require "dgrun.run.execute"
+local replay = require "dgrun.run.replay"
 local snapshot = require "dgrun.core.snapshot"
+local store_of = require "dgrun.run.store"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 
@@ -24,8 +27,8 @@ local function check_step(r, name, fn)
     if fault then
         err.raise { code = "input.invalid", op = "step", msg = fault }
     end
-    run.refuse_declaring(("step '%s'"):format(name))
-    local outer = run.own_step()
+    context.refuse_declaring(("step '%s'"):format(name))
+    local outer = context.own_step()
     if outer then
         err.raise {
             code = "run.nested_step",
@@ -48,21 +51,20 @@ local function replayed(r, name, opts)
     if not row or row.status ~= "done" or opts.always then
         return false
     elseif opts.files and not r.past.dir then
-        require("dgrun.run.effect").note(("step %s runs again: the files it created are gone")
+        effect.note(("step %s runs again: the files it created are gone")
             :format(name))
         return false
     end
-    local replay = require "dgrun.run.replay"
     local ok, value = replay.result(r, row)
     if not ok then
-        require("dgrun.run.effect").note(
+        effect.note(
             ("step %s runs again: %s"):format(name, value.msg or value))
         return false
     end
     local step = { name = name, seq = row.seq, status = "done", started = 0, finished = 0, run = r,
         result = value, replayed = true }
     r.steps[#r.steps + 1], r.names[name] = step, step
-    run.emit("step_replayed", step)
+    context.emit("step_replayed", step)
     return true, value
 end
 
@@ -91,14 +93,14 @@ local function step_result(step, value)
             hint = "Return plain data: strings, numbers, booleans, lists, and tables of these.",
         }
     end
-    return require("dgrun.run.replay").portable(step.run, copy)
+    return replay.portable(step.run, copy)
 end
 
 local function end_step(step, status, e)
     step.status, step.error = status, e
     step.finished = time.now()
-    run.journal("step_end", step)
-    run.emit("step_ended", step)
+    store_of.journal(step.run, "step_end", step)
+    context.emit("step_ended", step)
 end
 
 ---Runs `fn` as a named, journaled part of the run.
@@ -111,7 +113,7 @@ function M.run(name, opts, fn)
     if type(opts) == "function" and fn == nil then
         opts, fn = {}, opts
     end
-    local r = run.current()
+    local r = context.current()
     check_step(r, name, fn)
     check.options(opts, spec, ("step '%s'"):format(name))
     if not r then
@@ -126,15 +128,15 @@ function M.run(name, opts, fn)
     local step = { name = name, seq = next_seq(r, name), status = "running", started = now,
         run = r }
     r.steps[#r.steps + 1], r.names[name] = step, step
-    local outer = run.enter_step(step)
-    run.journal("step_start", step)
-    run.emit("step_started", step)
+    local outer = context.enter_step(step)
+    store_of.journal(r, "step_start", step)
+    context.emit("step_started", step)
     local ok, result = xpcall(function()
         local returned = fn()
         step.result = step_result(step, returned)
         return returned
-    end, run.explained)
-    run.enter_step(outer)
+    end, context.explained)
+    context.enter_step(outer)
     if ok then
         end_step(step, "done")
         return result

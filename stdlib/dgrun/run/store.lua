@@ -1,6 +1,7 @@
 -- What dgrun remembers: runs with their steps and effects, who holds which group, small values that
 -- are worth keeping between runs. In .dgrun/state.db, or in the PostgreSQL that DGRUN_STORE names.
 -- Every write is durable before it returns. The truth about machines is not here but on Fly.
+local context = require "dgrun.run.context"
 local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
 local folder = require "dgrun.run.folder"
@@ -115,13 +116,10 @@ end
 ---@type table<dgrun.run, {store?: dgrun.store, opening?: any}>
 local of_run = setmetatable({}, { __mode = "k" })
 
----The store of the current run, opened when first used; its tasks share it.
+---The store of a run, opened when first used; its tasks share it.
+---@param r dgrun.run
 ---@return dgrun.store
-function M.current()
-    local r = require("dgrun.run.execute").current()
-    if not r then
-        err.raise { code = "store.no_run", msg = "the store is open only while a script runs" }
-    end
+function M.of(r)
     local mine = of_run[r] or {}
     of_run[r] = mine
     if mine.store then
@@ -146,6 +144,28 @@ function M.current()
         err.raise(result)
     end
     return result
+end
+
+---The store of the current run.
+---@return dgrun.store
+function M.current()
+    local r = context.current()
+    if not r then
+        err.raise { code = "store.no_run", msg = "the store is open only while a script runs" }
+    end
+    return M.of(r)
+end
+
+---Writes to the journal of a run, out of reach of a cancel: what happened is recorded.
+---@param r? dgrun.run
+---@param method string of the journal
+function M.journal(r, method, ...)
+    if not r or r.plan or r.journal == false then
+        return
+    end
+    task.shield(function(...)
+        journal[method](M.of(r), r, ...)
+    end, ...)
 end
 
 ---Gives a run that goes on the store it was found in.

@@ -1,5 +1,5 @@
 -- Files with plain secrets that others can read, or that git has or would take.
-local execute = require "dgrun.run.execute"
+local execute = require "dgrun.run.context"
 local fs = require "host.fs"
 local host = require "host.git"
 local path = require "dgrun.core.path"

@@ -1,5 +1,5 @@
 -- What the store knows: who holds and waits for the groups, what is frozen, the last runs.
-local execute = require "dgrun.run.execute"
+local execute = require "dgrun.run.context"
 local history = require "dgrun.run.history"
 local lease = require "dgrun.run.lock"
 local store_of = require "dgrun.run.store"

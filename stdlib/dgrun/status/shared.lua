@@ -2,7 +2,7 @@
 -- repository, the history of runs. Who needs it waits for the one answer.
 local commit_reader = require("dgrun.fly.commit").reader
 local err = require "dgrun.core.err"
-local execute = require "dgrun.run.execute"
+local execute = require "dgrun.run.context"
 local format = require "dgrun.core.format"
 local history = require "dgrun.status.history"
 local host_task = require "host.task"

@@ -27,7 +27,7 @@ local function with(condition, body)
             how = how or {}
             return execute(function()
                 if how.input then
-                    require("dgrun.run.execute").current().input = how.input
+                    require("dgrun.run").current().input = how.input
                 end
                 return verb { app = "web", crons = env.crons, dir = fly.dir,
                     image = crons.image_a }

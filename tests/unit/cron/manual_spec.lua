@@ -1,7 +1,7 @@
 local cron = require "dgrun.cron"
 local crons = require "support.crons"
 local fly_run = require "support.fly_run"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local task = require "dgrun.core.task"
 
 local done, kinds, notes = crons.done, fly_run.kinds, crons.notes

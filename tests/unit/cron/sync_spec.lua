@@ -273,7 +273,7 @@ describe("a tick that runs", function()
                 function() record = done(sync(opts)) end,
                 function()
                     fly.until_true(function()
-                        local current = require("dgrun.run.execute").current()
+                        local current = require("dgrun.run").current()
                         return current and notes(current):find("waiting up to", 1, true)
                     end)
                     -- The tick ends.

@@ -3,7 +3,7 @@ local app = require "support.alembic_app"
 local ffi = require "ffi"
 local migrations = require "dgrun.migrations"
 local project = require "support.project"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 

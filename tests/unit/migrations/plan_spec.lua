@@ -5,7 +5,7 @@ local migrations = require "dgrun.migrations"
 local postgres = require "support.postgres"
 local project = require "support.project"
 local repository = require "support.repository"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local until_true = require("support.wait").until_true
 local time = require "host.time"
 

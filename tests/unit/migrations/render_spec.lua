@@ -4,7 +4,7 @@ local fs = require "host.fs"
 local migrations = require "dgrun.migrations"
 local postgres = require "support.postgres"
 local project = require "support.project"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local time = require "host.time"
 
 -- Other processes have a part in it: their time does not jump.

@@ -4,7 +4,7 @@ local fs = require "host.fs"
 local migrations = require "dgrun.migrations"
 local proc = require "host.proc"
 local project = require "support.project"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local until_true = require("support.wait").until_true
 local time = require "host.time"
 

@@ -4,7 +4,7 @@ local fly_run = require "support.fly_run"
 local free_port = require "support.port"
 local json = require "dgrun.core.json"
 local probe = require "dgrun.probe"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local server = require "host.server"
 local task = require "dgrun.core.task"
 

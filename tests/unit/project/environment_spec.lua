@@ -1,7 +1,7 @@
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local project = require "support.project"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 
 local function look(files, opts)

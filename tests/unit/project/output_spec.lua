@@ -1,7 +1,7 @@
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local output = require "dgrun.project.output"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 local task = require "dgrun.core.task"
 

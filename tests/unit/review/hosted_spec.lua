@@ -2,7 +2,7 @@
 local dg = require "dgrun"
 local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 local server_of = require "host.server"
 local task = require "dgrun.core.task"

@@ -1,7 +1,7 @@
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local task = require "dgrun.core.task"
 
 local function execute(fn, opts)

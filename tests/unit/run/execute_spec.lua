@@ -1,7 +1,7 @@
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 local task = require "dgrun.core.task"
 

@@ -20,7 +20,7 @@ local REFUSED, SUPERSEDED = 4, 5
 local head = [[
 local dg = require "dgrun"
 local fs = require "host.fs"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local tickets, lease = require "dgrun.run.tickets", require "dgrun.run.lock"
 tickets.ttl, lease.heartbeat, lease.poll = %g, %g, 0.05
 local function await(name)

@@ -1,7 +1,7 @@
 local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
 local plan = require "dgrun.run.plan"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 
 local function planned(fn)

@@ -89,7 +89,7 @@ end)
 
 local server = [[
 local dir = ...
-require("dgrun.run.execute").leave()
+require("dgrun.run").leave()
 local fly = require("sandbox").start { dir = dir, token = "fo1_test", apps = { "web" },
     pace = 0.01 }
 require("host.log").out(fly.url .. "\n")

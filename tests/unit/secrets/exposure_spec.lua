@@ -4,7 +4,7 @@ local exposure = require "dgrun.secrets.exposure"
 local fs = require "host.fs"
 local git = require "dgrun.git"
 local repository = require "support.repository"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secrets = require "dgrun.secrets"
 local ui = require "dgrun.ui.secrets_where"
 

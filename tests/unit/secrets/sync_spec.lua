@@ -5,7 +5,7 @@ local fs = require "host.fs"
 local health = require "dgrun.fly.health"
 local json = require "dgrun.core.json"
 local project = require "support.project"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run"
 local secret = require "host.secret"
 local secrets = require "dgrun.secrets"
 

@@ -3,7 +3,7 @@ local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local proc = require "dgrun.proc"
-local run = require "dgrun.run.execute"
+local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 
 local M = {}
