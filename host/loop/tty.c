@@ -117,7 +117,7 @@ static void end_line(struct question *q, const char *rest, size_t len)
     else if (q->control)
         fail(q,
              err_new("tty.control", op_name,
-                     "%s: a key that is no text was pressed, such as an arrow", q->name));
+                     "%s: a key that is not text was pressed, such as an arrow key", q->name));
 }
 
 static void take(struct question *q, const char *bytes, size_t len)

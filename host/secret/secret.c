@@ -147,7 +147,7 @@ static int l_eq(lua_State *L)
 
 static int l_len(lua_State *L)
 {
-    return err_argument(L, "secret.len", "the length of a sealed value is not told");
+    return err_argument(L, "secret.len", "the length of a sealed value is secret");
 }
 
 /* The name of "postgres://" .. password: that of the sealed part, or of both. */

@@ -75,7 +75,7 @@ sys.exit(7)]], "--json", "A=b", "--" }, { stdin = "from outside" })
 
         run = project():run { "secrets", "run", "prod", "--" }
         assert.equal(2, run.status)
-        assert.matches("there is no command to run\n  Write it after --: dgrun secrets run prod",
+        assert.matches("no command was given\n  Write it after --: dgrun secrets run prod",
             run.stderr, 1, true)
         run = project():run { "secrets", "run", "prod", "printenv" }
         assert.equal(2, run.status)

@@ -33,7 +33,7 @@ local function schemes(r, value, keys)
     local list = type(value) == "table" and texts(r, value, keys) or { r:string(value, keys) }
     for _, scheme in ipairs(list) do
         if not scheme:match "^%a[%w+._-]*$" then
-            r:refuse(keys, ("%s: '%s' is no scheme of a URL"):format(named(keys), scheme),
+            r:refuse(keys, ("%s: '%s' is not a URL scheme"):format(named(keys), scheme),
                 "A scheme is what stands before ://, such as postgresql+asyncpg.")
         end
     end

@@ -36,7 +36,7 @@ end
 ---@param row {who?: string, host?: string, pid?: integer}
 ---@return string
 function M.whose(row)
-    local text = row.who or "somebody"
+    local text = row.who or "someone"
     if row.host then
         text = ("%s on %s"):format(text, row.host)
     end

@@ -28,7 +28,7 @@ local function shown(change)
         elseif entry.state == "changed" then
             before[name], after[name] = "set", "changed"
         elseif entry.state == "unknown" then
-            before[name] = entry.reason == "others" and "set by somebody else" or "not set by dgrun"
+            before[name] = entry.reason == "others" and "set by someone else" or "not set by dgrun"
             after[name] = "set again"
         end
     end

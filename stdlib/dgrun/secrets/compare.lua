@@ -143,7 +143,7 @@ function M.of(opts)
     for _, word in ipairs { "left", "right" } do
         if not environment.declared(rawget(opts[word], "secrets") or {}) then
             err.raise { code = "input.invalid", op = "secrets.compare",
-                msg = ("secrets.compare: '%s' is no environment"):format(word),
+                msg = ("secrets.compare: '%s' is not an environment"):format(word),
                 hint = "dg.environment \"prod\" is one." }
         end
     end

@@ -106,7 +106,7 @@ local function tell(diff, prune)
             table.insert(by[entry.reason], entry.name)
         end
     end
-    note(by.others, "set by somebody else since dgrun did, so that it cannot tell the value: %s")
+    note(by.others, "set by someone else since dgrun set them, so their values are unknown: %s")
     note(by.never, "set, but not by this dgrun, so that it cannot tell the value: %s")
     note(diff.kept, ("on %s, while no source has a value; left alone: %%s"):format(diff.app))
     note(prune and {} or diff.extra,

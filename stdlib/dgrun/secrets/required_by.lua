@@ -123,8 +123,8 @@ local function refuse(settings, entry, missing, answer)
         msg = ("%s requires what %s:\n  %s"):format(settings,
             entry and ("environment '%s' does not give it"):format(entry.name)
                 or "is not given to it", table.concat(lines, "\n  ")),
-        hint = ("Require %s in %s, or set what is no secret in [env] of its fly.toml."):format(
-            #names == 1 and "it" or "them", entry and entry.file or "environments.yaml"),
+        hint = ("Require %s in %s, or set values that are not secret in [env] of its fly.toml.")
+            :format(#names == 1 and "it" or "them", entry and entry.file or "environments.yaml"),
     }
 end
 
@@ -135,7 +135,8 @@ function M.compare(opts)
     local settings = opts.settings or "app.settings:Settings"
     if not settings:match "^[%w_.]+:[%w_.]+$" then
         err.raise { code = "input.invalid", op = "secrets.required_by",
-            msg = ("secrets.required_by: settings '%s' is no module:class"):format(settings),
+            msg = ("secrets.required_by: settings '%s' is not of the form module:class")
+                :format(settings),
             hint = "Write it as app.settings:Settings." }
     end
     local owner = (getmetatable(opts.secrets) or {}).environment

@@ -48,7 +48,7 @@ function M.run(opts)
     check.options(opts, options, "secrets.run")
     local command = opts.command
     if #command == 0 then
-        err.raise { code = "input.missing", op = "secrets.run", msg = "there is no command to run",
+        err.raise { code = "input.missing", op = "secrets.run", msg = "no command was given",
             hint = "Write it after --: dgrun secrets run prod -- COMMAND" }
     end
     local variables = environment.variables(opts.environment)

@@ -54,7 +54,7 @@ function M.check_values(values, op)
     for name, value in pairs(values) do
         if not M.is_name(name) then
             err.raise { code = "input.invalid", op = op,
-                msg = op .. ": something that is no name of a secret stands in its place",
+                msg = op .. ": a value that is not the name of a secret was given",
                 hint = "Names are letters, digits and underscores." }
         elseif type(value) ~= "string" and not secret.is(value)
                 and not unknown.is(value) then

@@ -36,7 +36,7 @@ function M.carry_out(opts)
     for _, name in ipairs(opts.names) do
         if not state.is_name(name) then
             err.raise { code = "input.invalid", op = "secrets.unset",
-                msg = "secrets.unset: something that is no name of a secret stands in its place",
+                msg = "secrets.unset: a value that is not the name of a secret was given",
                 hint = "Names are letters, digits and underscores." }
         elseif not seen[name] then
             seen[name] = true

@@ -77,7 +77,7 @@ end
 
 local function checked(name, option)
     if not state.is_name(name) then
-        refuse(("%s: that is no name of a secret"):format(option),
+        refuse(("%s: this is not the name of a secret"):format(option),
             "Names are letters, digits and underscores. " .. perhaps_seen)
     end
     return name
@@ -92,7 +92,7 @@ function Reader:files(list)
         checked(name, "--file NAME=PATH")
         local value, e = fs.read(path, { limit = VALUE_LIMIT, seal = name })
         if not value and e.code == "fs.not_found" then
-            refuse(("--file %s=PATH: there is no such file"):format(name), perhaps_seen)
+            refuse(("--file %s=PATH: the file does not exist"):format(name), perhaps_seen)
         end
         self:add(name, check(value, e):line())
     end
@@ -128,7 +128,7 @@ end
 
 function Reader:ask(names, app)
     if #names > 0 and not tty.is_terminal() then
-        refuse(("%s cannot be asked for: standard input is no terminal"):format(
+        refuse(("%s cannot be asked for: standard input is not a terminal"):format(
             format.list(names)), others)
     end
     for _, name in ipairs(names) do

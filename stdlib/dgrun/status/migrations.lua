@@ -48,8 +48,8 @@ local function check_whose(place, url)
         if other ~= place and other.environment and declared(other)
             and shared.attempt(url_of, other) == url then
             err.raise { code = "status.whose_database", op = "status",
-                msg = ("%s is set here for %s and %s alike: nobody knows whose it is"):format(
-                    place.database, place.name, other.name),
+                msg = ("%s is set here for both %s and %s: it is not clear whose it is")
+                    :format(place.database, place.name, other.name),
                 hint = ("Ask for one: dgrun status %s"):format(place.name) }
         end
     end

@@ -21,11 +21,11 @@ function M.text(rows, holds)
             lines[#lines + 1] = ("%s is waited for by %s"):format(row.name, lease.describe(row))
         end
         if row.left <= 0 then
-            lines[#lines + 1] = "  It gives no sign of life; the next one takes its place."
+            lines[#lines + 1] = "  The holder is not responding; the next run will take over."
         end
     end
     if #lines == 0 then
-        return "Nothing is held, and nobody waits.\n"
+        return "No locks are held, and no run waits.\n"
     end
     return table.concat(lines, "\n") .. "\n"
 end

@@ -155,7 +155,7 @@ function M.unset(result)
     return finished(lines)
 end
 
-local reasons = { others = "somebody else set it since", never = "not set by this dgrun" }
+local reasons = { others = "someone else has set it since", never = "not set by this dgrun" }
 
 local deeds = { new = "set it", changed = "set it", unchanged = "nothing", unknown = "set it again",
     extra = "nothing; prune would remove it", kept = "nothing: no source has a value" }

@@ -179,7 +179,7 @@ function M.runs(list, lines, context)
         local one = list[i]
         local inputs = plain.inputs(one.inputs)
         add(lines, ("%s%s %s %s by %s%s"):format(one.name, inputs ~= "" and " " .. inputs or "",
-            one.status, ago(context, one.finished or one.started), one.who or "somebody",
+            one.status, ago(context, one.finished or one.started), one.who or "someone",
             context.verbose and (" (%s)"):format(one.id) or ""))
     end
 end

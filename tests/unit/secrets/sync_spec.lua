@@ -124,13 +124,13 @@ describe("secrets.sync", function()
             end
             assert.same(notes(plan), notes(record))
             assert.matches("unchanged: BEFORE and SAME", notes(plan), 1, true)
-            assert.matches("set by somebody else .*: TAKEN", notes(plan))
+            assert.matches("set by someone else .*: TAKEN", notes(plan))
             assert.matches("not declared; left alone .*: OLD", notes(plan))
             local text = require("dgrun.run.plan").render(plan)
             assert.matches("~ set LITERAL (new), MOVED (changed), NEW (new) and TAKEN (unknown)",
                 text, 1, true)
             assert.matches("MOVED: set → changed", text, 1, true)
-            assert.matches('TAKEN: "set by somebody else" → "set again"', text, 1, true)
+            assert.matches('TAKEN: "set by someone else" → "set again"', text, 1, true)
             assert.matches("NEW: set (new)", text, 1, true)
             assert.is_nil(text:find("value-", 1, true))
             assert.same({ "BEFORE", "LITERAL", "MOVED", "NEW", "SAME", "TAKEN" },

@@ -33,8 +33,8 @@ describe("secrets.values", function()
             ["A was given twice"] = { from = dir / "env", file = { "A=" .. dir / "a" } },
             ["no NAME=value line"] = { from = dir / "none" },
             ["bad:2"] = { from = dir / "bad" },
-            ["there is no such file"] = { file = { "A=" .. dir / "nosuch" } },
-            ["no name of a secret"] = { file = { "A-B=" .. dir / "a" } },
+            ["the file does not exist"] = { file = { "A=" .. dir / "nosuch" } },
+            ["not the name of a secret"] = { file = { "A-B=" .. dir / "a" } },
         } do
             opts.app = "web"
             local e = caught(secrets.values, opts)
