@@ -79,7 +79,7 @@ end
 
 function kinds.run()
     local list = {}
-    for i, row in ipairs(history.with({}, nil, function(store)
+    for i, row in ipairs(history.with(scripts.root(), {}, function(store)
         return history.list(store, { limit = RUNS })
     end)) do
         list[i] = { value = row.id, text = ("%s, %s"):format(row.name, row.status) }

@@ -4,6 +4,7 @@ local history = require "dgrun.run.history"
 local json = require "dgrun.core.json"
 local log = require "host.log"
 local options_of = require "dgrun.cli.options"
+local scripts = require "dgrun.cli.scripts"
 local time = require "host.time"
 
 local M = {}
@@ -17,7 +18,8 @@ function M.run(arguments)
         limit = "number", script = "text", status = "text", since = "seconds", here = "flag",
         json = "flag",
     })
-    local rows = history.with(arguments, nil, function(store, root)
+    local root = scripts.root()
+    local rows = history.with(root, { sandbox = arguments.sandbox }, function(store)
         return history.list(store, {
             limit = options.limit or LIMIT, name = options.script, status = options.status,
             since = options.since and time.wall() - options.since,
@@ -26,7 +28,7 @@ function M.run(arguments)
     end)
     if options.json then
         for _, row in ipairs(rows) do
-            log.out(json.masked(face.run_data(row)) .. "\n")
+            log.out(json.masked(history.run_data(row)) .. "\n")
         end
     elseif #rows == 0 then
         log.err("No matching runs.\n")

@@ -7,17 +7,22 @@ local json = require "dgrun.core.json"
 local lease = require "dgrun.run.lock"
 local log = require "host.log"
 local options_of = require "dgrun.cli.options"
+local scripts = require "dgrun.cli.scripts"
 local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
+local function with_store(arguments, write, f)
+    return history.with(scripts.root(), { write = write, sandbox = arguments.sandbox }, f)
+end
+
 local function list(arguments, rest)
     local options = options_of.parse("lock list", rest, { json = "flag" })
-    local rows, holds = history.with(arguments, nil, function(store)
+    local rows, holds = with_store(arguments, false, function(store)
         return tickets.list(store), tickets.holds(store)
     end)
     if options.json then
-        log.out(json.masked(face.data(rows, holds)) .. "\n")
+        log.out(json.masked(tickets.data(rows, holds)) .. "\n")
     else
         log.out(log.clean(face.text(rows, holds)))
     end
@@ -41,7 +46,7 @@ local function hold(arguments, rest)
         err.raise { code = "input.missing", hint = usage,
             msg = "dgrun lock hold needs --reason, which is shown to waiting runs" }
     end
-    local made, now = history.with(arguments, { write = true }, function(store)
+    local made, now = with_store(arguments, true, function(store)
         local ok = tickets.hold(store, group, options.reason)
         return ok, tickets.hold_of(store, group)
     end)
@@ -75,7 +80,7 @@ local function release(arguments, rest)
         { force = "flag" }, 1)
     local group = group_of(arguments, words, "release", "dgrun lock list shows who holds each "
         .. "group.")
-    local text = history.with(arguments, { write = true }, function(store)
+    local text = with_store(arguments, true, function(store)
         if tickets.release_hold(store, group) then
             return ("%s is free again\n"):format(group)
         end

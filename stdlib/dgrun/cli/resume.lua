@@ -171,7 +171,8 @@ end
 function M.run(arguments)
     local options, words = options_of.parse("resume", arguments.rest,
         { force = "flag" }, 1)
-    local store, root = history.open(arguments, { write = true })
+    local root = scripts.root()
+    local store = history.open(root, { write = true, sandbox = arguments.sandbox })
     local ok, past, script = pcall(function()
         local row = words[1] and history.find(store, words[1])
             or history.interrupted(store, root) or nothing()

@@ -6,6 +6,7 @@ local journal = require "dgrun.run.journal"
 local json = require "dgrun.core.json"
 local log = require "host.log"
 local options_of = require "dgrun.cli.options"
+local scripts = require "dgrun.cli.scripts"
 
 local M = {}
 
@@ -14,7 +15,9 @@ local M = {}
 function M.run(arguments)
     local options, words = options_of.parse("show", arguments.rest,
         { json = "flag" }, 1)
-    local row, steps, effects = history.with(arguments, nil, function(store)
+    local row, steps, effects = history.with(scripts.root(), {
+        sandbox = arguments.sandbox,
+    }, function(store)
         local found = words[1] and history.find(store, words[1])
             or history.list(store, { limit = 1 })[1]
             or err.raise { code = "input.unknown_run", msg = "no runs yet",
@@ -22,7 +25,7 @@ function M.run(arguments)
         return found, journal.steps(store, found.id), journal.effects(store, found.id)
     end)
     if options.json then
-        log.out(json.masked(face.whole_data(row, steps, effects)) .. "\n")
+        log.out(json.masked(history.whole_data(row, steps, effects)) .. "\n")
     else
         log.out(log.clean(face.whole(row, steps, effects)))
     end

@@ -3,6 +3,8 @@ local err = require "dgrun.core.err"
 
 local M = {}
 
+local DIGEST_SHOWN = 19
+
 ---@class dgrun.fly.image
 ---@field registry string
 ---@field repository string
@@ -42,6 +44,18 @@ end
 function M.format(image)
     return ("%s/%s%s%s"):format(image.registry, image.repository,
         image.tag and ":" .. image.tag or "", image.digest and "@" .. image.digest or "")
+end
+
+---An image as short as it still says which.
+---@param reference string
+---@return string
+function M.abbreviated(reference)
+    local ok, image = pcall(M.parse, tostring(reference))
+    if not ok then
+        return tostring(reference)
+    end
+    local name = image.repository .. (image.tag and ":" .. image.tag or "")
+    return image.digest and name .. "@" .. image.digest:sub(1, DIGEST_SHOWN) or name
 end
 
 local function parsed(image)

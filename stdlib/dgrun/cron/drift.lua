@@ -11,20 +11,6 @@ local M = {}
 ---@field field string "image", "command", "region", …
 ---@field text string for people: "its command is …"
 
-local DIGEST_SHOWN = 19
-
----An image as short as it still says which.
----@param reference string
----@return string
-function M.short_image(reference)
-    local ok, image = pcall(image_of.parse, tostring(reference))
-    if not ok then
-        return tostring(reference)
-    end
-    local name = image.repository .. (image.tag and ":" .. image.tag or "")
-    return image.digest and name .. "@" .. image.digest:sub(1, DIGEST_SHOWN) or name
-end
-
 local function words(list)
     return type(list) == "table" and #list > 0 and ("`%s`"):format(table.concat(list, " "))
         or "the image's default"
@@ -109,8 +95,9 @@ end
 
 local tellers = {
     image = function(add, _, wanted, machine)
-        add("image", ("it runs %s, not %s"):format(M.short_image(image_of.of_machine(machine)),
-            M.short_image(wanted.image)))
+        add("image", ("it runs %s, not %s"):format(
+            image_of.abbreviated(image_of.of_machine(machine)),
+            image_of.abbreviated(wanted.image)))
     end,
     init = init,
     env = function(add, actual, wanted)

@@ -4,7 +4,6 @@ local clock = require "dgrun.fly.clock"
 local declaration = require "dgrun.cron.spec"
 local desk_of = require "dgrun.cron.inventory"
 local dossier = require "dgrun.fly.diagnosis"
-local drift = require "dgrun.cron.drift"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -152,7 +151,7 @@ function M.run(opts)
     for _, stray in ipairs(desk.roster.strays) do
         effect.note(("machine %s (%s, %s, %s) is an undeclared cron machine"):format(
             stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
-            drift.short_image(image_of.of_machine(stray))))
+            image_of.abbreviated(image_of.of_machine(stray))))
     end
     if #problems > 0 then
         refuse(opts.app, problems)

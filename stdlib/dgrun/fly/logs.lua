@@ -3,6 +3,7 @@
 local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local log_line = require "dgrun.core.log_line"
 local log_reader = require "dgrun.fly.log_reader"
 local machines = require "dgrun.fly.machines"
 local names = require "dgrun.fly.machine_names"
@@ -236,19 +237,12 @@ function M.follower(app, instance, on_line)
     }
 end
 
-local function unpainted(_, words)
-    return words
-end
-
 ---One line as people read it.
 ---@param entry dgrun.fly.log.entry
 ---@param paint? fun(part: "origin"|"level", words: string): string
 ---@return string
 function M.format(entry, paint)
-    paint = paint or unpainted
-    return ("%s %s %s"):format(paint("origin", ("%s %s[%s] %s"):format(
-        (entry.timestamp:gsub("%.%d+Z$", "Z")), entry.provider, entry.instance, entry.region)),
-        paint("level", ("[%s]"):format(entry.level)), entry.message)
+    return log_line.format(entry, paint)
 end
 
 ---The lines of machines that ended some moment ago; never an error.

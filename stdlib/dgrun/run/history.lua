@@ -126,25 +126,56 @@ function M.interrupted(store, root)
     end
 end
 
----The store of the project: that of the environment, or of the local Fly's runs.
----@param arguments dgrun.cli.arguments
----@param opts? {write?: boolean}
+---A run as programs read it.
+---@param row table of `list`
+---@return table
+function M.run_data(row)
+    return {
+        id = row.id, script = row.script, name = row.name, status = row.status,
+        started = row.started, finished = row.finished, inputs = row.input,
+        sandbox = row.sandbox == 1, who = row.who, host = row.host, pid = row.pid,
+        attempt = row.attempt, group = row.lease, commit = row.commit_id, error = row.error,
+    }
+end
+
+---A run with its steps and effects, as programs read it.
+---@return table
+function M.whole_data(row, steps, effects)
+    local data = M.run_data(row)
+    data.steps, data.effects = json.array {}, json.array {}
+    local names = {}
+    for i, step in ipairs(steps) do
+        names[step.seq] = step.name
+        data.steps[i] = { name = step.name, status = step.status, attempt = step.attempt,
+            started = step.started, finished = step.finished, result = step.result,
+            error = step.error }
+    end
+    for i, e in ipairs(effects) do
+        data.effects[i] = { step = e.step and names[e.step], kind = e.kind, target = e.target,
+            summary = e.summary, status = e.status, attempt = e.attempt, started = e.started,
+            finished = e.finished, before = e.before, after = e.after, result = e.result,
+            error = e.error }
+    end
+    return data
+end
+
+---The store of a project: that of the environment, or of the local Fly's runs.
+---@param root string
+---@param opts {write?: boolean, sandbox?: boolean}
 ---@return dgrun.store
----@return string root
-function M.open(arguments, opts)
-    local root = require("dgrun.cli.scripts").root()
-    return store_of.open(root, {
-        read_only = not (opts and opts.write), sandbox = arguments.sandbox,
-    }), root
+function M.open(root, opts)
+    return store_of.open(root, { read_only = not opts.write, sandbox = opts.sandbox })
 end
 
 ---Calls `f` with the store, and closes it.
 ---@generic T
----@param f fun(store: dgrun.store, root: string): T
+---@param root string
+---@param opts {write?: boolean, sandbox?: boolean}
+---@param f fun(store: dgrun.store): T
 ---@return T
-function M.with(arguments, opts, f)
-    local store, root = M.open(arguments, opts)
-    local result = { pcall(f, store, root) }
+function M.with(root, opts, f)
+    local store = M.open(root, opts)
+    local result = { pcall(f, store) }
     store:close()
     if not result[1] then
         error(result[2], 0)

@@ -2,6 +2,7 @@
 -- row says so, and a unique index lets there be one. Taken and renewed by compare-and-set in single
 -- statements, by the clock of the store; who does not renew is removed by whoever waits.
 local err = require "dgrun.core.err"
+local json = require "dgrun.core.json"
 local process = require "dgrun.core.process"
 local rows = require "dgrun.run.store_rows"
 local time = require "host.time"
@@ -167,6 +168,26 @@ end
 ---@return {name: string, who?: string, host?: string, reason: string, since: number}[]
 function M.holds(store)
     return store:query "SELECT * FROM @holds ORDER BY name"
+end
+
+---Tickets and holds as programs read them.
+---@param waiting dgrun.store.ticket[] by group, the holder first
+---@param holds table[]
+---@return table
+function M.data(waiting, holds)
+    local list = json.array {}
+    for i, row in ipairs(waiting) do
+        list[i] = { group = row.name, state = row.state, run = row.run, who = row.who,
+            host = row.host, pid = row.pid, reason = row.reason, step = row.step,
+            since = row.since or row.queued, expires_in = row.left,
+            superseded_by = row.superseded_by }
+    end
+    local frozen = json.array {}
+    for i, hold in ipairs(holds) do
+        frozen[i] = { group = hold.name, who = hold.who, host = hold.host, reason = hold.reason,
+            since = hold.since }
+    end
+    return { tickets = list, holds = frozen }
 end
 
 return M

@@ -1,7 +1,7 @@
 -- Who holds the app now, who waits for it, whether it is frozen.
 local history = require "dgrun.status.history"
 local lease = require "dgrun.run.lock"
-local locks = require "dgrun.ui.locks"
+local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
@@ -27,7 +27,7 @@ function M.ask(place)
     if #rows == 0 and #holds == 0 then
         return nil
     end
-    return locks.data(rows, holds), problems
+    return tickets.data(rows, holds), problems
 end
 
 return M

@@ -1,5 +1,5 @@
 -- The last runs that took the group of the app.
-local history = require "dgrun.ui.history"
+local history = require "dgrun.run.history"
 local json = require "dgrun.core.json"
 
 local M = {}

@@ -1,5 +1,4 @@
 -- Cron machines as people read them.
-local drift = require "dgrun.cron.drift"
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
 local log = require "host.log"
@@ -26,7 +25,7 @@ end
 local function image(row)
     local ok, parsed = pcall(image_of.parse, row.image or "")
     local text = not row.image and "-" or ok and (parsed.tag or parsed.digest)
-        or drift.short_image(row.image)
+        or image_of.abbreviated(row.image)
     return row.image_age and ("%s (%s old)"):format(text, format.age(row.image_age)) or text
 end
 

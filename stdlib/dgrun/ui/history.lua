@@ -5,7 +5,6 @@ local lease = require "dgrun.run.lock"
 local plan = require "dgrun.run.plan"
 local plain = require "dgrun.ui.plain"
 local effect = require "dgrun.run.effect"
-local json = require "dgrun.core.json"
 local time_of = require "host.time"
 
 local M = {}
@@ -35,36 +34,6 @@ function M.table(rows)
             #inputs > 60 and inputs:sub(1, 57) .. "..." or inputs }
     end
     return table.concat(format.columns(cells), "\n") .. "\n"
-end
-
----@return table
-function M.run_data(row)
-    return {
-        id = row.id, script = row.script, name = row.name, status = row.status,
-        started = row.started, finished = row.finished, inputs = row.input,
-        sandbox = row.sandbox == 1, who = row.who, host = row.host, pid = row.pid,
-        attempt = row.attempt, group = row.lease, commit = row.commit_id, error = row.error,
-    }
-end
-
----@return table
-function M.whole_data(row, steps, effects)
-    local data = M.run_data(row)
-    data.steps, data.effects = json.array {}, json.array {}
-    local names = {}
-    for i, step in ipairs(steps) do
-        names[step.seq] = step.name
-        data.steps[i] = { name = step.name, status = step.status, attempt = step.attempt,
-            started = step.started, finished = step.finished, result = step.result,
-            error = step.error }
-    end
-    for i, e in ipairs(effects) do
-        data.effects[i] = { step = e.step and names[e.step], kind = e.kind, target = e.target,
-            summary = e.summary, status = e.status, attempt = e.attempt, started = e.started,
-            finished = e.finished, before = e.before, after = e.after, result = e.result,
-            error = e.error }
-    end
-    return data
 end
 
 -- What became of an effect, where it is not simply done.

@@ -1,5 +1,4 @@
--- Who holds which group, who waits for it and what is frozen, as text or data.
-local json = require "dgrun.core.json"
+-- Who holds which group, who waits for it and what is frozen, as text.
 local lease = require "dgrun.run.lock"
 
 local M = {}
@@ -28,23 +27,6 @@ function M.text(rows, holds)
         return "No locks are held, and no run waits.\n"
     end
     return table.concat(lines, "\n") .. "\n"
-end
-
----@return table
-function M.data(rows, holds)
-    local tickets = json.array {}
-    for i, row in ipairs(rows) do
-        tickets[i] = { group = row.name, state = row.state, run = row.run, who = row.who,
-            host = row.host, pid = row.pid, reason = row.reason, step = row.step,
-            since = row.since or row.queued, expires_in = row.left,
-            superseded_by = row.superseded_by }
-    end
-    local frozen = json.array {}
-    for i, hold in ipairs(holds) do
-        frozen[i] = { group = hold.name, who = hold.who, host = hold.host, reason = hold.reason,
-            since = hold.since }
-    end
-    return { tickets = tickets, holds = frozen }
 end
 
 return M

@@ -2,7 +2,7 @@
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local log = require "host.log"
-local logs = require "dgrun.fly.logs"
+local log_line = require "dgrun.core.log_line"
 local style = require "dgrun.ui.style"
 
 local M = {}
@@ -34,7 +34,7 @@ end
 ---@param entry dgrun.fly.log.entry
 ---@return string
 local function line_of(entry)
-    local text = logs.format(entry, function(part, words)
+    local text = log_line.format(entry, function(part, words)
         return style.text("out", part == "origin" and "dim" or levels[entry.level:lower()], words)
     end)
     -- What a message has behind its first line cannot pass for another message.

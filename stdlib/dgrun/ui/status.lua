@@ -2,10 +2,13 @@
 local format = require "dgrun.core.format"
 local facts_of = require "dgrun.ui.status_facts"
 local log = require "host.log"
-local status = require "dgrun.status"
 local style_of = require "dgrun.ui.style"
 
 local M = {}
+
+---The order in which the sources of a report are shown.
+M.order = { "commit", "image", "release", "machines", "crons", "migrations", "secrets", "lease",
+    "runs", "site" }
 
 local NARROWEST = 40
 local NAME_WIDTH = 11
@@ -41,7 +44,7 @@ end
 ---Sources that are unknown for the same reason are told together.
 local function unknown_rows(found, verbose)
     local rows, by_reason = {}, {}
-    for _, name in ipairs(status.sources) do
+    for _, name in ipairs(M.order) do
         local e = found.unknown[name]
         local group = e and by_reason[e.msg]
         if e and not group then
@@ -96,7 +99,7 @@ end
 
 local function add_environment(out, found, context)
     local rows = unknown_rows(found, context.verbose)
-    for _, name in ipairs(status.sources) do
+    for _, name in ipairs(M.order) do
         rows[#rows + 1] = row_of(found, name, context)
     end
     local title = { styled("bold", found.name), summary(found, rows) }

@@ -1,5 +1,6 @@
 -- The text of a report, as it stands where there is no terminal: 80 columns, no styles.
 local format = require "dgrun.core.format"
+local status = require "dgrun.status"
 local ui = require "dgrun.ui.status"
 
 local NOW = 1790000000
@@ -43,6 +44,10 @@ local function text(environments, verbose)
 end
 
 describe("the text of a status", function()
+    it("shows all sources, in their order", function()
+        assert.same(status.sources, ui.order)
+    end)
+
     it("is short, aligned and calm where all is well", function()
         assert.equal([[
 prod  draft-app-prod  fine
