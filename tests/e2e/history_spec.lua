@@ -322,7 +322,7 @@ describe("dgrun lock", function()
     it("freezes a group with a reason, until it is released", function()
         local root = project.make { ["scripts/fail.lua"] = grouped:format "fail",
             ["scripts/wait.lua"] = grouped:format "wait" }
-        assert.matches("Nothing is held", expect(0, dgrun(root, "lock", "list")))
+        assert.matches("No locks are held", expect(0, dgrun(root, "lock", "list")))
         assert.matches("needs --reason", expect(2, dgrun(root, "lock", "hold", "web")), 1, true)
         expect(0, dgrun(root, "lock", "hold", "web", "--reason", "an incident"))
         assert.matches("an incident", expect(0, dgrun(root, "lock", "list")))

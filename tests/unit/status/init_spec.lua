@@ -447,7 +447,7 @@ describe("a source that does not answer", function()
             for _, one in ipairs(report.environments) do
                 assert.equal("status.whose_database", one.unknown.migrations.code)
             end
-            assert.matches("for prod and stage alike", found.unknown.migrations.msg)
+            assert.matches("for both prod and stage", found.unknown.migrations.msg)
             assert.same({ "aaaa" }, ask({ "prod" }, how).migrations.current)
         end)
     end)
