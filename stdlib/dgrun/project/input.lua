@@ -155,4 +155,74 @@ function M.list(by, declared)
     return inputs
 end
 
+---@param who? dgrun.input.declarer dg.command
+local function checked_arguments(declared, who)
+    local arguments = {}
+    for i, one in ipairs(declared or {}) do
+        if type(one) ~= "table" then
+            M.refuse(who, "argument %d must be a table such as { name = \"where\" }", i)
+        end
+        local copy = {}
+        for key, value in pairs(one) do
+            copy[key] = value
+        end
+        copy.name = nil
+        local argument = M.checked(who, one.name, copy)
+        argument.positional = true
+        if argument.short or argument.type == "boolean" then
+            M.refuse(who, "argument '%s' is positional: it cannot have a short form or be "
+                .. "a boolean", one.name)
+        elseif argument.many and declared[i + 1] then
+            M.refuse(who, "argument '%s' takes several words, so it must be the last "
+                .. "one", one.name)
+        end
+        arguments[i] = argument
+    end
+    return arguments
+end
+
+local function has_place(arguments)
+    for _, argument in ipairs(arguments) do
+        if argument.complete == "place" then
+            return true
+        end
+    end
+    return false
+end
+
+---The declared inputs, and those that come by themselves.
+local function all_inputs(action, arguments)
+    local inputs = {}
+    for name, one in pairs(action.inputs or {}) do
+        inputs[name] = one
+    end
+    if action.show and not inputs.json then
+        inputs.json = { type = "boolean", help = "print JSON" }
+    end
+    if has_place(arguments) and not inputs.app then
+        inputs.app = { help = "an app; it need not belong to an environment", complete = "app" }
+    end
+    return inputs
+end
+
+---The plain words and the inputs of a pipeline, or of an action.
+---@param who dgrun.input.declarer
+---@param declared dgrun.pipeline.declaration|dgrun.command.action
+---@return dgrun.input[] arguments
+---@return dgrun.input[] inputs
+function M.words(who, declared)
+    local arguments = checked_arguments(declared.arguments, who)
+    local inputs = M.list(who, all_inputs(declared, arguments))
+    local seen = {}
+    for _, list in ipairs { arguments, inputs, { declared.rest and { name = declared.rest } } } do
+        for _, one in ipairs(list) do
+            if seen[one.name] then
+                M.refuse(who, "'%s' is declared twice", one.name)
+            end
+            seen[one.name] = true
+        end
+    end
+    return arguments, inputs
+end
+
 return M

@@ -71,7 +71,7 @@ end
 function M.new(declaration)
     check.options(declaration, { description = "string", arguments = "table?", inputs = "table?",
         run = "function", concurrency = "table?" }, "dg.pipeline")
-    local arguments, inputs = require("dgrun.project.command").words(by, declaration)
+    local arguments, inputs = input_of.words(by, declaration)
     return setmetatable({
         description = declaration.description, run = declaration.run,
         arguments = arguments, inputs = inputs,
