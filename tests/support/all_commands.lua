@@ -43,7 +43,7 @@ for _, name in ipairs(names) do
     seen[name] = true
 end
 local words = {}
-for word in pairs(require("dgrun.cli").commands) do
+for word in pairs(require("dgrun.cli.words").commands) do
     words[#words + 1] = word
 end
 table.sort(words)

@@ -9,6 +9,7 @@ local inputs = require "dgrun.cli.inputs"
 local log = require "host.log"
 local pipeline = require "dgrun.project.pipeline"
 local scripts = require "dgrun.cli.scripts"
+local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -129,7 +130,7 @@ local function of_line(line, begun)
         local script = line.rest[1]
         return script and of_script(script, { unpack(line.rest, 2) }, begun, behind)
             or candidates.scripts()
-    elseif require("dgrun.cli").commands[word] then
+    elseif command_words.commands[word] then
         return candidates.of_word(word, line.rest)
     end
     return of_script(word, line.rest, begun, behind)

@@ -10,6 +10,7 @@ local scripts = require "dgrun.cli.scripts"
 local secrets = require "dgrun.secrets"
 local shipped = require "dgrun.cli.shipped"
 local task = require "dgrun.core.task"
+local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -119,7 +120,7 @@ end
 ---@return dgrun.cli.candidate[]
 function M.words()
     local list = M.scripts()
-    for name in pairs(require("dgrun.cli").commands) do
+    for name in pairs(command_words.commands) do
         list[#list + 1] = name ~= "complete" and { value = name } or nil
     end
     table.sort(list, function(a, b) return a.value < b.value end)

@@ -8,6 +8,7 @@ local log = require "host.log"
 local pipeline = require "dgrun.project.pipeline"
 local scripts = require "dgrun.cli.scripts"
 local usage = require "dgrun.cli.usage"
+local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -159,7 +160,7 @@ function M.run(arguments)
     local word = arguments.rest[1]
     if not word or word == "help" then
         M.usage("out")
-    elseif require("dgrun.cli").commands[word] and not (word == "plan" and arguments.rest[2]) then
+    elseif command_words.commands[word] and not (word == "plan" and arguments.rest[2]) then
         log.out(command_help[word])
     else
         local at = word == "plan" and 2 or 1

@@ -7,6 +7,7 @@ local log = require "host.log"
 local pipeline = require "dgrun.project.pipeline"
 local scripts = require "dgrun.cli.scripts"
 local usage = require "dgrun.cli.usage"
+local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -87,7 +88,7 @@ function M.run(arguments)
     end
     local lines = {}
     for _, name in ipairs(names) do
-        local description, rows = one(name, require("dgrun.cli").commands[name])
+        local description, rows = one(name, command_words.commands[name])
         lines[#lines + 1] = ("%s  %s"):format(format.pad(name, width), description)
         for _, line in ipairs(format.columns(rows, (" "):rep(width + 2) .. "  ")) do
             lines[#lines + 1] = line

@@ -1,6 +1,7 @@
 -- How a run ended, for the person who started it, and its exit status.
 local advice = require "dgrun.run.advice"
 local environment = require "dgrun.project.environment"
+local exit_status = require "dgrun.cli.exit_status"
 local format = require "dgrun.core.format"
 local host_task = require "host.task"
 local json = require "dgrun.core.json"
@@ -98,7 +99,7 @@ function M.of_run(r, arguments, quiet)
             and "Continue where it stopped: dgrun resume " .. r.id
             or advice.next_step(r.error, again(arguments, r.plan), r.plan),
     })
-    return require("dgrun.cli").status(r.error)
+    return exit_status.of(r.error)
 end
 
 local function show(action, input, data)
@@ -115,7 +116,7 @@ end
 ---@return integer # exit status
 function M.of_refusal(e, arguments)
     ui.complain(e, arguments.trace)
-    return require("dgrun.cli").status(e)
+    return exit_status.of(e)
 end
 
 ---A command that failed: shortly, unless it had begun to change something.
@@ -132,7 +133,7 @@ local function tell_failure(r, arguments)
     if r.status ~= "cancelled" then
         ui.complain(e, arguments.trace)
     end
-    return require("dgrun.cli").status(e)
+    return exit_status.of(e)
 end
 
 ---The end of a command.
@@ -154,7 +155,7 @@ function M.of_command(r, arguments, action, found)
     if not found.problem.silent then
         ui.complain(found.problem, arguments.trace)
     end
-    return found.problem.exit_status or require("dgrun.cli").status(found.problem)
+    return found.problem.exit_status or exit_status.of(found.problem)
 end
 
 return M

@@ -8,6 +8,7 @@ local opt = require "host.opt"
 local path = require "dgrun.core.path"
 local run = require "dgrun.run.context"
 local shipped = require "dgrun.cli.shipped"
+local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -65,7 +66,7 @@ local function unknown_script(name, root)
     local nearest, hint
     if root then
         local known = M.names(root)
-        for word in pairs(require("dgrun.cli").commands) do
+        for word in pairs(command_words.commands) do
             known[#known + 1] = word
         end
         for _, word in ipairs(shipped.names()) do

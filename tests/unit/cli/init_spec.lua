@@ -1,6 +1,6 @@
 local arguments = require "dgrun.cli.arguments"
-local cli = require "dgrun.cli"
 local err = require "dgrun.core.err"
+local exit_status = require "dgrun.cli.exit_status"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local project = require "support.project"
@@ -59,7 +59,7 @@ end)
 
 describe("the exit status", function()
     it("follows the code of the error", function()
-        local function status(code) return cli.status(err.new { code = code }) end
+        local function status(code) return exit_status.of(err.new { code = code }) end
         assert.equal(2, status("input.unknown"))
         assert.equal(2, status("script.syntax"))
         assert.equal(3, status("refused.older"))

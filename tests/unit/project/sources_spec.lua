@@ -404,15 +404,15 @@ environments:
         end
         assert.matches(".env.stage has T_OEN: did you mean T_ONE?", e.hint, 1, true)
         assert.is_nil(tostring(e):find("canary", 1, true))
-        assert.equal(1, require("dgrun.cli").status(e))
+        assert.equal(1, require("dgrun.cli.exit_status").of(e))
         e.code = "secrets.invalid"
-        assert.equal(2, require("dgrun.cli").status(e))
+        assert.equal(2, require("dgrun.cli.exit_status").of(e))
     end)
 
     it("counts a file that is written wrong as bad input", function()
         with("      sources: [dotenv: .env]\n      optional: [T_X]\n", { [".env"] = "T_X\n" })
         local e = caught(secrets_of)
         assert.equal("secrets.invalid", e.code)
-        assert.equal(2, require("dgrun.cli").status(e))
+        assert.equal(2, require("dgrun.cli.exit_status").of(e))
     end)
 end)

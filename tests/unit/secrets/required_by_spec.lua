@@ -112,7 +112,7 @@ local function honours_class(python, source, library)
     local e = caught(secrets.required_by, { dir = dir, python = python, secrets = given })
     assert.equal("secrets.undeclared_setting", e.code)
     assert.same({ "APP_DATABASE_URL", "APP_DB", "API_KEY" }, e.names)
-    assert.equal(2, require("dgrun.cli").status(e))
+    assert.equal(2, require("dgrun.cli.exit_status").of(e))
 
     e = caught(secrets.required_by, { dir = dir, python = python, secrets = { REGION = "r" },
         settings = "app.settings:Exact" })

@@ -1,0 +1,43 @@
+-- The exit status of dgrun after an error.
+local err = require "dgrun.core.err"
+local host_task = require "host.task"
+
+local M = {}
+
+-- What the person gave could not be right: a command line, a ref, a file that was written by hand.
+local bad_input = {
+    "input", "script.syntax", "pipeline.invalid", "command.invalid", "environment",
+    "secrets.missing", "secrets.invalid", "secrets.undeclared_setting", "yaml", "toml", "dotenv",
+    "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref", "git.not_a_commit", "fly.config",
+    "fly.invalid_image",
+}
+
+local function is_bad_input(e)
+    for _, code in ipairs(bad_input) do
+        if err.is(e, code) then
+            return true
+        end
+    end
+    return false
+end
+
+---Exit status of an error, by its code.
+---@param e dgrun.err
+---@return integer
+function M.of(e)
+    if is_bad_input(e) then
+        return 2
+    elseif err.is(e, "refused") or (e.code or ""):match("%.refused$") then
+        return 3
+    elseif err.is(e, "lock") then
+        return 4
+    elseif err.is(e, "run.superseded") then
+        return 5
+    elseif err.is(e, "cancelled") then
+        local signal = host_task.signal()
+        return signal and 128 + signal or 1
+    end
+    return 1
+end
+
+return M

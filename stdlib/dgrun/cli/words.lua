@@ -1,0 +1,8 @@
+-- The words that are commands of dgrun itself.
+local M = {}
+
+---Command words, each a module dgrun.cli.WORD. They win over scripts of the same name.
+M.commands = { complete = true, completion = true, help = true, history = true, list = true,
+    lock = true, plan = true, resume = true, sandbox = true, show = true, version = true }
+
+return M
