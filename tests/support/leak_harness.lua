@@ -197,7 +197,8 @@ function Witness:look()
             { limit = 2 ^ 20 })
         if text and not self.seen[text] then
             self.seen[text] = true
-            canaries.search(text, "a command line", self.complaints)
+            local comm = (fs.read("/proc/" .. pid .. "/comm") or "?"):gsub("%s+$", "")
+            canaries.search(text, "a command line of " .. comm, self.complaints)
         end
     end
     canaries.search_files(self.tmp, self.complaints, function(path)

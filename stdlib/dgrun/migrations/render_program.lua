@@ -261,8 +261,12 @@ class Shadow:
         self.name = "dgrun_plan_%d_%s" % (time.time(), os.urandom(4).hex())
         self.created = False
 
+    # PostgreSQL's programs get what libpq reads, and none of the application's secrets.
     def run(self, argv, env, **options):
-        done = subprocess.run(argv, env={**os.environ, **env}, stdout=subprocess.PIPE,
+        kept = {name: value for name, value in os.environ.items()
+                if name in ("PATH", "HOME", "USER", "LANG", "TMPDIR", "TZ")
+                or name.startswith(("PG", "LC_"))}
+        done = subprocess.run(argv, env={**kept, **env}, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=60, **options)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode(errors="replace").strip().split("\n")[0])
