@@ -1,6 +1,6 @@
 local dg = require "dgrun"
 local log = require "host.log"
-local ui = require "dgrun.ui.cron"
+local ui = dg.ui.cron
 
 local where = { name = "where", required = true, complete = "place", help = "an environment" }
 local wait = { type = "seconds", help = "how long a running job may take to end" }
@@ -44,7 +44,7 @@ return dg.command {
             run = function(input)
                 return dg.cron.overview(dg.places(input.where), input.check)
             end,
-            show = ui.text,
+            show = function(places) return ui.text(places, dg.cron.now()) end,
         },
         run = {
             description = "run a cron machine's job now, on a separate machine; follow its log",

@@ -41,5 +41,5 @@ return dg.command {
         local result = run(input.where.app, input)
         return result, dg.fly.exit_problem(result)
     end,
-    show = require("dgrun.ui.machines").output,
+    show = dg.ui.machines.output,
 }

@@ -28,7 +28,7 @@ return dg.command {
     run = function(input)
         local places = dg.places(input.where)
         dg.secrets.mask(places)
-        local view = require("dgrun.ui.logs").new(places, input.json)
+        local view = dg.ui.logs.new(places, input.json)
         dg.fly.logs.stream {
             apps = view.apps, follow = input.follow, count = input.last,
             instance = input.instance, region = input.region, since = input.since,

@@ -1,5 +1,5 @@
 local dg = require "dgrun"
-local ui = require "dgrun.ui.machines"
+local ui = dg.ui.machines
 
 local where = {
     name = "where", complete = "place", required = true, help = "an environment, or its app",

@@ -20,7 +20,7 @@ return dg.command {
                     since = input.since, environment = input.environment, dialect = input.dialect,
                 }
             end,
-            show = function(report) return require("dgrun.ui.migrations").lint(report) end,
+            show = function(report) return dg.ui.migrations.lint(report) end,
         },
     },
 }

@@ -13,5 +13,5 @@ return dg.command {
     run = function(input)
         return dg.fly.releases.overview { app = dg.place(input.where).app, limit = input.last }
     end,
-    show = require("dgrun.ui.releases").table,
+    show = dg.ui.releases.table,
 }

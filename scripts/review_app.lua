@@ -104,7 +104,7 @@ return dg.command {
                 end
                 return dg.review.list()
             end,
-            show = function(apps) return require("dgrun.ui.review").text(apps) end,
+            show = function(apps) return dg.ui.review.text(apps) end,
         },
     },
 }

@@ -5,7 +5,7 @@ local the_one = { name = "where", help = one.help, complete = "place", required 
 local stage = { type = "boolean", help = "leave the machines alone: the next deploy updates them" }
 
 local function show(what)
-    return function(data) return require("dgrun.ui.secrets")[what](data) end
+    return function(data) return dg.ui.secrets[what](data) end
 end
 
 ---What was found, with the environment it belongs to.
@@ -95,7 +95,7 @@ return dg.command {
             run = function(input)
                 return dg.secrets.where(environment(dg.place(input.where)))
             end,
-            show = function(data) return require("dgrun.ui.secrets_where").text(data) end,
+            show = function(data) return dg.ui.secrets_where.text(data) end,
         },
         run = {
             description = "a command of this machine with an environment's secrets as variables",

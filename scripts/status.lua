@@ -32,6 +32,6 @@ return dg.command {
         })
     end,
     show = function(report, input)
-        return require("dgrun.ui.status").text(report, { verbose = input.verbose })
+        return dg.ui.status.text(report, { verbose = input.verbose })
     end,
 }

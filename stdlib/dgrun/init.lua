@@ -37,7 +37,7 @@ local modules = {
     migrations = "dgrun.migrations", path = "dgrun.core.path", probe = "dgrun.probe",
     proc = "dgrun.proc", review = "dgrun.review", run = "dgrun.run",
     secrets = "dgrun.secrets", status = "dgrun.status", store = "dgrun.run.store",
-    task = "dgrun.core.task",
+    task = "dgrun.core.task", ui = "dgrun.ui",
 }
 
 local function known_names()

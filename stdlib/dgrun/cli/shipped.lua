@@ -1,5 +1,6 @@
 -- The operations that come with dgrun, such as `dgrun logs`. A project that has a script of that
 -- name uses its own.
+local embedded = require "scripts"
 local fs = require "host.fs"
 
 local M = {}
@@ -7,7 +8,7 @@ local M = {}
 ---Their texts by name. With DGRUN_STDLIB those beside that folder, where they are.
 ---@return table<string, string>
 local function texts()
-    local all, folder = require "scripts", os.getenv "DGRUN_STDLIB"
+    local all, folder = embedded, os.getenv "DGRUN_STDLIB"
     if folder and folder ~= "" then
         for name in pairs(all) do
             all[name] = fs.read(folder / "../scripts" / (name .. ".lua")) or all[name]

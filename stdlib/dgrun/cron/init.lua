@@ -2,6 +2,7 @@
 -- Fly's touches them, so this does. Each has a declaration, in environments.yaml or in Lua, and its
 -- own fly.cron*.toml with the command, the size and the region.
 local check = require "dgrun.core.check"
+local clock = require "dgrun.fly.clock"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -147,6 +148,12 @@ end
 ---@return dgrun.err? # of the first place that could not be asked, else of what is wrong
 function M.overview(places, strict)
     return require("dgrun.cron.list").overview(places, strict)
+end
+
+---What time it is for Fly, whose clock schedules go by: by the date of its last answer.
+---@return number seconds since 1970
+function M.now()
+    return clock.now()
 end
 
 ---Runs the job of a cron machine now: on a machine of its own that is like it, has no schedule and

@@ -1,11 +1,14 @@
 -- Looking on for a while, and the verdict: good, bad, or inconclusive.
 local check = require "dgrun.core.check"
+local command = require "dgrun.probe.command"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local http = require "dgrun.probe.http"
 local outcome_of = require "dgrun.probe.outcome"
 local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
+local tcp = require "dgrun.probe.tcp"
 local time = require "host.time"
 
 local M = {}
@@ -18,7 +21,8 @@ local on_bad = { raise = true, ["return"] = true }
 local on_inconclusive = { note = true, raise = true }
 
 -- Which probe it is, by an option that only this one has.
-local kinds = { { "url", "http" }, { "host", "tcp" }, { "argv", "command" } }
+---The option that only one kind of probe has → that kind.
+local kinds = { { "url", http }, { "host", tcp }, { "argv", command } }
 local tries = { within = true, every = true, consecutive = true }
 
 local function refuse(text, ...)
@@ -43,7 +47,7 @@ local function probe_of(opts)
     end
     for _, kind in ipairs(kinds) do
         if probe[kind[1]] ~= nil then
-            local module = require("dgrun.probe." .. kind[2])
+            local module = kind[2]
             check.options(probe, module.options, "probe." .. module.name)
             local one = module.prepare(probe)
             one.what = opts.name or one.what

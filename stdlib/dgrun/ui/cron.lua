@@ -67,9 +67,9 @@ local function of_place(place, now)
 end
 
 ---@param places dgrun.cron.place[]
+---@param now number seconds since 1970, by Fly's clock
 ---@return string
-function M.text(places)
-    local now = require("dgrun.fly.clock").now()
+function M.text(places, now)
     local blocks = {}
     for i, place in ipairs(places) do
         blocks[i] = table.concat(of_place(place, now), "\n")

@@ -1,0 +1,19 @@
+-- What scripts show: data in, text out. dg.ui.status.text(report) loads its part on first use.
+local parts = { cron = true, logs = true, machines = true, migrations = true, releases = true,
+    review = true, secrets = true, secrets_where = true, status = true }
+
+---@class dgrun.ui
+---@field cron table
+---@field logs table
+---@field machines table
+---@field migrations table
+---@field releases table
+---@field review table
+---@field secrets table
+---@field secrets_where table
+---@field status table
+return setmetatable({}, {
+    __index = function(_, name)
+        return parts[name] and require("dgrun.ui." .. name)
+    end,
+})
