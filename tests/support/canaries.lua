@@ -23,7 +23,9 @@ M.values = {
         own, own),
     GEMINI_SUMMARIZATION_API_KEY = ("sp4ce %s 'tis $(x) <b>&amp; \ttab"):format(own),
     S3_ACCESS_KEY_ID = "AKIA" .. own .. "aryZ",
-    S3_SECRET_ACCESS_KEY = ("c4nary+%s/equals==%%2F&x=1"):format(own),
+    -- secrets_on_a_shell_line_spec, which may run beside this, puts its own on command lines:
+    -- no piece of it stands without `own`.
+    S3_SECRET_ACCESS_KEY = ("c4nary+%s/eq==%%2F&x=%s"):format(own, own),
 }
 
 ---@param port integer

@@ -104,7 +104,7 @@ describe("the declaration of secrets", function()
             { "      required:\n        A: { one_of: [true] }\n", 6, "must be a string" },
             { "      required:\n        A: { pattern: '(a' }\n", 6, "expression: Unmatched" },
             { "      required:\n        A: { pattern: 5 }\n", 6, "must be a string" },
-            { "      required:\n        A: { url: 'http://' }\n", 6, "no scheme of a URL" },
+            { "      required:\n        A: { url: 'http://' }\n", 6, "is not a URL scheme" },
             { "      required:\n        A: { url: false }\n", 6, "must be a string" },
             { "      required:\n        - SECRET_KEY:\n          min_length: 16\n", 6,
                 "a name, or one name with its rules" },
