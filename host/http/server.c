@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <lauxlib.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -17,6 +18,7 @@
 #include "base/modules.h"
 #include "base/opt.h"
 #include "loop/task.h"
+#include "secret/log.h"
 
 #define SERVER "dgrun.server"
 #define REQUEST "dgrun.server.request"
@@ -152,8 +154,8 @@ static void send_reset(struct MHD_Connection *connection)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    if (info)
-        connect(info->connect_fd, &nobody, sizeof nobody);
+    if (info && connect(info->connect_fd, &nobody, sizeof nobody) != 0)
+        log_debug("event=reset error=%d", errno);
 }
 
 static enum MHD_Result answer(struct request *r)
