@@ -115,9 +115,9 @@ static void end_line(struct question *q, const char *rest, size_t len)
         fail(q, err_new("tty.many_lines", op_name, "%s: more than one line was given",
                         q->name));
     else if (q->control)
-        fail(q,
-             err_new("tty.control", op_name,
-                     "%s: a key that is not text was pressed, such as an arrow key", q->name));
+        fail(q, err_new("tty.control", op_name,
+                        "%s: a key that is not text was pressed, such as an arrow key",
+                        q->name));
 }
 
 static void take(struct question *q, const char *bytes, size_t len)

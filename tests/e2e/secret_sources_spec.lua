@@ -235,7 +235,7 @@ END
         assert.equal(2, run.status, run.all)
         assert.matches("environment 'prod' does not give it:\n    REDIS_URL\n    SENTRY_DSN",
             run.stderr, 1, true)
-        assert.matches("Require them in .*environments.yaml, or set values that are not secret in %[env%]",
-            run.stderr)
+        assert.matches("Require them in .*environments.yaml, or set values that are not secret in "
+            .. "%[env%]", run.stderr)
     end)
 end)
