@@ -146,15 +146,15 @@ static enum MHD_Result on_pair(void *list, enum MHD_ValueKind kind, const char *
     return MHD_YES;
 }
 
-/* A connection that is dissolved ends with RST. SO_LINGER alone is not enough:
+/* Disconnecting a socket (AF_UNSPEC) sends RST. SO_LINGER alone is not enough:
    libmicrohttpd 1.0 calls shutdown() before close(), and a FIN is an empty answer, after
    which libcurl asks again by itself. */
 static void send_reset(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    if (info && connect(info->connect_fd, &nobody, sizeof nobody) != 0)
+    struct sockaddr unspecified = {.sa_family = AF_UNSPEC};
+    if (info && connect(info->connect_fd, &unspecified, sizeof unspecified) != 0)
         log_debug("event=reset error=%d", errno);
 }
 

@@ -150,8 +150,8 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
     enum log_stream out = stream == (uv_stream_t *)&f->pipes[0] ? LOG_OUT : LOG_ERR;
     if (len > 0)
         log_write(out, buf->base, (size_t)len);
-    /* When nobody reads this process's output, the child hears of it as it would hear of
-       its own. */
+    /* When no one reads this process's output any longer, the child's pipe is closed, so
+       that its next write fails, too. */
     if (len < 0 || log_broken(out))
         handle_close(stream);
     silence_start(f);

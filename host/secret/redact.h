@@ -9,8 +9,8 @@
    value, each line of it, the passwords of URLs in it, and all their forms. */
 void redact_register(const char *data, size_t len);
 
-/* From now on a value that is just this is no secret, and not masked: "true", a word that
-   stands in a file for all to see. */
+/* A value that equals this word is not masked from now on: "true", or a word that a
+   committed file contains. */
 void redact_public(const char *word, size_t len);
 
 /* A streaming filter: what it lets through goes to `write`. A possible beginning of a

@@ -1,5 +1,5 @@
--- The four schedules that Fly has: docs/fly/machines-api.md, section 11. When a machine ticks
--- within its interval is counted from its creation, and chosen by nobody.
+-- The four schedules that Fly has: docs/fly/machines-api.md, section 11. A machine
+-- runs at fixed intervals from its creation; the time of day cannot be chosen.
 local format = require "dgrun.core.format"
 local opt = require "host.opt"
 local time = require "host.time"

@@ -1,5 +1,5 @@
--- A deploy of an app by flyctl's algorithm: docs/fly/deploy.md. It converges: machines that are
--- already as wanted are left alone, and when all are, there is no release.
+-- A deploy of an app by flyctl's algorithm: docs/fly/deploy.md. It converges: machines that
+-- already match are left alone; if all of them match, no release is created.
 local apply = require "dgrun.fly.apply"
 local apps = require "dgrun.fly.apps"
 local build = require "dgrun.fly.build"

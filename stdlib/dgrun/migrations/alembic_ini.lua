@@ -103,8 +103,8 @@ function M.folders(dir)
     local locations = settings.version_locations
     if not locations or locations == "" then
         if not fs.exists(script / "versions") then
-            fail("no_versions", ("%s: script_location is %s, and there is no folder %s"):format(
-                path, settings.script_location, script / "versions"),
+            fail("no_versions", ("%s: script_location is %s, but the folder %s does not exist")
+                :format(path, settings.script_location, script / "versions"),
                 "Correct script_location in alembic.ini.")
         end
         return { script / "versions" }

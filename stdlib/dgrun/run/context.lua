@@ -49,7 +49,7 @@ end
 
 ---Makes this the current run.
 ---@param r dgrun.run?
----@return dgrun.run? # the one before
+---@return dgrun.run? # the previous one
 function M.enter(r)
     local before = state.current
     state.current = r
@@ -86,7 +86,7 @@ function M.own_step()
 end
 
 ---@param step dgrun.step?
----@return dgrun.step? # the one before
+---@return dgrun.step? # the previous one
 function M.enter_step(step)
     local me = host_task.current()
     local before = step_of_task[me]

@@ -38,7 +38,7 @@ local function find_branch(dir, branch)
         return { commit = found.commit, name = branch }
     end
     err.raise { code = "git.unknown_ref", op = "status",
-        msg = ("there is no local branch %s to compare with"):format(branch) }
+        msg = ("the local branch %s, which status compares with, does not exist"):format(branch) }
 end
 
 ---The newest commits of the branch, by their names too: most questions are about these, and need
