@@ -12,20 +12,11 @@ local bad_input = {
     "fly.invalid_image",
 }
 
-local function is_bad_input(e)
-    for _, code in ipairs(bad_input) do
-        if err.is(e, code) then
-            return true
-        end
-    end
-    return false
-end
-
 ---Exit status of an error, by its code.
 ---@param e dgrun.err
 ---@return integer
 function M.of(e)
-    if is_bad_input(e) then
+    if err.is_any(e, bad_input) then
         return 2
     elseif err.is(e, "refused") or (e.code or ""):match("%.refused$") then
         return 3

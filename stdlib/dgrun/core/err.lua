@@ -27,13 +27,27 @@ function M.is_object(e)
     return type(e) == "table" and getmetatable(e) == metatable
 end
 
+local function is_within(code, group)
+    return code == group or code:sub(1, #group + 1) == group .. "."
+end
+
 ---Is `e` an error with this code, or one below it: is(e, "fly") is true of "fly.lease_held".
 ---@return boolean
 function M.is(e, code)
-    if not M.is_object(e) then
-        return false
+    return M.is_object(e) and is_within(e.code, code)
+end
+
+---The same for several codes. `e` may also be an error as the journal keeps it.
+---@param e {code: string?}
+---@param codes string[]
+---@return boolean
+function M.is_any(e, codes)
+    for _, code in ipairs(e.code and codes or {}) do
+        if is_within(e.code, code) then
+            return true
+        end
     end
-    return e.code == code or e.code:sub(1, #code + 1) == code .. "."
+    return false
 end
 
 ---The first line outside the stdlib: where a person wrote the call.

@@ -50,10 +50,8 @@ local function attempt(f, ...)
         return found
     end
     local e = err.object(found)
-    for _, kind in ipairs { "git", "migrations", "fs", "hazards", "proc" } do
-        if err.is(e, kind) then
-            return nil, first_line(e.msg)
-        end
+    if err.is_any(e, { "git", "migrations", "fs", "hazards", "proc" }) then
+        return nil, first_line(e.msg)
     end
     error(found, 0)
 end

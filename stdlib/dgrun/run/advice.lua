@@ -15,15 +15,6 @@ local of_writing = { "environment", "yaml", "toml", "dotenv", "secrets.missing",
     "fly.config", "fly.invalid_image", "git.unknown_ref", "git.invalid_ref", "git.ambiguous_ref",
     "git.not_a_commit" }
 
-local function is_any(e, codes)
-    for _, code in ipairs(codes) do
-        if e.code == code or e.code:sub(1, #code + 1) == code .. "." then
-            return true
-        end
-    end
-    return false
-end
-
 ---What the operating system says of a path: the noun before it is that of the call.
 local paths = {
     not_found = "Create the missing file, or correct the path%s.",
@@ -44,12 +35,12 @@ function M.correction(e)
         return nil
     elseif path then
         return path:format(at)
-    elseif is_any(e, of_script) then
+    elseif err.is_any(e, of_script) then
         return ("Correct the script%s."):format(at)
-    elseif is_any(e, of_call) then
+    elseif err.is_any(e, of_call) then
         return ("Correct the call%s or its arguments."):format(at)
     end
-    return is_any(e, of_writing) and "Correct the values named above." or nil
+    return err.is_any(e, of_writing) and "Correct the values named above." or nil
 end
 
 ---What to do about an error.
