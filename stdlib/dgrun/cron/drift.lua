@@ -1,8 +1,8 @@
 -- How a cron machine differs from its declaration, in words.
 local changes_of = require "dgrun.fly.diff"
-local config_of = require "dgrun.fly.config"
 local image_of = require "dgrun.core.image_ref"
 local secrets_state = require "dgrun.fly.secrets"
+local tables = require "dgrun.core.table"
 local unknown = require "dgrun.core.unknown"
 
 local M = {}
@@ -72,7 +72,7 @@ local function split_alike(actual, wanted)
     if type(now) ~= "table" or type(new) ~= "table" or command_line(now) ~= command_line(new) then
         return wanted
     end
-    local copy = config_of.copy(wanted)
+    local copy = tables.copy(wanted)
     copy.init.entrypoint, copy.init.cmd = now.entrypoint, now.cmd
     return copy
 end
@@ -136,7 +136,7 @@ function M.between(machine, wanted, region, secrets)
     wanted = split_alike(actual, wanted)
     if unknown.is(wanted.image) then
         add("image", "its image changes")
-        wanted = config_of.copy(wanted)
+        wanted = tables.copy(wanted)
         wanted.image = image_of.of_machine(machine)
     end
     for _, name in ipairs(changes_of.differing(machine, wanted)) do

@@ -1,7 +1,6 @@
 -- May a cron machine be created? A declaration says so by `create`, by `gate` in environments.yaml,
 -- or by a function `when` in Lua. A machine that exists is kept up to date whatever they say.
 local check = require "dgrun.core.check"
-local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local job = require "dgrun.cron.job"
@@ -9,6 +8,7 @@ local json = require "dgrun.core.json"
 local proc = require "dgrun.proc"
 local run = require "dgrun.run.context"
 local secrets_state = require "dgrun.fly.secrets"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -92,7 +92,7 @@ function M.of(desk, cron, view)
     return {
         app = desk.app, name = cron.name, image = desk.image,
         run = function(command, opts)
-            local config = config_of.copy(view.wanted)
+            local config = tables.copy(view.wanted)
             local version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata)
             config.init = config.init or {}
             config.init.exec = nil

@@ -1,7 +1,6 @@
 -- A command on a machine of its own that is like a cron machine: one run of its job, or of a
 -- command that tells whether the machine may be created. It is destroyed behind its command. One of
 -- a run that was killed is found again by its metadata.
-local config_of = require "dgrun.fly.config"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -9,6 +8,7 @@ local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -78,7 +78,7 @@ local function earlier(job, key)
 end
 
 local function prepared(job, key)
-    local config = config_of.copy(job.config)
+    local config = tables.copy(job.config)
     config.schedule, config.standbys = nil, nil
     config.metadata = { dgrun_job = job.name, dgrun_job_of = key }
     return config

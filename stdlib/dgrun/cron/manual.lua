@@ -1,7 +1,6 @@
 -- What a person does with a cron machine: one run of its job, another image.
 local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
-local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
 local desk_of = require "dgrun.cron.inventory"
 local dossier = require "dgrun.fly.diagnosis"
@@ -14,6 +13,7 @@ local opt = require "host.opt"
 local roster_of = require "dgrun.cron.roster"
 local run = require "dgrun.run.context"
 local secrets_state = require "dgrun.fly.secrets"
+local tables = require "dgrun.core.table"
 local ticks_of = require "dgrun.cron.job_runs"
 local web_image = require "dgrun.cron.web_image"
 
@@ -69,7 +69,7 @@ function M.run_now(opts)
             hint = "Wait for the job to end, or start another beside it: beside = true "
                 .. "(--beside)." }
     end
-    local config = config_of.copy(machine.config)
+    local config = tables.copy(machine.config)
     -- The tag may have moved since; the copy is of what runs.
     config.image = image_of.of_machine(machine)
     local state = secrets_state.read(opts.app)
@@ -87,7 +87,7 @@ end
 
 local function update_one(app, name, machine, to)
     local secrets = to.secrets
-    local config = config_of.copy(machine.config)
+    local config = tables.copy(machine.config)
     config.image, config.metadata = to.image, config.metadata or {}
     secrets_state.mark(secrets, config.metadata, machine)
     if image_of.same(to.image, image_of.of_machine(machine))

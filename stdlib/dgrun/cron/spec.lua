@@ -7,6 +7,7 @@ local format = require "dgrun.core.format"
 local machine_config_of = require "dgrun.fly.machine_config"
 local schedule_of = require "dgrun.core.schedule"
 local secrets_state = require "dgrun.fly.secrets"
+local tables = require "dgrun.core.table"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -126,10 +127,10 @@ end
 ---@param machine? table as it is
 ---@return table config of the Machines API
 function M.wanted(cron, base, to, machine)
-    local config = config_of.copy(base.config)
+    local config = tables.copy(base.config)
     machine_config_of.set_image(base.source, config, to.image)
     config.guest = config.guest
-        or config_of.copy(machine and machine.config and machine.config.guest or DEFAULT_GUEST)
+        or tables.copy(machine and machine.config and machine.config.guest or DEFAULT_GUEST)
     -- Without fly_platform_version: fly deploy leaves such machines alone.
     config.metadata = foreign_metadata(machine)
     config.metadata.dgrun_cron = cron.name

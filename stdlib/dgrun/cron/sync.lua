@@ -1,7 +1,6 @@
 -- Makes the cron machines of an app as they are declared.
 local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
-local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
 local declaration = require "dgrun.cron.spec"
 local desk_of = require "dgrun.cron.inventory"
@@ -17,6 +16,7 @@ local machines = require "dgrun.fly.machines"
 local remove = require "dgrun.cron.remove"
 local roster_of = require "dgrun.cron.roster"
 local secrets_state = require "dgrun.fly.secrets"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
 local volumes = require "dgrun.fly.volumes"
@@ -36,7 +36,7 @@ local SETTLE_SECONDS = 600
 
 ---The configuration as it is sent, with the secrets' version of the moment.
 local function body_of(desk, view, more)
-    local config = config_of.copy(view.wanted)
+    local config = tables.copy(view.wanted)
     local body = { config = config, region = view.region or (view.machine and view.machine.region),
         min_secrets_version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata,
             view.machine) }

@@ -1,12 +1,12 @@
 -- One machine of a deploy: created, updated or destroyed, each an effect.
 local changes_of = require "dgrun.fly.diff"
-local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 local test_machines = require "dgrun.fly.test_machines"
 local volumes = require "dgrun.fly.volumes"
 
@@ -109,7 +109,7 @@ function M.restore(deploy, change, nonce)
                 return
             end
             local launch = M.starts(machine, machine.config)
-            local config = config_of.copy(machine.config)
+            local config = tables.copy(machine.config)
             -- By digest: the tag may have moved since.
             config.image = image_of.of_machine(machine)
             local restored = machines.update(deploy.app, machine.id, { region = machine.region,

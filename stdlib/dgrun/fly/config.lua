@@ -59,8 +59,6 @@ local function file_of(path)
         msg = ("%s has no %s"):format(path, format.list(names, "or")) }
 end
 
-M.copy = copy
-
 ---Values of any scalar kind as the environment holds them.
 local function texts(values)
     local result = {}

@@ -4,6 +4,7 @@ local config_of = require "dgrun.fly.config"
 local image_of = require "dgrun.core.image_ref"
 local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
+local tables = require "dgrun.core.table"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -101,7 +102,7 @@ end
 ---@param config table
 ---@param image? string
 function M.readable(config, image)
-    local shown = config_of.copy(config)
+    local shown = tables.copy(config)
     shown.image = image or config.image
     for _, service in ipairs(type(shown.services) == "table" and shown.services or {}) do
         -- Sent as null, as flyctl does; that says nothing.
@@ -224,7 +225,7 @@ function M.find(config, wanted, all)
                 table.insert(changes.create, { group = group, config = new })
             end
             if wanted.ha and not new.mounts then
-                table.insert(changes.create, { group = group, config = config_of.copy(new),
+                table.insert(changes.create, { group = group, config = tables.copy(new),
                     standby = not new.services, beside = there[1] })
             end
         end

@@ -1,5 +1,5 @@
 -- The configuration of a machine for another one.
-local config_of = require "dgrun.fly.config"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -7,7 +7,7 @@ local M = {}
 ---@param machine table as the API shows it
 ---@return table config of the Machines API
 function M.configuration(machine)
-    local config = config_of.copy(machine.config)
+    local config = tables.copy(machine.config)
     for _, mount in ipairs(config.mounts or {}) do
         mount.volume = nil
     end

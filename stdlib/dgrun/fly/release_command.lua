@@ -7,6 +7,7 @@ local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -27,7 +28,7 @@ end
 
 local function machine_config(deploy)
     local config = deploy.config
-    local env = config_of.copy(config.env)
+    local env = tables.copy(config.env)
     env.RELEASE_COMMAND, env.FLY_PROCESS_GROUP = "1", GROUP
     env.PRIMARY_REGION = config.primary_region
     local vm = config.deploy.release_command_vm

@@ -1,5 +1,4 @@
 -- The record of a release around a deploy: made, running, then complete or failed.
-local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local gate = require "dgrun.fly.gate"
@@ -11,13 +10,14 @@ local process = require "dgrun.core.process"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
 local store_of = require "dgrun.run.store"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 
 local M = {}
 
 ---What a rollback needs to know later stands with the release, under a key that flyctl ignores.
 local function definition_of(deploy)
-    local definition = config_of.copy(deploy.config.definition)
+    local definition = tables.copy(deploy.config.definition)
     local current = run.current()
     if current or deploy.commit or deploy.heads then
         local array = json.array

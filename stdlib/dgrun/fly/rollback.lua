@@ -11,6 +11,7 @@ local given = require "dgrun.project.environment_options"
 local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
 local releases = require "dgrun.fly.releases"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -91,7 +92,7 @@ local function configuration_of(opts, target)
         refuse("fly.no_release", ("Fly keeps no configuration of v%d of %s"):format(target.version,
             opts.app))
     end
-    local copy = config_of.copy(definition)
+    local copy = tables.copy(definition)
     copy.dgrun = nil
     return config_of.of_definition(copy,
         { path = ("release v%d of %s"):format(target.version, opts.app), dir = opts.dir or "." })

@@ -8,10 +8,10 @@
 -- The same when the gate says bad: the old ones of bluegreen are still there then.
 -- immediate, every machine with the new version, whatever became of it, but for those that Fly did
 -- not let be updated.
-local config_of = require "dgrun.fly.config"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 
@@ -153,7 +153,7 @@ function M.immediate(deploy)
 end
 
 local function copy_for(change, metadata)
-    local config = config_of.copy(change.config)
+    local config = tables.copy(change.config)
     for name, value in pairs(metadata) do
         config.metadata[name] = value
     end

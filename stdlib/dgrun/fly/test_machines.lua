@@ -1,11 +1,11 @@
 -- The machine checks of a group: short-lived machines that test one that was updated.
 -- docs/fly/deploy.md, section 11.
-local config_of = require "dgrun.fly.config"
 local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
 local machine_config_of = require "dgrun.fly.machine_config"
 local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -13,7 +13,7 @@ local GROUP = "fly_app_test_machine_command"
 
 local function configuration(deploy, check, machine)
     local config = machine.config
-    local env = config_of.copy(config.env or {})
+    local env = tables.copy(config.env or {})
     env.FLY_TEST_COMMAND, env.FLY_TEST_MACHINE_IP = "1", machine.private_ip
     env.FLY_PROCESS_GROUP = GROUP
     local init = config.init or {}
@@ -22,7 +22,7 @@ local function configuration(deploy, check, machine)
         init = { cmd = check.command,
             entrypoint = deploy.config.experimental.entrypoint or check.entrypoint
                 or init.entrypoint },
-        guest = config_of.copy(config.guest),
+        guest = tables.copy(config.guest),
         metadata = { fly_platform_version = "v2", fly_process_group = GROUP },
     }
 end

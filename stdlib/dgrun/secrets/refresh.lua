@@ -1,7 +1,6 @@
 -- Brings new secrets to the machines of an app: each gets its own configuration again, and with it
 -- the secrets' version. What fly secrets deploy does (docs/fly/deploy.md, section 14), and for
 -- machines with a schedule too, which it forgets.
-local config_of = require "dgrun.fly.config"
 local cron_machine = require "dgrun.cron.machine"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
@@ -11,6 +10,7 @@ local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
 local secrets_state = require "dgrun.fly.secrets"
 local strategies = require "dgrun.fly.strategies"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -43,7 +43,7 @@ local function as_effect(app, machine, version, apply)
         before = { dgrun_secrets = metadata.dgrun_secrets or "none" },
         after = { dgrun_secrets = version and tostring(version) or "new" },
         apply = function()
-            local config = config_of.copy(machine.config)
+            local config = tables.copy(machine.config)
             config.metadata = config.metadata or {}
             config.metadata.dgrun_secrets = tostring(version)
             return apply(config)
