@@ -88,6 +88,7 @@ static uint64_t milliseconds(double seconds)
 
 static void timer_start(struct proc *p, uint64_t ms)
 {
+    p->polled = false;
     uv_update_time(p->family->loop); /* it stands still while Lua computes */
     uv_timer_start(&p->timer, on_timer, ms, 0);
 }
@@ -131,6 +132,11 @@ void proc_forget_output(struct proc *p)
 static void on_timer(uv_timer_t *timer)
 {
     struct proc *p = timer->data;
+    if (!p->polled) {
+        p->polled = true;
+        uv_timer_start(timer, on_timer, PROC_POLL_MS, 0);
+        return;
+    }
     bool patient = p->exited && p->reading == 0 && uv_now(timer->loop) < last_moment(p);
     if (!p->stop && !p->exited) {
         proc_stop(p, PROC_TIMEOUT);

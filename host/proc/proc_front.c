@@ -106,13 +106,19 @@ static void settle(struct front *f)
         handle_close(&f->timer);
 }
 
-static void on_silence(uv_timer_t *timer)
+static void pipes_close(struct front *f)
 {
-    struct front *f = timer->data;
     for (int i = 0; i < 2; i++)
         if (f->piped[i])
             handle_close(&f->pipes[i]);
     settle(f);
+}
+
+static void on_silence_polled(uv_timer_t *timer) { pipes_close(timer->data); }
+
+static void on_silence(uv_timer_t *timer)
+{
+    uv_timer_start(timer, on_silence_polled, PROC_POLL_MS, 0);
 }
 
 static void silence_start(struct front *f)
@@ -233,7 +239,7 @@ static void start(struct front *f, uv_loop_t *loop)
         f->exited = true;
         if (f->process.data)
             handle_close(&f->process);
-        on_silence(&f->timer);
+        pipes_close(f);
     } else {
         log_debug("proc=%d run program=%s", f->process.pid, f->setup->argv[0]);
         for (int i = 0; i < 2; i++)

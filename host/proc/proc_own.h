@@ -5,6 +5,11 @@
 
 #include "proc/proc.h"
 
+/* The loop runs timers before it polls, so after a long stall a timer fires while output,
+   or the exit of a child, waits unseen. A timer that fires is therefore started once more
+   for this long, and the loop polls in between. */
+#define PROC_POLL_MS 1
+
 struct family { /* the children of one Lua state that are not closed */
     struct proc *first;
     uv_loop_t *loop;
@@ -36,6 +41,7 @@ struct proc {
     bool exited;
     bool killed;
     bool paused;
+    bool polled;       /* since the timer fired */
     char chunk[65536]; /* what is being read */
 };
 

@@ -224,6 +224,34 @@ describe("host.proc.run", function()
         end
     end)
 
+    it("loses no output while Lua computes for longer than a pipe may outlive a child", function()
+        local dir = assert(fs.temp_dir("proc-"))
+        assert(proc.run { argv = { "mkfifo", dir .. "/gate" } })
+        local children = {}
+        for i = 1, 80 do
+            children[i] = i
+        end
+        -- All children write and end at about the same time, some of them between two polls
+        -- of the loop, and the first one to end is followed by a long computation.
+        for _ = 1, 3 do
+            local computed = false
+            local out = task.map(children, { limit = #children + 1 }, function(i)
+                if i == #children then
+                    return run("sleep 0.5; : > $1", { args = { dir .. "/gate" } }).stdout
+                end
+                local child = run(": < $2; echo $1", { args = { tostring(i), dir .. "/gate" } })
+                local till = os.clock() + (computed and 0 or 1.2)
+                computed = true
+                while os.clock() < till do end
+                return child.stdout
+            end)
+            for i = 1, #children - 1 do
+                assert.equal(i .. "\n", out[i])
+            end
+        end
+        fs.remove(dir, { recursive = true })
+    end)
+
     it("runs many at once", function()
         local list = {}
         for i = 1, 60 do
