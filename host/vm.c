@@ -34,6 +34,7 @@ static const luaL_Reg built_in[] = {
     {"host.err", luaopen_host_err},
     {"host.opt", luaopen_host_opt},
     {"host.gate", luaopen_host_gate},
+    {"host.json", luaopen_host_json},
     {"host.log", luaopen_host_log},
     {"host.secret", luaopen_host_secret},
     {"host.dotenv", luaopen_host_dotenv},

@@ -16,6 +16,7 @@ int luaopen_host_fs(lua_State *L);
 int luaopen_host_gate(lua_State *L);
 int luaopen_host_git(lua_State *L);
 int luaopen_host_http(lua_State *L);
+int luaopen_host_json(lua_State *L);
 int luaopen_host_log(lua_State *L);
 int luaopen_host_migrations(lua_State *L);
 int luaopen_host_opt(lua_State *L);

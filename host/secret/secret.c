@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/json_text.h"
 #include "base/mem.h"
 #include "base/opt.h"
 #include "secret/redact.h"
@@ -209,19 +210,9 @@ static int l_line(lua_State *L)
     return 1;
 }
 
-static void add_json(struct buf *out, const char *data, size_t len)
+void secret_add_json(struct buf *out, const struct secret *s)
 {
-    buf_add_char(out, '"');
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)data[i];
-        if (c == '"' || c == '\\')
-            buf_add_char(out, '\\');
-        if (c < ' ')
-            buf_add_format(out, "\\u%04x", c);
-        else
-            buf_add_char(out, (char)c);
-    }
-    buf_add_char(out, '"');
+    json_add_string(out, s->data, s->len);
 }
 
 /* s:json() → sealed JSON string literal, quotes included */
@@ -230,7 +221,7 @@ static int l_json(lua_State *L)
     const struct secret *s = secret_check(L, "secret.json");
     struct buf text;
     buf_init(&text);
-    add_json(&text, s->data, s->len);
+    secret_add_json(&text, s);
     secret_push(L, secret_derive(s->name, text.data, text.len));
     buf_fini_wiped(&text);
     return 1;

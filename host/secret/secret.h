@@ -24,6 +24,9 @@ const char *secret_name(const struct secret *s);
  * may open one. */
 const char *secret_open(const struct secret *s, size_t *len);
 
+/* Appends it as a JSON string, quotes included, to what the caller seals or wipes. */
+void secret_add_json(struct buf *out, const struct secret *s);
+
 void secret_push(lua_State *L, struct secret *s); /* takes over the caller's reference */
 struct secret *secret_test(lua_State *L,
                            int index); /* NULL if the value is not sealed; borrowed */

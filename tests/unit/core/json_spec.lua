@@ -19,6 +19,30 @@ describe("dgrun.core.json", function()
         end
     end)
 
+    it("sorts keys by their bytes and writes numbers as names", function()
+        assert.equal('{"10":1,"5":2,"B":3,"a":4,"a\\u0000b":5,"é":6}',
+            json.encode { a = 4, B = 3, ["é"] = 6, [5] = 2, [10] = 1, ["a\0b"] = 5 })
+        assert.equal([["\b\f\r\t\u001b\u007f"]], json.encode "\b\f\r\t\27\127")
+    end)
+
+    it("says where the value is that it refuses", function()
+        local function message(value)
+            local _, e = pcall(json.encode, value)
+            return e.msg
+        end
+        assert.equal("value.a[2].b: nan is not a JSON number",
+            message { a = { 1, { b = 0 / 0 } } })
+        assert.equal("value.a: a key is a boolean", message { a = { [true] = 1 } })
+        assert.equal("value[1]: secret(TOKEN) cannot be encoded as JSON",
+            message { secret.new("TOKEN", "fo1_0123456789") })
+    end)
+
+    it("masks names and strings by themselves", function()
+        secret.new("MASKED", 'pa"ss\\word')
+        assert.equal('{"a ***":["b ***",1]}',
+            json.masked { ['a pa"ss\\word'] = { 'b pa"ss\\word', 1 } })
+    end)
+
     it("refuses a table that holds itself", function()
         local t = {}
         t.t = t
