@@ -93,9 +93,6 @@ double proc_seconds(const struct proc *p); /* from start to exit */
 typedef void (*proc_written)(void *data, int status);
 void proc_write(struct proc *p, const char *bytes, size_t len, proc_written done,
                 void *data);
-/* The same as an operation, with a copy of the bytes: the last line of a binding that
-   leaves true or nil, err. `p` may be NULL, then it is closed. */
-int proc_write_wait(lua_State *L, struct proc *p, const char *bytes, size_t len);
 void proc_close_input(struct proc *p);
 
 /* For a signal handler on the loop's thread that ends the program at once: kills the

@@ -1,194 +1,121 @@
-/* host.proc: the options of a child, and the call that runs one to its end. */
+/* host.proc: a whole run, whose output is collected until the child ends, what this
+   process is to others, and the list of functions. */
+#include <errno.h>
 #include <lauxlib.h>
-#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/modules.h"
 #include "base/opt.h"
 #include "loop/task.h"
 #include "proc/proc.h"
-#include "proc/proc_lua.h"
 
-static void check_env(lua_State *L, int index, const char *op)
+/* How much of the child's last words an error carries. */
+#define TAIL 2000
+
+struct run {
+    struct op op;
+    struct proc *proc; /* NULL before the start and after the end */
+    size_t limit;
+    struct proc_result result;
+    struct err *error;
+    proc_push push;
+    void *data;
+    void (*free_data)(void *data);
+};
+
+static void on_data(void *owner, enum proc_stream stream, const char *bytes, size_t len)
 {
-    if (!opt_push(L, index, "env"))
-        return;
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        size_t name_len = 0;
-        if (lua_type(L, -2) != LUA_TSTRING)
-            err_argument(L, op, "names in 'env' must be strings");
-        const char *name = lua_tolstring(L, -2, &name_len);
-        if (name_len == 0 || strlen(name) != name_len || strchr(name, '='))
-            err_argument(L, op, "'%s' cannot be the name of an environment variable",
-                         name);
-        size_t len = 0;
-        const char *value = secret_bytes(L, -1, &len);
-        bool unset = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
-        if (!unset && (!value || lua_type(L, -1) == LUA_TNUMBER))
-            err_argument(L, op, "env.%s must be a string, a sealed value, or false",
-                         name);
-        if (value && memchr(value, '\0', len))
-            err_argument(L, op, "env.%s holds a NUL byte", name);
-        lua_pop(L, 1);
+    struct run *r = owner;
+    struct buf *b = stream == PROC_STDOUT ? &r->result.out : &r->result.err;
+    size_t room = r->limit - b->len;
+    buf_add(b, bytes, len < room ? len : room);
+    if (len > room) {
+        proc_stop(r->proc, PROC_LIMIT);
+        proc_forget_output(r->proc);
     }
-    lua_pop(L, 1);
 }
 
-static void check_argv(lua_State *L, int index, const char *op)
+static void on_ended(void *owner, enum proc_stream stream)
 {
-    opt_push(L, index, "argv");
-    size_t count = lua_objlen(L, -1);
-    if (count == 0)
-        err_argument(L, op, "'argv' is empty: its first string is the program");
-    for (size_t i = 1; i <= count; i++) {
-        size_t len = 0;
-        lua_rawgeti(L, -1, (int)i);
-        if (secret_test(L, -1))
-            err_argument(
-                L, op,
-                "argv[%d] is a sealed value: everyone can read a command line, use "
-                "'env' or 'stdin'",
-                (int)i);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            err_argument(L, op, "argv[%d] must be a string, not a %s", (int)i,
-                         luaL_typename(L, -1));
-        const char *text = lua_tolstring(L, -1, &len);
-        if (strlen(text) != len)
-            err_argument(L, op, "argv[%d] holds a NUL byte", (int)i);
-        if (i == 1 && len == 0)
-            err_argument(L, op, "argv[1], the program, is empty");
-        lua_pop(L, 1);
+    (void)owner;
+    (void)stream;
+}
+
+static void on_closed(void *owner)
+{
+    struct run *r = owner;
+    r->result.status = proc_status(r->proc);
+    r->result.signal = proc_term_signal(r->proc);
+    r->result.seconds = proc_seconds(r->proc);
+    r->error = proc_stop_error(r->proc);
+    if (r->error && r->result.err.len > 0) {
+        size_t len = r->result.err.len;
+        err_field(r->error, "stderr",
+                  buf_text(&r->result.err) + (len > TAIL ? len - TAIL : 0));
     }
-    lua_pop(L, 1);
+    r->proc = NULL;
+    op_done(&r->op);
 }
 
-static void check_stdin(lua_State *L, int index, const char *op, bool lines)
+static void run_cancel(struct op *op)
 {
-    size_t len = 0;
-    if (!opt_push(L, index, "stdin"))
-        return;
-    bool pipe = lines && lua_isboolean(L, -1) && lua_toboolean(L, -1);
-    if (!pipe && (lua_type(L, -1) == LUA_TNUMBER || !secret_bytes(L, -1, &len)))
-        err_argument(L, op, "'stdin' must be a string or a sealed value%s",
-                     lines ? ", or true for a pipe that child:write fills" : "");
-    lua_pop(L, 1);
+    proc_stop(((struct run *)op)->proc, PROC_CANCELLED);
 }
 
-static void read_env(lua_State *L, int index, struct proc_setup *s)
+static int run_push(struct op *op, lua_State *L)
 {
-    if (!opt_push(L, index, "env"))
-        return;
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        const char *name = lua_tostring(L, -2);
-        struct secret *sealed = secret_test(L, -1);
-        if (sealed)
-            proc_env_secret(s, name, sealed);
-        else if (lua_isstring(L, -1))
-            proc_env(s, name, lua_tostring(L, -1));
-        else
-            proc_env_unset(s, name);
-        lua_pop(L, 1);
+    struct run *r = (struct run *)op;
+    if (!r->error)
+        return r->push(L, &r->result, r->data);
+    struct err *e = r->error;
+    r->error = NULL;
+    return err_return(L, e);
+}
+
+static void run_destroy(struct op *op)
+{
+    struct run *r = (struct run *)op;
+    err_free(r->error);
+    buf_fini_wiped(&r->result.out); /* a child may have printed anything */
+    buf_fini_wiped(&r->result.err);
+    mem_wipe_stack(); /* SIGCHLD tends to come while the output is being copied */
+    if (r->free_data)
+        r->free_data(r->data);
+    mem_free(r);
+}
+
+int proc_run_wait(lua_State *L, struct proc_setup *setup, proc_push push, void *data,
+                  void (*free_data)(void *data))
+{
+    static const struct proc_events events = {
+        .data = on_data, .ended = on_ended, .closed = on_closed};
+    if (op_cancelled(L)) {
+        struct err *e = err_cancelled(setup->op);
+        proc_setup_free(setup);
+        if (free_data)
+            free_data(data);
+        return err_return(L, e);
     }
-    lua_pop(L, 1);
-}
-
-static void read_stdin(lua_State *L, int index, struct proc_setup *s)
-{
-    if (!opt_push(L, index, "stdin"))
-        return;
-    struct secret *sealed = secret_test(L, -1);
-    if (sealed) {
-        s->input = PROC_INPUT_SECRET;
-        s->secret = secret_ref(sealed);
-    } else if (lua_isboolean(L, -1)) {
-        s->input = PROC_INPUT_PIPE;
-    } else {
-        const char *bytes = lua_tolstring(L, -1, &s->byte_count);
-        s->input = PROC_INPUT_BYTES;
-        s->bytes = mem_copy(bytes, s->byte_count);
-    }
-    lua_pop(L, 1);
-}
-
-struct proc_setup *proc_options(lua_State *L, int index, const char *op,
-                                enum proc_kind kind)
-{
-    static const struct opt run_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {"clean_env", OPT_BOOLEAN, false},
-        {"stdin", OPT_ANY, false},
-        {"timeout", OPT_SECONDS, false},
-        {"grace", OPT_SECONDS, false},
-        {"read_only", OPT_BOOLEAN, false},
-        {"limit", OPT_INTEGER, false},
-        {"seal", OPT_STRING, false},
-        {NULL, 0, false},
-    };
-    static const struct opt spawn_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {"clean_env", OPT_BOOLEAN, false},
-        {"stdin", OPT_ANY, false},
-        {"timeout", OPT_SECONDS, false},
-        {"grace", OPT_SECONDS, false},
-        {"read_only", OPT_BOOLEAN, false},
-        {NULL, 0, false},
-    };
-    static const struct opt foreground_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {NULL, 0, false},
-    };
-    static const struct opt *const options[] = {[PROC_RUN] = run_options,
-                                                [PROC_LINES] = spawn_options,
-                                                [PROC_FOREGROUND] = foreground_options};
-    opt_check(L, index, op, options[kind]);
-    check_argv(L, index, op);
-    check_env(L, index, op);
-    check_stdin(L, index, op, kind == PROC_LINES);
-
-    struct proc_setup *s = proc_setup_new(op);
-    opt_push(L, index, "argv");
-    for (size_t i = 1, count = lua_objlen(L, -1); i <= count; i++) {
-        lua_rawgeti(L, -1, (int)i);
-        proc_arg(s, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    read_env(L, index, s);
-    read_stdin(L, index, s);
-    s->cwd = mem_string(opt_string(L, index, "cwd", NULL));
-    s->clean_env = opt_boolean(L, index, "clean_env", false);
-    s->read_only = opt_boolean(L, index, "read_only", false);
-    s->timeout = opt_seconds(L, index, "timeout", 0);
-    s->grace = opt_seconds(L, index, "grace", s->grace);
-    s->limit = (size_t)opt_integer(L, index, "limit", (long long)s->limit);
-    return s;
-}
-
-int proc_signal_number(const char *name)
-{
-    static const struct {
-        const char *name;
-        int number;
-    } signals[] = {
-        {"TERM", SIGTERM}, {"KILL", SIGKILL}, {"INT", SIGINT},   {"HUP", SIGHUP},
-        {"QUIT", SIGQUIT}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"STOP", SIGSTOP},
-        {"CONT", SIGCONT}, {"ABRT", SIGABRT}, {"ALRM", SIGALRM}, {"WINCH", SIGWINCH},
-    };
-    if (strncmp(name, "SIG", 3) == 0)
-        name += 3;
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        if (strcmp(signals[i].name, name) == 0)
-            return signals[i].number;
-    return 0;
+    struct run *r = mem_alloc(sizeof *r);
+    r->op.cancel = run_cancel;
+    r->op.push = run_push;
+    r->op.destroy = run_destroy;
+    r->limit = setup->limit;
+    r->push = push;
+    r->data = data;
+    r->free_data = free_data;
+    buf_init(&r->result.out);
+    buf_init(&r->result.err);
+    r->error = proc_start(L, setup, &events, r, &r->proc);
+    if (r->error)
+        op_done(&r->op);
+    return op_wait(L, &r->op);
 }
 
 /* `seal` names the sealed value that the output becomes; NULL: it stays a string. */
@@ -222,15 +149,43 @@ static int l_run(lua_State *L)
     return proc_run_wait(L, setup, push_result, seal, mem_free);
 }
 
+/* self() → {pid, namespace, user}: a pid means something only within its namespace, which
+   the number of its inode tells. pid_namespaces(7) */
+static int l_self(lua_State *L)
+{
+    struct stat info = {0};
+    (void)stat("/proc/self/ns/pid", &info); /* where it cannot be asked, all are one */
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, getpid());
+    lua_setfield(L, -2, "pid");
+    lua_pushnumber(L, (lua_Number)info.st_ino);
+    lua_setfield(L, -2, "namespace");
+    uv_passwd_t user;
+    if (uv_os_get_passwd(&user) == 0) {
+        lua_pushstring(L, user.username);
+        lua_setfield(L, -2, "user");
+        uv_os_free_passwd(&user);
+    }
+    return 1;
+}
+
+/* export(name, value | nil): into the environment that children inherit */
+static int l_export(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    const char *value = luaL_optstring(L, 2, NULL);
+    if (*name == '\0' || strchr(name, '='))
+        err_argument(L, "proc.export", "'%s' cannot be the name of a variable", name);
+    if ((value ? setenv(name, value, 1) : unsetenv(name)) != 0)
+        return luaL_error(L, "proc.export: %s", strerror(errno));
+    return 0;
+}
+
 int luaopen_host_proc(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"run", l_run},
-        {"spawn", l_proc_spawn},
-        {"foreground", l_proc_foreground},
-        {"self", proc_l_self},
-        {"export", proc_l_export},
-        {NULL, NULL},
+        {"run", l_run},   {"spawn", l_proc_spawn}, {"foreground", l_proc_foreground},
+        {"self", l_self}, {"export", l_export},    {NULL, NULL},
     };
     proc_child_open(L);
     lua_newtable(L);
