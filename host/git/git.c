@@ -10,8 +10,9 @@
 #include "base/mem.h"
 #include "base/modules.h"
 #include "base/opt.h"
-#include "git/git_options.h"
+#include "git/git_command.h"
 #include "git/git_parse.h"
+#include "git/git_refs.h"
 #include "loop/task.h"
 #include "secret/gate.h"
 

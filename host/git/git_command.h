@@ -36,3 +36,22 @@ struct err *git_error(const struct proc_result *r, const struct git_call *c);
 
 /* Why `ref` cannot be a ref on a command line as an error, or NULL when it can. */
 struct err *git_bad_ref(const char *op, const char *ref, size_t len);
+
+/* What the git functions of Lua have in common: their options, and the calls they make of
+   them. All read the table at index 1. */
+
+/* In a list of `struct opt`. */
+#define GIT_COMMON                                                                       \
+    {"dir", OPT_STRING, true}, { "timeout", OPT_SECONDS, false }
+
+/* The option `name`, checked as something that can stand on a command line. NULL: nil and
+   the error are pushed. */
+const char *git_ref_option(lua_State *L, const char *op, const char *name);
+void git_check_remote(lua_State *L, const char *op); /* raises */
+
+/* A call in the folder `dir` with the time limit `timeout`. */
+struct git_call *git_call_common(lua_State *L, const char *op, bool read_only,
+                                 git_parser parse);
+void git_call_input(struct git_call *c, struct buf *text); /* standard input; copied */
+void git_args(struct git_call *c, const char *const *list);
+#define GIT_ARGS(c, ...) git_args(c, (const char *const[]){__VA_ARGS__, NULL})
