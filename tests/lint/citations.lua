@@ -1,5 +1,5 @@
 -- Fails where a comment or a Markdown file cites a Markdown file, or a section of one, that does
--- not exist:
+-- not exist, and where a Markdown file names a source file that does not exist:
 --   dgrun tests/lint/citations.lua
 -- A path is relative to the top of the repository or to the folder of the file that cites it. In a
 -- Markdown file, a section without a path is one of that file.
@@ -106,7 +106,22 @@ local function report(path, text, at, message)
     problems[#problems + 1] = ("%s:%d: %s"):format(path, line + 1, message)
 end
 
+---`host/base/buf.c`, or `run/lock.lua` of the library. Files in `scripts/` may be the reader's own.
+local function check_sources(path, text)
+    for at, target in text:gmatch "()`([%l_]+/[%w_/.-]*%.[%l]+)`" do
+        local suffix = target:match "%.(%l+)$"
+        local is_source = suffix == "lua" or suffix == "c" or suffix == "h" or suffix == "sh"
+        if is_source and not target:find "^scripts/" and not resolve(path, target)
+            and not fs.exists("stdlib/dgrun/" .. target) then
+            report(path, text, at, ("%s does not exist"):format(target))
+        end
+    end
+end
+
 local function check(path, text)
+    if path:find "%.md$" then
+        check_sources(path, text)
+    end
     for at, target in text:gmatch "()([%w_./-]+%.md)%f[^%w_]" do
         if not resolve(path, target) then
             report(path, text, at, ("%s does not exist"):format(target))
