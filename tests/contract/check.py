@@ -28,6 +28,14 @@ def to_json_schema(schema):
     return plain
 
 
+def make_validator(schemas):
+    """jsonschema's own search for what a reference names goes through all of the document."""
+    def reference(validator, name, instance, _):
+        yield from validator.descend(instance, schemas[name.rsplit("/", 1)[1]])
+    kind = jsonschema.validators.extend(jsonschema.Draft7Validator, {"$ref": reference})
+    return kind({})
+
+
 def template_pattern(template):
     parts = re.split(r"\{[^}]+\}", template)
     return re.compile("^" + "([^/]+)".join(re.escape(part) for part in parts) + "$")
@@ -36,6 +44,7 @@ def template_pattern(template):
 class Contract:
     def __init__(self, document):
         self.schemas = to_json_schema(document["components"]["schemas"])
+        self.validator = make_validator(self.schemas)
         # Addresses with fewer variables come first: the more special one is meant.
         self.paths = sorted(
             ((template_pattern(template), template, operations)
@@ -91,8 +100,7 @@ class Contract:
                     yield from self.unknown_names(item, extra, at + ".*")
 
     def body(self, where, name, value, schema, exchange):
-        whole = {"allOf": [schema], "components": {"schemas": self.schemas}}
-        for problem in jsonschema.Draft7Validator(whole).iter_errors(value):
+        for problem in self.validator.evolve(schema=schema).iter_errors(value):
             at = "".join(f".{'*' if isinstance(part, int) else part}" for part in problem.path)
             reason = problem.message if len(problem.message) < 200 else problem.validator
             self.report(where, f"{name}{at}: {reason}", exchange)
