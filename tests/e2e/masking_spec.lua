@@ -99,7 +99,7 @@ describe("what machines print", function()
 
     it("is masked for a review app with the sources of its template", function()
         local fly = with_app()
-        assert.equal(201, (fly:call("POST", "/v1/apps", { app_name = "web-pr-7",
+        assert.equal(201, (fly:call("POST", "/v1/apps", { name = "web-pr-7",
             org_slug = "personal" })))
         fly:register("registry.fly.io/web-pr-7:a", { log = { "value=" .. values.FROM_AGE } })
         local made = fly:web("web-pr-7", "registry.fly.io/web-pr-7:a")
