@@ -157,16 +157,16 @@ class Contract:
             self.body(where, f"{status} response", body, to_json_schema(schema), exchange)
 
     def check(self, exchange):
-        """False where the document does not know the address."""
+        """The name of the operation; None where the document does not know the address."""
         template, operation, parameters = self.operation(exchange)
         if not operation:
-            return False
+            return None
         where = f"{exchange['method']} {template}"
         if exchange["status"] < 400:
             self.request(where, exchange, operation, parameters)
         self.answer(where, exchange, operation)
         self.checked += 1
-        return True
+        return where
 
 
 def read_exceptions(path):
@@ -188,11 +188,39 @@ def read_exceptions(path):
     return found
 
 
-def run(document_path, exchanges, exceptions_path):
-    """The number of findings without an exception, and of exceptions without a finding."""
+def check_all(contract, recorded):
+    """{file: its operations}, the number of exchanges with other addresses, of torn lines. Who
+    waits asks the same again and again: a line like an earlier one of its file is passed over."""
+    operations, unknown, torn = {}, 0, 0
+    for name, lines in recorded.items():
+        operations[name] = set()
+        for line in filter(None, dict.fromkeys(lines)):
+            try:
+                exchange = json.loads(line)
+            except ValueError:
+                torn += 1
+                continue
+            if operation := contract.check(exchange):
+                operations[name].add(operation)
+            else:
+                unknown += 1
+    return operations, unknown, torn
+
+
+def too_few(operations, least):
+    for pattern, wanted in least.items():
+        found = set().union(*(operations[name] for name in fnmatch.filter(operations, pattern)))
+        if len(found) < wanted:
+            yield (f"too little was recorded: {len(found)} different operations in {pattern}, "
+                   f"at least {wanted} are expected")
+
+
+def run(document_path, recorded, exceptions_path, least=None, torn_at_most=0):
+    """The number of findings without an exception, of exceptions without a finding, and of what is
+    wrong with the recording. recorded: {file: lines}; least: {pattern of files: operations}"""
     with open(document_path, encoding="utf-8") as file:
         contract = Contract(json.load(file))
-    unknown = sum(not contract.check(json.loads(line)) for line in exchanges)
+    operations, unknown, torn = check_all(contract, recorded)
     exceptions = read_exceptions(exceptions_path)
     used, failures = set(), 0
     for finding, exchange in sorted(contract.findings.items()):
@@ -202,10 +230,14 @@ def run(document_path, exchanges, exceptions_path):
             failures += 1
             print(finding)
             print("    " + json.dumps(exchange)[:1000])
-    for pattern in exceptions:
-        if pattern not in used:
-            failures += 1
-            print(f"exception without use: {pattern}")
-    print(f"{contract.checked} exchanges checked, {unknown} of other addresses, "
+    wrong = [f"exception without use: {pattern}" for pattern in exceptions if pattern not in used]
+    wrong.extend(too_few(operations, least or {}))
+    if torn > torn_at_most:
+        wrong.append(f"torn lines: {torn}")
+    for text in wrong:
+        failures += 1
+        print(text)
+    print(f"{contract.checked} different exchanges checked, {unknown} of other addresses, "
+          f"{torn} torn, {len(set().union(*operations.values()))} operations, "
           f"{len(contract.findings)} findings, {failures} failures")
     return failures

@@ -33,7 +33,7 @@ DOCUMENT = {
 
 
 class CheckTest(unittest.TestCase):
-    def findings(self, exceptions="", **changes):
+    def findings(self, exceptions="", options=None, lines=None, **changes):
         exchange = {"method": "POST", "path": "/v1/things/one", "query": {"owner": "me"},
                     "status": 200, "request": {"id": "a"}, "response": {"id": "a"}}
         exchange.update(changes)
@@ -43,9 +43,10 @@ class CheckTest(unittest.TestCase):
             document.write_text(json.dumps(DOCUMENT), encoding="utf-8")
             listed = pathlib.Path(folder) / "exceptions.txt"
             listed.write_text(exceptions, encoding="utf-8")
-            failures = check.run(document, [json.dumps(exchange)], listed)
+            recorded = {"unit/a": [json.dumps(exchange)] if lines is None else lines}
+            failures = check.run(document, recorded, listed, **(options or {}))
         texts = [line.split(": ", 1)[1] for line in out.getvalue().splitlines()
-                 if line.startswith(("POST", "exception"))]
+                 if line.startswith(("POST", "exception", "too little", "torn"))]
         self.assertEqual(len(texts), failures)
         return texts
 
@@ -85,6 +86,18 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(["*: status 500*"], self.findings("*: status 500*\n    Once.\n"))
         with self.assertRaises(SystemExit):
             self.findings("*: without a reason\n")
+
+    def test_recording(self):
+        def least(pattern, count):
+            return {"least": {pattern: count}}
+        text = "{} different operations in {}, at least {} are expected"
+        self.assertEqual([], self.findings(options=least("unit/*", 1)))
+        self.assertEqual([text.format(1, "unit/*", 2)], self.findings(options=least("unit/*", 2)))
+        self.assertEqual([text.format(0, "e2e/*", 1)], self.findings(options=least("e2e/*", 1)))
+        self.assertEqual([text.format(0, "unit/*", 1)],
+                         self.findings(options=least("unit/*", 1), lines=[]))
+        self.assertEqual(["1"], self.findings(lines=["{\"method\":", ""]))
+        self.assertEqual([], self.findings(lines=["{\"method\":"], options={"torn_at_most": 1}))
 
 
 if __name__ == "__main__":

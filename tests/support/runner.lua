@@ -4,6 +4,8 @@
 --   dgrun tests/run_unit.lua fly/                  files whose path contains this
 --   dgrun tests/run_unit.lua tests/unit/x_spec.lua "part of a name"
 --   dgrun tests/run_unit.lua x_spec --times 10 --load    again and again, beside four busy loops
+--   dgrun tests/run_unit.lua --exchanges FOLDER    what the local Fly is asked and answers, a file
+--                                                  for each file of tests
 local busted = require "support.busted"
 local fs = require "host.fs"
 local log = require "host.log"
@@ -29,15 +31,17 @@ local binary = fs.real "/proc/self/exe"
 ---@field times integer
 ---@field load boolean
 ---@field record? string
+---@field exchanges? string
 
 ---@return support.runner.words
 local function parse(argv)
     local words, plain = { times = 1, load = false }, {}
+    local valued = { ["--times"] = true, ["--record"] = true, ["--exchanges"] = true }
     local i = 1
     while argv[i] do
         if argv[i] == "--load" then
             words.load = true
-        elseif argv[i] == "--times" or argv[i] == "--record" then
+        elseif valued[argv[i]] then
             words[argv[i]:sub(3)] = assert(argv[i + 1], argv[i] .. " needs a value")
             i = i + 1
         else
@@ -73,12 +77,26 @@ local function longest_first(files, folder)
     end)
 end
 
+---A private folder without the exchanges of an earlier run: those would hide what is missing.
+---@return string # absolute: tests run dgrun elsewhere
+local function exchanges_folder(path)
+    assert(fs.mkdir(path, { parents = true }))
+    for _, name in ipairs(assert(fs.list(path))) do
+        if name:match "%.jsonl$" then
+            assert(fs.remove(path / name))
+        end
+    end
+    return (assert(fs.real(path)))
+end
+
 ---@return support.record[]
 local function run_file(opts, path, words, folder)
-    local record = folder / path:gsub("/", "_") .. ".jsonl"
+    local name = path:gsub("/", "_") .. ".jsonl"
+    local record = folder / name
     fs.remove(record)
     local argv = { binary, opts.runner, path, words.only or "", "--record", record }
-    local result = assert(proc.run { argv = argv })
+    local result = assert(proc.run { argv = argv,
+        env = { DGRUN_EXCHANGES = words.exchanges and words.exchanges / name } })
     local list = records.read(record)
     local counts = records.counts(list)
     if counts.failed == 0 and (result.status ~= 0 or #list == 0) then
@@ -136,7 +154,8 @@ return function(opts, argv)
     end
     local files = spec_files(opts.folder, words.pattern)
     local list
-    if #files == 1 and words.times == 1 then
+    words.exchanges = words.exchanges and exchanges_folder(words.exchanges)
+    if #files == 1 and words.times == 1 and not words.exchanges then
         list = busted(files[1], { paused = opts.paused, only = words.only })
     else
         if words.load then
