@@ -13,16 +13,19 @@ local function line(number, more)
     return { id = "id-" .. number, attributes = attributes }
 end
 
-local function lines(from, to)
-    local list = json.array {}
-    for i = from, to do
-        list[#list + 1] = line(i)
-    end
-    return list
-end
-
 local function page(data, token)
     return { body = json.encode { data = data, meta = { next_token = token } } }
+end
+
+local texts = {}
+
+---A page of the lines of these numbers. Long pages repeat lines: each is encoded once.
+local function page_of(from, to, token)
+    for i = #texts + 1, to do
+        texts[i] = json.encode(line(i))
+    end
+    return { body = ('{"data":[%s],"meta":{"next_token":%s}}'):format(
+        table.concat(texts, ",", from, to), json.encode(token)) }
 end
 
 ---What a reader gets from a server of these pages until one is empty.
@@ -51,20 +54,21 @@ describe("a reader of logs", function()
     it("takes once what pages of a moved token have in common, however long they are", function()
         expect_all(read(function(_, n)
             -- 3000 lines a page, of which the next one has all but 100 again.
-            return page(lines((n - 1) * 100 + 1, (n - 1) * 100 + 3000), "t" .. n)
+            return page_of((n - 1) * 100 + 1, (n - 1) * 100 + 3000, "t" .. n)
         end, 30), 3000 + 29 * 100)
     end)
 
     it("takes once what a token that does not move gives again", function()
         expect_all(read(function(_, n)
-            return page(lines(math.max(1, n * 50 - 4000), n * 50), "")
-        end, 100), 5000)
+            return page_of(math.max(1, n * 200 - 4000), n * 200, "")
+        end, 25), 5000)
     end)
 
     it("takes once what many short pages repeat", function()
         expect_all(read(function(_, n)
-            return page(lines(math.max(1, n - 900), n), "t" .. n)
-        end, 1200), 1200)
+            -- Fewer than the reader remembers, so that pages come before and after it forgets some.
+            return page_of(math.max(1, n * 10 - 900), n * 10, "t" .. n)
+        end, 120), 1200)
     end)
 
     it("remembers no more than it needs", function()
@@ -78,7 +82,7 @@ describe("a reader of logs", function()
             return count
         end
         wire.with("fo1_a", function(_, n)
-            return page(lines(n * 500, n * 500 + 499), "t" .. n)
+            return page_of(n * 500, n * 500 + 499, "t" .. n)
         end, function()
             local reader, most = log_reader.new { app = "web" }, 0
             for _ = 1, 60 do
