@@ -4,6 +4,7 @@ local free_port = require "support.port"
 local fs = require "host.fs"
 local postgres = require "host.postgres"
 local task = require "dgrun.core.task"
+local template = require "support.postgres_template"
 local until_true = require("support.wait").until_true
 
 local M = {}
@@ -42,13 +43,7 @@ function M.start(opts)
     task.defer(function() fs.remove(dir, { recursive = true }) end)
     local as_user = daemon.unprivileged(dir)
     local port = free_port()
-    local argv = { program "initdb", "-D", dir / "data", "-U", "dgrun", "--no-sync",
-        "--no-instructions", "-A", password and "scram-sha-256" or "trust" }
-    if password then
-        assert(fs.write(dir / "password", password, { mode = "0644" }))
-        argv[#argv + 1] = "--pwfile=" .. dir / "password"
-    end
-    daemon.output(as_user(argv))
+    template.fill(program "initdb", dir, as_user, password)
     local url = ("postgresql://dgrun%s@127.0.0.1:%d/postgres"):format(
         password and ":" .. password or "", port)
     local server = { url = url, async_url = url:gsub("^postgresql", "postgresql+asyncpg"),

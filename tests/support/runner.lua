@@ -10,6 +10,7 @@ local busted = require "support.busted"
 local fs = require "host.fs"
 local log = require "host.log"
 local memory_folder = require "support.memory_folder"
+local postgres_template = require "support.postgres_template"
 local proc = require "host.proc"
 local records = require "support.records"
 local spec_files = require "support.spec_files"
@@ -144,6 +145,7 @@ end
 ---@param argv string[]
 return function(opts, argv)
     memory_folder()
+    postgres_template.keep()
     require("dgrun.run").leave()
     local words = parse(argv)
     if words.record then
