@@ -1,6 +1,7 @@
 -- The SQL of pending revisions by one run of env.py, and that a plan changes no database.
 local app = require "support.alembic_app"
 local fs = require "host.fs"
+local matrix = require "support.matrix"
 local migrations = require "dgrun.migrations"
 local postgres = require "support.postgres"
 local project = require "support.project"
@@ -175,7 +176,7 @@ op.get_bind().execute(sa.text("INSERT INTO site (id, title) VALUES (:id, :t)"),
         return c.sql
     end
 
-    for _, driver in ipairs { "psycopg2", "asyncpg" } do
+    for _, driver in ipairs(matrix.pick({ "asyncpg" }, { "psycopg2", "asyncpg" })) do
         it("comes from a copy of the schema where a revision inspects: " .. driver, function()
             local server = postgres.start()
             local url = driver == "asyncpg" and server.async_url or server.url
@@ -186,7 +187,9 @@ op.get_bind().execute(sa.text("INSERT INTO site (id, title) VALUES (:id, :t)"),
             assert.not_matches("ADD COLUMN", is_known(plan, "copy"))
             assert.equal("", tables_of(server.url))
         end)
+    end
 
+    for _, driver in ipairs(matrix.pick({ "psycopg2" }, { "psycopg2", "asyncpg" })) do
         it("is recorded without being sent where there can be no copy: " .. driver, function()
             local server = postgres.start()
             local url = driver == "asyncpg" and server.async_url or server.url

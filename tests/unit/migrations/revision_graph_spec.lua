@@ -10,6 +10,7 @@
 local fs = require "host.fs"
 local graphs = require "support.revision_graphs"
 local json = require "dgrun.core.json"
+local matrix = require "support.matrix"
 local proc = require "host.proc"
 local revisions = require "dgrun.migrations.revisions"
 local time = require "host.time"
@@ -17,7 +18,7 @@ local time = require "host.time"
 -- Other processes have a part in it: their time does not jump.
 before_each(function() time.pause(false) end)
 
-local GRAPHS = 400
+local GRAPHS = matrix.pick(130, 400)
 local SEED = tonumber(os.getenv "DGRUN_SEED" or "0")
 
 local function ids(list)
