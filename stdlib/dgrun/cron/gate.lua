@@ -25,9 +25,9 @@ local COMMAND_SECONDS = 600
 ---Asks the command of a gate, in the checkout and with the secrets of the cron machine's
 ---environment. It only asks, so a plan runs it too.
 ---@return string? # why it does not pass
-local function refusal_of_command(desk, cron, command)
+local function refusal_of_command(inventory, cron, command)
     local env = environment.of_cron(cron)
-    local result = proc.run { argv = command, cwd = desk.dir, read_only = true, expect = "any",
+    local result = proc.run { argv = command, cwd = inventory.dir, read_only = true, expect = "any",
         env = env and environment.variables(env) or nil, timeout = COMMAND_SECONDS,
         on_line = function(line) run.log(line) end }
     if result.status ~= 0 then
@@ -37,7 +37,7 @@ local function refusal_of_command(desk, cron, command)
 end
 
 ---@return string? # why the gate of environments.yaml does not pass
-local function refusal_of_gate(desk, cron)
+local function refusal_of_gate(inventory, cron)
     local gate = check.options(cron.gate, { command = "table?", input = "string?" },
         cron.name .. ": gate")
     local current = run.current()
@@ -48,7 +48,7 @@ local function refusal_of_gate(desk, cron)
             and ("this pipeline has no input %s"):format(flag)
             or ("without %s"):format(flag)
     end
-    return gate.command and refusal_of_command(desk, cron, gate.command)
+    return gate.command and refusal_of_command(inventory, cron, gate.command)
 end
 
 ---Is the machine created under a condition, so that it may be missing?
@@ -59,16 +59,16 @@ function M.is_conditional(cron)
 end
 
 ---May the machine be created? Why not is reported as a note.
----@param desk dgrun.cron.desk
+---@param inventory dgrun.cron.inventory
 ---@param cron dgrun.cron.declaration
 ---@param view dgrun.cron.view
 ---@return boolean
-function M.allows(desk, cron, view)
+function M.allows(inventory, cron, view)
     local refusal
     if cron.create == false then
         refusal = "dgrun only updates it (create: false)"
     elseif cron.gate then
-        refusal = refusal_of_gate(desk, cron)
+        refusal = refusal_of_gate(inventory, cron)
     end
     if refusal then
         effect.note(("%s is not created: %s"):format(cron.name, refusal))
@@ -76,7 +76,7 @@ function M.allows(desk, cron, view)
     elseif not cron.when or effect.planning() then
         return true
     end
-    local passes, reason = cron.when(M.of(desk, cron, view))
+    local passes, reason = cron.when(M.of(inventory, cron, view))
     if not passes then
         effect.note(("%s is not created yet: its gate refused%s"):format(cron.name,
             type(reason) == "string" and ": " .. reason or ""))
@@ -84,23 +84,24 @@ function M.allows(desk, cron, view)
     return passes and true or false
 end
 
----@param desk dgrun.cron.desk
+---@param inventory dgrun.cron.inventory
 ---@param cron dgrun.cron.declaration
 ---@param view dgrun.cron.view
 ---@return dgrun.cron.gate
-function M.of(desk, cron, view)
+function M.of(inventory, cron, view)
     return {
-        app = desk.app, name = cron.name, image = desk.image,
+        app = inventory.app, name = cron.name, image = inventory.image,
         run = function(command, opts)
             local config = tables.copy(view.wanted)
-            local version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata)
+            local version = secrets_state.wanted_version(inventory.app, inventory.secrets,
+                config.metadata)
             config.init = config.init or {}
             config.init.exec = nil
             config.init.cmd = json.array { unpack(command) }
             config.mounts = nil
             return job.run({
-                app = desk.app, name = cron.name .. "-gate", config = config, region = view.region,
-                secrets_version = version, timeout = opts and opts.timeout or 600,
+                app = inventory.app, name = cron.name .. "-gate", config = config,
+                region = view.region, secrets_version = version, timeout = opts and opts.timeout or 600,
                 summary = ("ask whether %s may be created: %s"):format(cron.name,
                     table.concat(command, " ")),
             }).exit_code

@@ -7,7 +7,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
-local web_image = require "dgrun.cron.web_image"
+local inventory = require "dgrun.cron.inventory"
 
 local M = {}
 
@@ -65,7 +65,7 @@ local function with_image(opts)
     if opts.image ~= nil then
         return opts
     end
-    local copy = { image = web_image.of(opts.app) }
+    local copy = { image = inventory.web_image(opts.app) }
     for name, value in pairs(opts) do
         copy[name] = value
     end
@@ -77,7 +77,7 @@ end
 ---@return string
 function M.image(opts)
     check.options(opts, { app = "string" }, "cron.image")
-    return web_image.of(opts.app)
+    return inventory.web_image(opts.app)
 end
 
 ---Creates the cron machines, or makes them as declared: image, command, entrypoint, environment,

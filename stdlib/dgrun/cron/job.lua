@@ -1,7 +1,7 @@
 -- A command on a machine of its own that is like a cron machine: one run of its job, or of a
 -- command that tells whether the machine may be created. It is destroyed behind its command. One of
 -- a run that was killed is found again by its metadata.
-local dossier = require "dgrun.fly.diagnosis"
+local diagnosis = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -134,7 +134,7 @@ function M.run(job)
         summary = job.summary, once = key,
         apply = function()
             task.checkpoint()
-            return dossier.around(job.app, carry_out, job, key)
+            return diagnosis.around(job.app, carry_out, job, key)
         end,
     }
 end

@@ -1,18 +1,17 @@
 -- The cron machines of an app as a person asks for them: declared ones beside what is there.
 local clock = require "dgrun.fly.clock"
-local desk_of = require "dgrun.cron.inventory"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.core.image_ref"
 local inspect = require "dgrun.cron.inspect"
+local inventory_of = require "dgrun.cron.inventory"
 local json = require "dgrun.core.json"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
 local time = require "host.time"
-local web_image = require "dgrun.cron.web_image"
 
 local M = {}
 
@@ -55,9 +54,9 @@ local function moment(seconds)
     return seconds and time.iso(seconds) or nil
 end
 
-local function row_of(desk, machine, ticks, more)
+local function row_of(inventory, machine, ticks, more)
     local image = image_of.of_machine(machine)
-    local created = desk.birth(image)
+    local created = inventory.birth(image)
     local born = created and time.parse(created)
     local row = {
         machine = machine.id, schedule = machine.config and machine.config.schedule,
@@ -73,9 +72,9 @@ local function row_of(desk, machine, ticks, more)
 end
 
 ---What cannot be told, such as a file that is not there, is a problem of the one row.
-local function declared_row(desk, cron)
-    local machine = desk.roster.of[cron.name]
-    local ok, view = pcall(desk_of.view, desk, cron)
+local function declared_row(inventory, cron)
+    local machine = inventory.of[cron.name]
+    local ok, view = pcall(inventory_of.view, inventory, cron)
     if not machine then
         local gated = gate.is_conditional(cron)
         return { name = cron.name, kind = "missing", schedule = cron.schedule,
@@ -87,12 +86,12 @@ local function declared_row(desk, cron)
             text = "cannot read its declaration: " .. err.object(view).msg } } }
     end
     local problems, ticks = inspect.problems(view, clock.now())
-    return row_of(desk, machine, ticks, { name = cron.name, kind = "declared",
+    return row_of(inventory, machine, ticks, { name = cron.name, kind = "declared",
         optional = cron.optional, problems = json.array(problems) })
 end
 
-local function extra_row(desk, machine, kind, text, name)
-    return row_of(desk, machine, ticks_of.of(machine, clock.now()), {
+local function extra_row(inventory, machine, kind, text, name)
+    return row_of(inventory, machine, ticks_of.of(machine, clock.now()), {
         name = name or machine.name, kind = kind, problems = { { kind = kind, text = text } },
     })
 end
@@ -100,18 +99,18 @@ end
 ---@param opts dgrun.cron.options|{known?: dgrun.cron.known}
 ---@return dgrun.cron.row[]
 local function rows(opts)
-    local desk = desk_of.open(opts, "cron.list")
-    desk.birth = births(opts.app, opts.known and opts.known.releases)
+    local inventory = inventory_of.open(opts, "cron.list")
+    inventory.birth = births(opts.app, opts.known and opts.known.releases)
     local list = {}
     for i, cron in ipairs(opts.crons) do
-        list[i] = declared_row(desk, cron)
+        list[i] = declared_row(inventory, cron)
     end
-    for _, duplicate in ipairs(desk.roster.duplicates) do
-        list[#list + 1] = extra_row(desk, duplicate.machine, "duplicate",
+    for _, duplicate in ipairs(inventory.duplicates) do
+        list[#list + 1] = extra_row(inventory, duplicate.machine, "duplicate",
             ("a duplicate of %s"):format(duplicate.name), duplicate.name)
     end
-    for _, stray in ipairs(desk.roster.strays) do
-        list[#list + 1] = extra_row(desk, stray, "stray", "it is not declared")
+    for _, orphan in ipairs(inventory.orphans) do
+        list[#list + 1] = extra_row(inventory, orphan, "stray", "it is not declared")
     end
     return list
 end
@@ -122,7 +121,7 @@ end
 function M.of(opts)
     local image = opts.image
     if not image then
-        local ok, found = pcall(web_image.of, opts.app)
+        local ok, found = pcall(inventory_of.web_image, opts.app)
         if not ok and not err.is(found, "cron") then
             err.raise(found)
         end

@@ -2,36 +2,33 @@
 local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
 local cron_machine = require "dgrun.cron.machine"
-local desk_of = require "dgrun.cron.inventory"
-local dossier = require "dgrun.fly.diagnosis"
+local diagnosis = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
+local inventory_of = require "dgrun.cron.inventory"
 local job = require "dgrun.cron.job"
-local machines = require "dgrun.fly.machines"
 local opt = require "host.opt"
-local roster_of = require "dgrun.cron.roster"
 local run = require "dgrun.run.context"
 local secrets_state = require "dgrun.fly.secrets"
 local tables = require "dgrun.core.table"
 local ticks_of = require "dgrun.cron.job_runs"
-local web_image = require "dgrun.cron.web_image"
 
 local M = {}
 
 ---The machine that is called so: by the declared name, its own, or its id.
-local function find(roster, word)
+local function find(found, word)
     local known = {}
-    for name, machine in pairs(roster.of) do
+    for name, machine in pairs(found.of) do
         if name == word or machine.id == word then
             return machine, name
         end
         known[#known + 1] = name
     end
-    for _, stray in ipairs(roster.strays) do
-        local name = stray.config.metadata.dgrun_cron or stray.name
-        if stray.id == word or stray.name == word or name == word then
-            return stray, name
+    for _, orphan in ipairs(found.orphans) do
+        local name = orphan.config.metadata.dgrun_cron or orphan.name
+        if orphan.id == word or orphan.name == word or name == word then
+            return orphan, name
         end
         known[#known + 1] = name
     end
@@ -49,13 +46,8 @@ local function refuse_unknown(app, word, known, op)
                     api.command "cron_setup")) }
 end
 
-local function roster_for(app, crons)
-    machines.app(app)
-    return roster_of.of(machines.list(app), crons or {})
-end
-
 function M.run_now(opts)
-    local machine, name = find(roster_for(opts.app), opts.name)
+    local machine, name = find(inventory_of.machines(opts.app), opts.name)
     if not machine then
         refuse_unknown(opts.app, opts.name, name, "cron.run_now")
     elseif #(machine.config.mounts or {}) > 0 then
@@ -106,7 +98,7 @@ local function update_one(app, name, machine, to)
         after = changes_of.readable(config),
         apply = function()
             local version = secrets_state.wanted_version(app, secrets, config.metadata, machine)
-            return dossier.around(app, cron_machine.update, app, machine,
+            return diagnosis.around(app, cron_machine.update, app, machine,
                 { config = config, version = version, patience = patience })
         end,
     }
@@ -118,14 +110,14 @@ end
 ---another command line is a tick that dies.
 local function what_else(opts, image, results)
     local lines = {}
-    local desk = desk_of.open({ app = opts.app, crons = opts.crons or {}, image = image,
+    local inventory = inventory_of.open({ app = opts.app, crons = opts.crons or {}, image = image,
         dir = opts.dir or (run.current() and run.current().root) }, "cron.update_image")
     for _, cron in ipairs(opts.crons or {}) do
         local is_meant = false
         for _, result in ipairs(results) do
             is_meant = is_meant or (result.name == cron.name and not result.skipped)
         end
-        local ok, view = pcall(desk_of.view, desk, cron)
+        local ok, view = pcall(inventory_of.view, inventory, cron)
         for _, one in ipairs(is_meant and ok and view.differences or {}) do
             lines[#lines + 1] = ("%s: %s"):format(cron.name, one.text)
         end
@@ -146,17 +138,17 @@ local function when_running_of(crons, name)
 end
 
 function M.update_image(opts)
-    local roster = roster_for(opts.app, opts.crons)
+    local found = inventory_of.machines(opts.app, opts.crons)
     local chosen = {}
     if opts.name then
-        local machine, name = find(roster, opts.name)
+        local machine, name = find(found, opts.name)
         if not machine then
             refuse_unknown(opts.app, opts.name, name, "cron.update_image")
         end
         chosen[1] = { name = name, machine = machine }
     else
         for _, cron in ipairs(opts.crons or {}) do
-            local machine = roster.of[cron.name]
+            local machine = found.of[cron.name]
             chosen[#chosen + 1] = machine and { name = cron.name, machine = machine } or nil
         end
     end
@@ -165,7 +157,7 @@ function M.update_image(opts)
             msg = ("%s has none of the declared cron machines"):format(opts.app),
             hint = api.command "cron_setup" .. " creates them." }
     end
-    local image = desk_of.resolved(opts.image or web_image.of(opts.app))
+    local image = inventory_of.resolved(opts.image or inventory_of.web_image(opts.app))
     local secrets = secrets_state.read(opts.app)
     local results = {}
     for i, one in ipairs(chosen) do

@@ -1,12 +1,11 @@
 -- Removes cron machines that nobody declares, and those that are there twice.
 local changes_of = require "dgrun.fly.diff"
 local cron_machine = require "dgrun.cron.machine"
-local dossier = require "dgrun.fly.diagnosis"
+local diagnosis = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local image_of = require "dgrun.core.image_ref"
-local machines = require "dgrun.fly.machines"
-local roster_of = require "dgrun.cron.roster"
+local inventory_of = require "dgrun.cron.inventory"
 
 local M = {}
 
@@ -26,7 +25,7 @@ function M.machine(app, machine, why, when)
             why),
         before = changes_of.readable(machine.config, image_of.of_machine(machine)),
         apply = function()
-            return dossier.around(app, cron_machine.destroy, app, machine, patience)
+            return diagnosis.around(app, cron_machine.destroy, app, machine, patience)
         end,
     }
 end
@@ -44,14 +43,14 @@ local function refuse_declared(app, name)
 end
 
 ---What can be removed and is called so.
-local function removable(roster, word)
+local function removable(existing, word)
     local found = {}
-    for _, stray in ipairs(roster.strays) do
-        if is_called(stray, word) then
-            found[#found + 1] = { machine = stray, why = "not declared" }
+    for _, orphan in ipairs(existing.orphans) do
+        if is_called(orphan, word) then
+            found[#found + 1] = { machine = orphan, why = "not declared" }
         end
     end
-    for _, duplicate in ipairs(roster.duplicates) do
+    for _, duplicate in ipairs(existing.duplicates) do
         if duplicate.machine.id == word then
             found[#found + 1] = { machine = duplicate.machine,
                 why = "a duplicate of " .. duplicate.name }
@@ -60,12 +59,12 @@ local function removable(roster, word)
     return found
 end
 
-local function names_of(roster)
+local function names_of(existing)
     local names = {}
-    for _, stray in ipairs(roster.strays) do
-        names[#names + 1] = ("%s (%s)"):format(stray.name, stray.id)
+    for _, orphan in ipairs(existing.orphans) do
+        names[#names + 1] = ("%s (%s)"):format(orphan.name, orphan.id)
     end
-    for _, duplicate in ipairs(roster.duplicates) do
+    for _, duplicate in ipairs(existing.duplicates) do
         names[#names + 1] = ("%s (a duplicate of %s)"):format(duplicate.machine.id, duplicate.name)
     end
     return names
@@ -75,16 +74,15 @@ end
 ---  when_running?: dgrun.cron.when_running}
 ---@return {id: string, skipped?: boolean}[]
 function M.run(opts)
-    machines.app(opts.app)
-    local roster = roster_of.of(machines.list(opts.app), opts.crons or {})
-    local found = removable(roster, opts.machine)
+    local existing = inventory_of.machines(opts.app, opts.crons)
+    local found = removable(existing, opts.machine)
     if #found == 0 then
-        for name, machine in pairs(roster.of) do
+        for name, machine in pairs(existing.of) do
             if is_called(machine, opts.machine) then
                 refuse_declared(opts.app, name)
             end
         end
-        local names = names_of(roster)
+        local names = names_of(existing)
         err.raise { code = "input.unknown_machine", op = "cron.remove",
             msg = ("%s has no removable cron machine '%s'"):format(opts.app,
                 opts.machine),

@@ -2,9 +2,7 @@
 local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
 local cron_machine = require "dgrun.cron.machine"
-local declaration = require "dgrun.cron.spec"
-local desk_of = require "dgrun.cron.inventory"
-local dossier = require "dgrun.fly.diagnosis"
+local diagnosis = require "dgrun.fly.diagnosis"
 local drift = require "dgrun.cron.drift"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -12,10 +10,11 @@ local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.core.image_ref"
+local inventory_of = require "dgrun.cron.inventory"
 local machines = require "dgrun.fly.machines"
 local remove = require "dgrun.cron.remove"
-local roster_of = require "dgrun.cron.roster"
 local secrets_state = require "dgrun.fly.secrets"
+local spec = require "dgrun.cron.spec"
 local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
@@ -35,27 +34,35 @@ local SETTLE_SECONDS = 600
 ---@field skipped? "tick"|"gate" why it is left as it is
 
 ---The configuration as it is sent, with the secrets' version of the moment.
-local function body_of(desk, view, more)
+local function body_of(inventory, view, more)
     local config = tables.copy(view.wanted)
     local body = { config = config, region = view.region or (view.machine and view.machine.region),
-        min_secrets_version = secrets_state.wanted_version(desk.app, desk.secrets, config.metadata,
-            view.machine) }
+        min_secrets_version = secrets_state.wanted_version(inventory.app, inventory.secrets,
+            config.metadata, view.machine) }
     for name, value in pairs(more or {}) do
         body[name] = value
     end
     return body
 end
 
-local function mounted(desk, body)
+local function mounted(inventory, body)
     if body.config.mounts then
-        volumes.attach(body.config,
-            volumes.pool(desk.app), body.region)
+        volumes.attach(body.config, volumes.pool(inventory.app), body.region)
     end
     return body
 end
 
-local function refuse_taken_name(desk, cron)
-    local holder = roster_of.name_holder(desk.all, cron.name)
+---The machine of a deploy that has a cron machine's name; Fly lets no other have it.
+local function name_holder(all, name)
+    for _, machine in ipairs(all) do
+        if machine.name == name and not machines.is_gone(machine) then
+            return machine
+        end
+    end
+end
+
+local function refuse_taken_name(inventory, cron)
+    local holder = name_holder(inventory.all, cron.name)
     if holder then
         err.raise { code = "cron.name_taken", op = "cron.sync", machine = holder.id,
             msg = ("%s cannot be created: machine %s of process group %s has this name"):format(
@@ -70,20 +77,20 @@ local function await_launch(app, id)
         seconds = api.pace(LAUNCH_SECONDS) })
 end
 
-local function create(desk, cron, view)
-    if not gate.allows(desk, cron, view) then
+local function create(inventory, cron, view)
+    if not gate.allows(inventory, cron, view) then
         return { skipped = "gate" }
     end
-    refuse_taken_name(desk, cron)
+    refuse_taken_name(inventory, cron)
     return effect.write {
-        kind = "fly.machine.create", target = desk.app .. "/" .. cron.name, name = "machine",
+        kind = "fly.machine.create", target = inventory.app .. "/" .. cron.name, name = "machine",
         summary = ("create the cron machine %s, %s%s"):format(cron.name, cron.schedule,
             cron.when and effect.planning() and ", if its gate allows it" or ""),
         after = changes_of.readable(view.wanted),
         apply = function()
-            local body = mounted(desk, body_of(desk, view, { name = cron.name }))
-            local id = machines.create(desk.app, body).id
-            await_launch(desk.app, id)
+            local body = mounted(inventory, body_of(inventory, view, { name = cron.name }))
+            local id = machines.create(inventory.app, body).id
+            await_launch(inventory.app, id)
             return { id = id }
         end,
     }
@@ -120,13 +127,13 @@ local function refuse_volume(view, cron)
     end
 end
 
-local function change(desk, cron, view, patience)
+local function change(inventory, cron, view, patience)
     local machine, goes = view.machine, moves(view)
     if goes then
         refuse_volume(view, cron)
     end
     note_tick(cron, machine)
-    if not effect.planning() and not cron_machine.wait_idle(desk.app, machine, patience) then
+    if not effect.planning() and not cron_machine.wait_idle(inventory.app, machine, patience) then
         return { id = machine.id, skipped = true }
     end
     local before = changes_of.readable(machine.config, image_of.of_machine(machine))
@@ -136,16 +143,16 @@ local function change(desk, cron, view, patience)
     end
     return effect.write {
         kind = goes and "fly.machine.replace" or "fly.machine.update", name = "machine",
-        target = desk.app .. "/" .. cron.name, before = before, after = after,
+        target = inventory.app .. "/" .. cron.name, before = before, after = after,
         summary = goes and ("move the cron machine %s to %s by replacing it"):format(
             cron.name, view.region or machine.region)
             or ("update the cron machine %s"):format(cron.name),
         apply = function()
-            local body = body_of(desk, view, { name = cron.name })
+            local body = body_of(inventory, view, { name = cron.name })
             if goes then
-                return cron_machine.replace(desk.app, machine, body, patience)
+                return cron_machine.replace(inventory.app, machine, body, patience)
             end
-            return cron_machine.update(desk.app, machine, { config = body.config,
+            return cron_machine.update(inventory.app, machine, { config = body.config,
                 version = body.min_secrets_version, patience = patience })
         end,
     }
@@ -162,9 +169,9 @@ local function patience_with(cron, how)
 end
 
 ---Has the ref no file for a cron machine that may be missing? It is left as it is.
-local function has_no_file(desk, cron, how)
-    local path = desk.dir / cron.config
-    if not declaration.may_be_missing(cron) or fs.exists(path) then
+local function has_no_file(inventory, cron, how)
+    local path = inventory.dir / cron.config
+    if not spec.may_be_missing(cron) or fs.exists(path) then
         return false
     elseif not how.settling then
         effect.note(("%s stays unchanged: %s does not exist"):format(cron.name, path))
@@ -172,17 +179,17 @@ local function has_no_file(desk, cron, how)
     return true
 end
 
-local function one(desk, cron, how)
-    if has_no_file(desk, cron, how) then
-        return { id = desk.roster.of[cron.name] and desk.roster.of[cron.name].id }
+local function one(inventory, cron, how)
+    if has_no_file(inventory, cron, how) then
+        return { id = inventory.of[cron.name] and inventory.of[cron.name].id }
     end
-    local view = desk_of.view(desk, cron)
+    local view = inventory_of.view(inventory, cron)
     if not view.machine then
-        return how.settling and {} or create(desk, cron, view)
+        return how.settling and {} or create(inventory, cron, view)
     elseif #view.differences > 0 then
-        return change(desk, cron, view, patience_with(cron, how))
-    elseif needs_start(desk.app, view.machine) then
-        return cron_machine.arm(desk.app, view.machine)
+        return change(inventory, cron, view, patience_with(cron, how))
+    elseif needs_start(inventory.app, view.machine) then
+        return cron_machine.arm(inventory.app, view.machine)
     elseif not how.settling then
         effect.note(("%s matches its declaration"):format(cron.name))
     end
@@ -190,8 +197,8 @@ local function one(desk, cron, how)
 end
 
 ---What came of one declaration, whatever it was: the others are not left in the middle of it.
-local function attempt(desk, cron, how)
-    local ok, result = pcall(dossier.around, desk.app, one, desk, cron, how)
+local function attempt(inventory, cron, how)
+    local ok, result = pcall(diagnosis.around, inventory.app, one, inventory, cron, how)
     if not ok then
         return { failure = err.object(result) }
     elseif effect.is_unknown(result) then
@@ -217,14 +224,14 @@ local function raise_first(attempts, crons)
     end
 end
 
-local function report(desk, opts)
+local function report(inventory, opts)
     local found = {}
-    for _, duplicate in ipairs(desk.roster.duplicates) do
+    for _, duplicate in ipairs(inventory.duplicates) do
         found[#found + 1] = { machine = duplicate.machine,
             text = ("a duplicate of %s"):format(duplicate.name) }
     end
-    for _, stray in ipairs(desk.roster.strays) do
-        found[#found + 1] = { machine = stray, text = "not declared" }
+    for _, orphan in ipairs(inventory.orphans) do
+        found[#found + 1] = { machine = orphan, text = "not declared" }
     end
     for _, extra in ipairs(found) do
         local machine = extra.machine
@@ -232,7 +239,7 @@ local function report(desk, opts)
             effect.note(("machine %s (%s, %s) is %s; prune = true removes it"):format(machine.id,
                 machine.name, tostring(machine.config.schedule or "no schedule"), extra.text))
         else
-            remove.machine(desk.app, machine, extra.text)
+            remove.machine(inventory.app, machine, extra.text)
         end
     end
 end
@@ -242,12 +249,12 @@ end
 ---@return dgrun.cron.result[]
 function M.run(opts, how)
     how = how or {}
-    local desk = desk_of.open(opts, how.settling and "cron.settle" or "cron.sync")
+    local inventory = inventory_of.open(opts, how.settling and "cron.settle" or "cron.sync")
     local attempts = task.map(opts.crons, { limit = effect.planning() and 1 or AT_ONCE },
-        function(cron) return attempt(desk, cron, how) end)
+        function(cron) return attempt(inventory, cron, how) end)
     raise_first(attempts, opts.crons)
     if not how.settling then
-        report(desk, opts)
+        report(inventory, opts)
     end
     local results = {}
     for i, one_attempt in ipairs(attempts) do

@@ -1,9 +1,7 @@
 -- Are the cron machines of an app as they are declared, and do their ticks end well?
 local api = require "dgrun.fly.api"
 local clock = require "dgrun.fly.clock"
-local declaration = require "dgrun.cron.spec"
-local desk_of = require "dgrun.cron.inventory"
-local dossier = require "dgrun.fly.diagnosis"
+local diagnosis = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -11,7 +9,9 @@ local fs = require "host.fs"
 local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.core.image_ref"
 local inspect = require "dgrun.cron.inspect"
+local inventory_of = require "dgrun.cron.inventory"
 local machines = require "dgrun.fly.machines"
+local spec = require "dgrun.cron.spec"
 local task = require "dgrun.core.task"
 local ticks_of = require "dgrun.cron.job_runs"
 
@@ -22,21 +22,21 @@ local AT_ONCE = 8
 M.tick_seconds = 60
 
 ---Waits for a tick that runs, so that there is an exit code to judge.
-local function see_tick(desk, cron, seconds)
-    local machine = desk.roster.of[cron.name]
+local function see_tick(inventory, cron, seconds)
+    local machine = inventory.of[cron.name]
     if not machine or not ticks_of.runs(machine) or seconds == 0 then
         return
     end
     effect.note(("%s is running its job; waiting up to %s for it to end"):format(cron.name,
         format.duration(seconds)))
-    local ok, e = pcall(machines.wait, desk.app, machine.id, { state = "stopped",
+    local ok, e = pcall(machines.wait, inventory.app, machine.id, { state = "stopped",
         seconds = seconds, instance_id = machine.instance_id })
     if not ok and not err.is(e, "fly.timeout") then
         err.raise(e)
     elseif not ok then
         effect.note(("%s is still running its job; the result is unknown"):format(cron.name))
     end
-    desk.roster.of[cron.name] = machines.get(desk.app, machine.id)
+    inventory.of[cron.name] = machines.get(inventory.app, machine.id)
 end
 
 local function missing(cron)
@@ -46,12 +46,12 @@ end
 
 ---@return dgrun.cron.problem[]
 ---@return "matches"|"gated"|"missing"|"left" why there are no problems
-local function of_one(desk, cron, opts)
-    if declaration.may_be_missing(cron) and not fs.exists(desk.dir / cron.config) then
-        return {}, desk.roster.of[cron.name] and "left" or "missing"
+local function of_one(inventory, cron, opts)
+    if spec.may_be_missing(cron) and not fs.exists(inventory.dir / cron.config) then
+        return {}, inventory.of[cron.name] and "left" or "missing"
     end
-    see_tick(desk, cron, opts.wait or api.pace(M.tick_seconds))
-    local machine = desk.roster.of[cron.name]
+    see_tick(inventory, cron, opts.wait or api.pace(M.tick_seconds))
+    local machine = inventory.of[cron.name]
     if not machine then
         if gate.is_conditional(cron) then
             return {}, "gated"
@@ -61,8 +61,8 @@ local function of_one(desk, cron, opts)
         end
         return missing(cron), "missing"
     end
-    local problems = inspect.problems(desk_of.view(desk, cron), clock.now())
-    for _, duplicate in ipairs(desk.roster.duplicates) do
+    local problems = inspect.problems(inventory_of.view(inventory, cron), clock.now())
+    for _, duplicate in ipairs(inventory.duplicates) do
         if duplicate.name == cron.name then
             problems[#problems + 1] = { kind = "duplicate",
                 text = ("machine %s runs the same job"):format(duplicate.machine.id) }
@@ -124,7 +124,7 @@ local function refuse(app, problems)
         -- Of a tick that died the log says more than anything else.
         about = problem.kind == "exit" and problem.machine or about or problem.machine
     end
-    err.raise(dossier.attach(app, err.new {
+    err.raise(diagnosis.attach(app, err.new {
         code = "cron.drift", op = "cron.verify", drift = lines, problems = problems,
         machine = about, hint = advice(app, problems),
         msg = ("%s with the cron machines of %s:\n%s"):format(#lines == 1 and "1 problem"
@@ -134,10 +134,10 @@ end
 
 ---@param opts dgrun.cron.verify
 function M.run(opts)
-    local desk = desk_of.open(opts, "cron.verify")
+    local inventory = inventory_of.open(opts, "cron.verify")
     local counts = { matches = 0, gated = 0, missing = 0, left = 0 }
     local found = task.map(opts.crons, { limit = AT_ONCE }, function(cron)
-        local list, how = of_one(desk, cron, opts)
+        local list, how = of_one(inventory, cron, opts)
         counts[how] = counts[how] + 1
         return list
     end)
@@ -148,10 +148,10 @@ function M.run(opts)
             problems[#problems + 1] = problem
         end
     end
-    for _, stray in ipairs(desk.roster.strays) do
+    for _, orphan in ipairs(inventory.orphans) do
         effect.note(("machine %s (%s, %s, %s) is an undeclared cron machine"):format(
-            stray.id, stray.name, tostring(stray.config.schedule or "no schedule"),
-            image_of.abbreviated(image_of.of_machine(stray))))
+            orphan.id, orphan.name, tostring(orphan.config.schedule or "no schedule"),
+            image_of.abbreviated(image_of.of_machine(orphan))))
     end
     if #problems > 0 then
         refuse(opts.app, problems)
