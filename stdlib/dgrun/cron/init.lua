@@ -137,7 +137,7 @@ end
 function M.list(opts)
     check.options(opts, { app = "string", crons = "table?", image = "value?", dir = "string?",
         known = "table?" }, "cron.list")
-    return require("dgrun.cron.list").of(opts)
+    return require("dgrun.cron.verify").list(opts)
 end
 
 ---The cron machines of several places, asked for side by side; a place that does not answer is
@@ -147,7 +147,7 @@ end
 ---@return dgrun.cron.place[]
 ---@return dgrun.err? # of the first place that could not be asked, else of what is wrong
 function M.overview(places, strict)
-    return require("dgrun.cron.list").overview(places, strict)
+    return require("dgrun.cron.verify").overview(places, strict)
 end
 
 ---What time it is for Fly, whose clock schedules go by: by the date of its last answer.
@@ -190,7 +190,7 @@ end
 function M.remove(opts)
     check.options(opts, { app = "string", machine = "string", crons = "table?",
         when_running = "table?" }, "cron.remove")
-    return require("dgrun.cron.remove").run(opts)
+    return require("dgrun.cron.manual").remove(opts)
 end
 
 return M

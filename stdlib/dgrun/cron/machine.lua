@@ -1,9 +1,12 @@
 -- A change of a machine with a schedule: not in the middle of a tick, and started afterwards, which
 -- alone arms its schedule again.
 local api = require "dgrun.fly.api"
+local changes_of = require "dgrun.fly.diff"
+local diagnosis = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local image_of = require "dgrun.core.image_ref"
 local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.context"
@@ -131,7 +134,7 @@ end
 ---@param patience dgrun.cron.patience
 ---@param change fun(nonce: string, now: table): table
 ---@return table? # nil: a tick runs, and nothing was changed
-function M.undisturbed(app, machine, patience, change)
+local function undisturbed(app, machine, patience, change)
     while M.wait_idle(app, machine, patience) do
         local interrupting = patience.outcome == "interrupt" and time.now() >= patience.deadline
         local result = leases.with(app, { machine.id }, function(nonces)
@@ -164,7 +167,7 @@ end
 ---@param to dgrun.cron.change
 ---@return {id: string, skipped?: boolean} # skipped: a tick runs, it is left as it is
 function M.update(app, machine, to)
-    return M.undisturbed(app, machine, to.patience, function(nonce, now)
+    return undisturbed(app, machine, to.patience, function(nonce, now)
         -- From here on it is not left before it is started again, whatever asks the run to stop.
         return run.finish(("the update of the cron machine %s"):format(name_of(machine)), function()
             local updated = machines.update(app, machine.id, {
@@ -186,7 +189,7 @@ end
 ---@param patience dgrun.cron.patience
 ---@return {id: string, skipped?: boolean}
 function M.replace(app, machine, body, patience)
-    return M.undisturbed(app, machine, patience, function(nonce)
+    return undisturbed(app, machine, patience, function(nonce)
         return run.finish(("the move of the cron machine %s"):format(name_of(machine)), function()
             machines.destroy(app, machine.id, nonce)
             machines.wait(app, machine.id, { state = "destroyed", seconds = SETTLE_SECONDS })
@@ -203,15 +206,33 @@ function M.replace(app, machine, body, patience)
     end) or skipped(machine)
 end
 
----@param app string
----@param machine table as the API showed it
----@param patience dgrun.cron.patience
----@return {id: string, skipped?: boolean}
-function M.destroy(app, machine, patience)
-    return M.undisturbed(app, machine, patience, function(nonce)
+local function destroy(app, machine, patience)
+    return undisturbed(app, machine, patience, function(nonce)
         machines.destroy(app, machine.id, nonce)
         return { id = machine.id }
     end) or skipped(machine)
+end
+
+---Removes a machine while no job of it runs.
+---@param app string
+---@param machine table as the API shows it
+---@param why string "declared by nobody"
+---@param when? dgrun.cron.when_running
+---@return {id: string, skipped?: boolean}
+function M.remove(app, machine, why, when)
+    local patience = M.patience(when)
+    if not effect.planning() and not M.wait_idle(app, machine, patience) then
+        return { id = machine.id, skipped = true }
+    end
+    return effect.write {
+        kind = "fly.machine.destroy", target = app .. "/" .. machine.id, name = "machine",
+        summary = ("remove the cron machine %s (%s), %s"):format(machine.name or "?", machine.id,
+            why),
+        before = changes_of.readable(machine.config, image_of.of_machine(machine)),
+        apply = function()
+            return diagnosis.around(app, destroy, app, machine, patience)
+        end,
+    }
 end
 
 return M

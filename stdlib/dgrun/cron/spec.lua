@@ -80,7 +80,14 @@ end
 ---@param cron dgrun.cron.declaration
 ---@return boolean
 function M.may_be_missing(cron)
-    return cron.optional == true or cron.create == false or cron.gate ~= nil or cron.when ~= nil
+    return M.is_conditional(cron) or cron.optional == true or cron.when ~= nil
+end
+
+---Is the machine created under a condition, so that it may be missing?
+---@param cron dgrun.cron.declaration
+---@return boolean
+function M.is_conditional(cron)
+    return cron.create == false or cron.gate ~= nil
 end
 
 ---@class dgrun.cron.base what the file of a declaration says

@@ -8,11 +8,10 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
-local gate = require "dgrun.cron.gate"
 local image_of = require "dgrun.core.image_ref"
 local inventory_of = require "dgrun.cron.inventory"
+local job = require "dgrun.cron.job"
 local machines = require "dgrun.fly.machines"
-local remove = require "dgrun.cron.remove"
 local secrets_state = require "dgrun.fly.secrets"
 local spec = require "dgrun.cron.spec"
 local tables = require "dgrun.core.table"
@@ -78,7 +77,7 @@ local function await_launch(app, id)
 end
 
 local function create(inventory, cron, view)
-    if not gate.allows(inventory, cron, view) then
+    if not job.may_create(inventory, cron, view) then
         return { skipped = "gate" }
     end
     refuse_taken_name(inventory, cron)
@@ -239,7 +238,7 @@ local function report(inventory, opts)
             effect.note(("machine %s (%s, %s) is %s; prune = true removes it"):format(machine.id,
                 machine.name, tostring(machine.config.schedule or "no schedule"), extra.text))
         else
-            remove.machine(inventory.app, machine, extra.text)
+            cron_machine.remove(inventory.app, machine, extra.text)
         end
     end
 end
