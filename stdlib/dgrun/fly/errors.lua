@@ -64,6 +64,21 @@ local function code_of(answer, text, status, nonce)
     return codes[answer.status] or (answer.status >= 500 and "fly.server") or "fly.failed"
 end
 
+---What to do about an app that Fly does not find, nil for another error.
+---@param what string the call: GET /v1/apps/web/machines
+local function missing_app_hint(what, text, sandbox)
+    local app = text:find("Could not find App", 1, true)
+        and (text:match 'App "([%w-]+)"' or what:match "/apps/([%w-]+)")
+    if not app then
+        return nil
+    elseif sandbox then
+        return ("The local Fly has the apps that scripts/environments.yaml names. Is %s one of "
+            .. "them?"):format(app)
+    end
+    return ("Create the app: fly apps create %s. If it exists already, use a token that has access "
+        .. "to it."):format(app)
+end
+
 ---@param id? string of a request
 ---@return string # to stand behind a message
 function M.request_note(id)
@@ -86,7 +101,8 @@ function M.of_answer(answer, what, nonce, sandbox)
         msg = ("%s: Fly answered %d: %s%s"):format(what, answer.status, text,
             M.request_note(answer.request_id)),
         reason = text, holder = holder, held_until = until_time,
-        hint = sandbox and local_hints[code] or hints[code],
+        hint = missing_app_hint(what, text, sandbox) or sandbox and local_hints[code]
+            or hints[code],
     }
 end
 

@@ -76,6 +76,20 @@ describe("calls", function()
         end)
     end)
 
+    it("say how to make an app that Fly does not find", function()
+        local reply = always { status = 404, body = [[{"error":"Could not find App \"web-1\""}]] }
+        wire.with("fo1_a", reply, function()
+            local _, e = pcall(api.machines, "GET", "/v1/apps/web-1/machines")
+            assert.equal("fly.not_found", e.code)
+            assert.matches("fly apps create web-1.", e.hint, 1, true)
+        end)
+        wire.with("fo1_a", always { status = 404, body = '{"error":"machine not found"}' },
+            function()
+                local _, e = pcall(api.machines, "GET", "/v1/apps/web-1/machines/m1")
+                assert.is_nil(e.hint)
+            end)
+    end)
+
     ---How often a call is made, for each kind of bad answer.
     local function tries(method, reply, opts)
         local count
