@@ -76,13 +76,15 @@ local function killed(template, place, at)
 end
 
 describe("cron.run_now that is killed and resumed", function()
+    teardown(pipelines.forget_templates)
+
     it("runs the job once", function()
         local template = pipelines.templates().old
         local sum, parts = 0, {}
         for i, place in ipairs { "request", "carried_out", "answer", "journal" } do
-            local count = points.all(AT_ONCE, matrix.pick(10, 1), function(at)
-                return killed(template, place, at)
-            end)
+            local count = points.all { at_once = AT_ONCE, last = math.huge,
+                every = matrix.pick(10, 1),
+                one = function(at) return killed(template, place, at) end }
             assert(count > 0 or matrix.is_quick(), "no point of kind " .. place)
             sum, parts[i] = sum + count, ("%s %d"):format(place, count)
         end

@@ -83,18 +83,25 @@ end
 
 describe("a pipeline in bad weather ends right, or says what is wrong and can be resumed:",
     function()
+        teardown(pipelines.forget_templates)
+
         for p, pipeline in ipairs(pipelines.list) do
             it(pipeline.name, function()
-                local template = pipelines.templates()[pipeline.from]
-                local expected = pipelines.undisturbed(pipeline, template)
+                local templates = pipelines.templates()
+                -- Weather is nothing to Alembic: only under the first kind the run migrates.
+                local rest = templates[pipeline.migrated or pipeline.from]
+                local expected = pipelines.undisturbed(pipeline, rest)
                 local cases = {}
                 for k, kind in ipairs(kinds) do
-                    for r, rate in ipairs(rates) do
+                    -- In the quick tests half of the kinds, others than with the pipeline before.
+                    local is_wanted = not matrix.is_quick() or (k + p) % 2 == 0
+                    for r, rate in ipairs(is_wanted and rates or {}) do
                         cases[#cases + 1] = { kind, rate, SEED * 5000 + p * 1000 + k * 10 + r }
                     end
                 end
                 local count = { done = 0, failed = 0 }
                 task.map(cases, { limit = AT_ONCE }, function(case)
+                    local template = case[1] == kinds[1] and templates[pipeline.from] or rest
                     local outcome = one(pipeline, template, expected, unpack(case))
                     count[outcome] = count[outcome] + 1
                 end)

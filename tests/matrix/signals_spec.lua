@@ -1,6 +1,5 @@
 -- A pipeline that is interrupted at its points: it stops at a safe one, or says what it waits for,
 -- tells by its exit status, and can be resumed.
-local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local points = require "support.kill_points"
 local task = require "dgrun.core.task"
@@ -48,24 +47,17 @@ local function interrupted(pipeline, template, expected, place, at)
         local state = pipelines.whole(field, pipeline)
         assert(state == expected, complaint(("%s: the state is\n%s\nand not\n%s"):format(name,
             state, expected), field, run))
-        return true
+        return true, points.has_migrated(first)
     end)
 end
 
 describe("a run that is interrupted stops at a safe point and is resumed:", function()
+    teardown(pipelines.forget_templates)
+
     for _, pipeline in ipairs(pipelines.list) do
         it(pipeline.name, function()
-            local template = pipelines.templates()[pipeline.from]
-            local expected = pipelines.undisturbed(pipeline, template)
-            local every = matrix.pick(pipeline.alike and 40 or 20, 1)
-            local sum = 0
-            for _, place in ipairs(points.places) do
-                sum = sum + points.all(AT_ONCE, place == "spawn" and matrix.pick(4, 1) or every,
-                    function(at)
-                        return interrupted(pipeline, template, expected, place, at)
-                    end)
-            end
-            print(("    %s: interrupted at %d points and resumed"):format(pipeline.name, sum))
+            print(("    %s: interrupted at %d points and resumed (%s)"):format(pipeline.name,
+                points.walk({ at_once = AT_ONCE, one = interrupted }, pipeline)))
         end)
     end
 end)

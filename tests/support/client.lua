@@ -1,7 +1,8 @@
 -- dgrun as a client of a local Fly that lives in another process, for tests that kill it: this
 -- script is run by a dgrun of its own. DGRUN_TEST_CLIENT holds its settings as JSON:
 -- url, token, pace; die = {where = "answer"|"journal"|"spawn", at = n, signal = number} is sent to
--- it at the n-th such point; ttl, heartbeat, poll of leases.
+-- it at the n-th such point; count: it tells how many of them there were; ttl, heartbeat, poll of
+-- leases.
 local ffi = require "ffi"
 
 local journal = require "dgrun.run.journal"
@@ -12,12 +13,12 @@ ffi.cdef [[ int kill(int pid, int signal); int getpid(void); ]]
 
 local settings = json.decode(os.getenv "DGRUN_TEST_CLIENT")
 local die = settings.die or {}
-local passed = 0
+local passed = { answer = 0, journal = 0, spawn = 0 }
 
 local function point(where)
+    passed[where] = passed[where] + 1
     if where == die.where then
-        passed = passed + 1
-        if passed == die.at then
+        if passed[where] == die.at then
             io.stdout:write("AT THE POINT\n")
             io.stdout:flush()
             ffi.C.kill(ffi.C.getpid(), die.signal)
@@ -87,4 +88,10 @@ require("dgrun.fly.api").use {
 
 local status = require("dgrun.cli").main { ... }
 require("host.log").flush()
+if settings.count then
+    for where, count in pairs(passed) do
+        print(("POINTS %s %d"):format(where, count))
+    end
+    io.stdout:flush()
+end
 os.exit(status)

@@ -14,15 +14,19 @@ local function image(app)
 end
 
 ---The pipelines, with what they are called with, and the app they are about; `from` is the template
----they begin with: nothing was ever deployed, or v1.1.0 was. `alike`: much of it is as in others,
+---they begin with: nothing was ever deployed, or v1.1.0 was. `migrated`: the same, but the database
+---is already where the pipeline takes it; so a run costs no start of Alembic, which is most of what
+---it costs, and leaves the same state. `alike`: much of it is as in others,
 ---so that few of its points will do where a matrix is to be quick.
 M.list = {
     { name = "a first prod_deploy", from = "new", app = "draft-app-prod", database = "prod.db",
-        alike = true,
+        migrated = "new_migrated", alike = true,
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
     { name = "prod_deploy", from = "old", app = "draft-app-prod", database = "prod.db",
+        migrated = "old_migrated",
         argv = { "prod_deploy", "--ref", "v1.2.0", "--image", image "draft-app-prod" } },
     { name = "stage_deploy", from = "old", app = "draft-app", database = "stage.db",
+        migrated = "old_migrated",
         argv = { "stage_deploy", "--ref", "v1.2.0", "--image", image "draft-app" } },
     { name = "cron_setup", from = "old", app = "draft-app-prod",
         argv = { "cron_setup", "--environment", "prod", "--ref", "v1.2.0" } },
@@ -68,32 +72,67 @@ local function closed_copy(field, to)
     field_of.copy(field.dir, to)
 end
 
----The databases at v1.0.0, where nothing was deployed yet: so far a person has migrated them.
-local function prepare_databases(dir, ref)
-    local source = dir / "../source"
-    assert(proc.run({ argv = { "git", "-C", dir, "worktree", "add", "-q", source, ref } })
+local databases = { "stage.db", "prod.db" }
+
+---Migrates the databases of a project as a person would.
+---@param made string the project that has the repository
+local function migrate(made, dir, ref)
+    local source = made / "../source"
+    assert(proc.run({ argv = { "git", "-C", made, "worktree", "add", "-q", source, ref } })
         .status == 0)
-    for _, name in ipairs { "stage.db", "prod.db" } do
+    for _, name in ipairs(databases) do
         local result = assert(proc.run { argv = { "alembic", "upgrade", "head" }, cwd = source,
             env = { DATABASE_URL = "sqlite+aiosqlite:///" .. dir .. "/" .. name } })
         assert(result.status == 0, result.stderr)
+    end
+    assert(proc.run({ argv = { "git", "-C", made, "worktree", "remove", "--force", source } })
+        .status == 0)
+end
+
+---The databases at v1.1.0, where nothing was deployed yet.
+local function prepare_databases(dir)
+    migrate(dir, dir, "v1.1.0")
+    for _, name in ipairs(databases) do
         local db = assert(require("host.sqlite").open(dir / name))
         assert(db:exec(WATCH))
         db:close()
     end
-    assert(proc.run({ argv = { "git", "-C", dir, "worktree", "remove", "--force", source } })
-        .status == 0)
 end
 
----Folders to begin with, by name: "new", "old". Gone at the end of the scope.
+---Copies templates; the databases of the copies are at v1.2.0.
+local function add_migrated(dir)
+    for _, name in ipairs { "new", "old" } do
+        field_of.copy(dir / name, dir / name .. "_migrated")
+    end
+    migrate(dir / "made", dir / "new_migrated", "v1.2.0")
+    for _, name in ipairs(databases) do
+        assert(fs.copy(dir / "new_migrated" / name, dir / "old_migrated" / name))
+    end
+end
+
+local made_templates
+
+---Those of `templates` are removed.
+function M.forget_templates()
+    if made_templates then
+        fs.remove(made_templates.dir, { recursive = true })
+        made_templates = nil
+    end
+end
+
+---Folders to begin with, by name: "new", "old", and both with "_migrated". They are made once, and
+---stay until forget_templates.
 ---@return table<string, string>
 function M.templates()
+    if made_templates then
+        return made_templates
+    end
     local dir = fs.real(assert(fs.temp_dir "template"))
-    task.defer(function() fs.remove(dir, { recursive = true }) end)
+    made_templates = { dir = dir }
     local made = assert(proc.run {
         argv = { root / "tests/fixtures/make-project.sh", dir / "made" } })
     assert(made.status == 0, made.stderr)
-    prepare_databases(dir / "made", "v1.1.0")
+    prepare_databases(dir / "made")
     task.scope(function()
         local field = field_of.new(dir / "made")
         point_databases_at(field.dir)
@@ -110,7 +149,11 @@ function M.templates()
         change_cron(field.dir)
         closed_copy(field, dir / "old")
     end)
-    return { new = dir / "new", old = dir / "old" }
+    add_migrated(dir)
+    for _, name in ipairs { "new", "old", "new_migrated", "old_migrated" } do
+        made_templates[name] = dir / name
+    end
+    return made_templates
 end
 
 ---@param template string
@@ -235,13 +278,20 @@ end
 ---What a pipeline leaves when nothing disturbs it.
 ---@param pipeline table of `list`
 ---@param template string
+---@param run? fun(field: support.matrix_env): any runs it
 ---@return string
-function M.undisturbed(pipeline, template)
+---@return any # what `run` returns
+function M.undisturbed(pipeline, template, run)
     return task.scope(function()
         local field = M.field(template)
-        local run = field:run(pipeline.argv)
-        assert(run.status == 0, run.text)
-        return M.whole(field, pipeline)
+        local result
+        if run then
+            result = run(field)
+        else
+            local ended = field:run(pipeline.argv)
+            assert(ended.status == 0, ended.text)
+        end
+        return M.whole(field, pipeline), result
     end)
 end
 

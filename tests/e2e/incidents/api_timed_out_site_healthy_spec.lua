@@ -114,6 +114,8 @@ local function is_right_with_dgrun(field, loss)
 end
 
 describe("the API timed out, the site was healthy:", function()
+    teardown(pipelines.forget_templates)
+
     it("the old way fails before its own checks; dgrun reads again, and asks the site", function()
         local template = pipelines.templates().old
         with_field(template, fails_the_old_way)
