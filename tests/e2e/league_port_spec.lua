@@ -1,6 +1,7 @@
 -- The port of a team's workflows to Lua, tests/fixtures/league/scripts/: releases with data scripts
 -- and gates, a daily look at production, review apps with branches of a hosted database.
 local fs = require "host.fs"
+local full_it = require("support.matrix").full_it
 local host_task = require "host.task"
 local interrupt = require "support.interrupted"
 local json = require "dgrun.core.json"
@@ -67,7 +68,7 @@ describe("the port of the team's workflows", function()
         assert.is_true(lines > 0 and lines < 150, lines .. " lines")
     end)
 
-    it("releases, with its data scripts; status watches production", function()
+    full_it("releases, with its data scripts; status watches production", function()
         local project = league.new()
         local argv = { "release", "prod", "--ref", "v1.3.0", "--image",
             project:image("one", nil, "league-app-prod"), "--sandbox" }

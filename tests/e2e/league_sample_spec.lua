@@ -1,5 +1,6 @@
 -- The second sample application without dgrun: its habits are those of a grown application.
 local fs = require "host.fs"
+local full_it = require("support.matrix").full_it
 local league = require "support.league"
 local postgres = require "support.postgres"
 local proc = require "host.proc"
@@ -37,7 +38,7 @@ local function lives_on(project, url)
 end
 
 describe("the league application", function()
-    it("lives on SQLite", function()
+    full_it("lives on SQLite", function()
         local project = league.new()
         lives_on(project, "sqlite+aiosqlite:///" .. project.dir .. "/a.db")
     end)

@@ -13,9 +13,32 @@ local function machines_of(project, app)
     return web, cron
 end
 
+local function ticks_for_real(project)
+    project:with_fly(function(call)
+        local _, all = call("GET", "/v1/apps/draft-app-prod/machines")
+        for _, machine in ipairs(all) do
+            if machine.config.schedule then
+                local path = "/v1/apps/draft-app-prod/machines/" .. machine.id
+                call("GET", path .. "/wait?state=stopped&timeout=30")
+                local _, after = call("GET", path)
+                local exit
+                for _, event in ipairs(after.events) do
+                    exit = exit or (event.type == "exit" and event.request.exit_event)
+                end
+                assert.equal(0, exit.exit_code)
+            end
+        end
+    end)
+    assert.equal(3, project:query("prod.db", "SELECT count(*) AS n FROM news")[1].n)
+end
+
 describe("the main job", function()
-    it("deploys a tag to production, and then changes nothing", function()
+    it("deploys a tag to production, runs ticks, changes nothing, makes a cron machine", function()
         local project = sample.new()
+        local early = project:run { "--sandbox", "cron_setup", "--environment", "prod" }
+        assert.equal(1, early.status)
+        assert.matches("Deploy the app first", early.stderr)
+
         local run = project:run { "--sandbox", "prod_deploy", "--ref", "v1.2.0" }
         assert.equal(0, run.status, run.all)
         assert.matches("8 created, 1 updated, 1 run", run.stdout)
@@ -35,6 +58,8 @@ describe("the main job", function()
         assert.is_nil(cron[1].config.metadata.fly_platform_version)
         assert.equal(40, #web[1].config.metadata.dgrun_commit)
 
+        ticks_for_real(project)
+
         local again = project:run { "--sandbox", "prod_deploy", "--ref", "v1.2.0" }
         assert.equal(0, again.status, again.all)
         assert.matches("Nothing changed", again.stdout)
@@ -45,12 +70,28 @@ describe("the main job", function()
             local _, secrets = call("GET", "/v1/apps/draft-app-prod/secrets")
             assert.equal(5, #secrets.secrets)
         end)
+
+        local before = cron
+        project:with_fly(function(call)
+            local path = "/v1/apps/draft-app-prod/machines/" .. before[1].id
+            call("DELETE", path .. "?force=true")
+            call("GET", path .. "/wait?state=destroyed&timeout=30")
+        end)
+        run = project:run { "--sandbox", "cron_setup", "--environment", "prod",
+            "--ref", "v1.2.0" }
+        assert.equal(0, run.status, run.all)
+        web, cron = machines_of(project, "draft-app-prod")
+        assert.equal(1, #cron)
+        assert.are_not.equal(before[1].id, cron[1].id)
+        assert.equal(web[1].image_ref.digest, cron[1].image_ref.digest)
     end)
 
     it("updates what runs, and refuses to go back", function()
         local project = sample.new()
-        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0" }).status)
-        local update = project:run { "--sandbox", "prod_deploy" }
+        local one, two = project:image "one", project:image "two"
+        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0", "--image",
+            one }).status)
+        local update = project:run { "--sandbox", "prod_deploy", "--image", two }
         assert.equal(0, update.status, update.all)
         assert.matches("update machine", update.stdout)
         assert.matches("release%s+v2 of", update.stdout)
@@ -63,14 +104,16 @@ describe("the main job", function()
 
     it("deploys to staging: secrets before the first deploy, then behind it", function()
         local project = sample.new()
-        local run = project:run { "--sandbox", "stage_deploy", "--ref", "v1.2.0" }
+        local deploy = { "--sandbox", "stage_deploy", "--ref", "v1.2.0", "--image",
+            project:image("one", nil, "draft-app") }
+        local run = project:run(deploy)
         assert.equal(0, run.status, run.all)
         local web, cron = machines_of(project, "draft-app")
         assert.equal(2, #web)
         assert.equal("daily", cron[1].config.schedule)
 
         project:write(".env.stage", project:read(".env.stage") .. "GEMINI_API_KEY=new-gemini-key\n")
-        local changed = project:run { "--sandbox", "stage_deploy", "--ref", "v1.2.0" }
+        local changed = project:run(deploy)
         assert.equal(0, changed.status, changed.all)
         assert.matches("set GEMINI_API_KEY", changed.stdout)
         -- All machines of the app get them, the cron machine too.
@@ -78,50 +121,7 @@ describe("the main job", function()
         assert.equal(3, updates)
         web, cron = machines_of(project, "draft-app")
         assert.equal(web[1].config.metadata.dgrun_secrets, cron[1].config.metadata.dgrun_secrets)
-        local again = project:run { "--sandbox", "stage_deploy", "--ref", "v1.2.0" }
+        local again = project:run(deploy)
         assert.matches("Nothing changed", again.stdout)
-    end)
-
-    it("sets up the cron machine on the image of the web machines", function()
-        local project = sample.new()
-        local early = project:run { "--sandbox", "cron_setup", "--environment", "prod" }
-        assert.equal(1, early.status)
-        assert.matches("Deploy the app first", early.stderr)
-
-        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0" }).status)
-        local _, before = machines_of(project, "draft-app-prod")
-        project:with_fly(function(call)
-            local path = "/v1/apps/draft-app-prod/machines/" .. before[1].id
-            call("DELETE", path .. "?force=true")
-            call("GET", path .. "/wait?state=destroyed&timeout=30")
-        end)
-        local run = project:run { "--sandbox", "cron_setup", "--environment", "prod",
-            "--ref", "v1.2.0" }
-        assert.equal(0, run.status, run.all)
-        local web, cron = machines_of(project, "draft-app-prod")
-        assert.equal(1, #cron)
-        assert.are_not.equal(before[1].id, cron[1].id)
-        assert.equal(web[1].image_ref.digest, cron[1].image_ref.digest)
-    end)
-
-    it("runs ticks of the cron machine for real", function()
-        local project = sample.new()
-        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0" }).status)
-        project:with_fly(function(call)
-            local _, all = call("GET", "/v1/apps/draft-app-prod/machines")
-            for _, machine in ipairs(all) do
-                if machine.config.schedule then
-                    local path = "/v1/apps/draft-app-prod/machines/" .. machine.id
-                    call("GET", path .. "/wait?state=stopped&timeout=30")
-                    local _, after = call("GET", path)
-                    local exit
-                    for _, event in ipairs(after.events) do
-                        exit = exit or (event.type == "exit" and event.request.exit_event)
-                    end
-                    assert.equal(0, exit.exit_code)
-                end
-            end
-        end)
-        assert.equal(3, project:query("prod.db", "SELECT count(*) AS n FROM news")[1].n)
     end)
 end)

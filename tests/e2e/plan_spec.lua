@@ -24,7 +24,8 @@ describe("dgrun plan", function()
 
     it("causes nothing on what runs either", function()
         local project = sample.new()
-        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0" }).status)
+        assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0", "--image",
+            project:image "one" }).status)
         local before = project:snapshot()
         local plan = project:run { "--sandbox", "plan", "prod_deploy" }
         assert.equal(0, plan.status, plan.all)
@@ -56,17 +57,17 @@ describe("dgrun plan", function()
             db:close()
             error(e, 0)]],
     }
-    for name, script in pairs(doors) do
-        it("refuses a script that writes through " .. name, function()
-            local project = sample.new()
-            project:write("prod.db", "")
+    it("refuses a script that writes, through whatever door", function()
+        local project = sample.new()
+        project:write("prod.db", "")
+        for name, script in pairs(doors) do
             project:write("scripts/sneaky.lua", script)
             local before = project:snapshot()
             local plan = project:run { "plan", "sneaky" }
-            assert.equal(1, plan.status, plan.all)
-            assert.equal(before, project:snapshot())
-        end)
-    end
+            assert.equal(1, plan.status, name .. ": " .. plan.all)
+            assert.equal(before, project:snapshot(), name)
+        end
+    end)
 
     it("lists a command of a script, and does not run it", function()
         local project = sample.new()

@@ -1,3 +1,4 @@
+local full_it = require("support.matrix").full_it
 local postgres = require "support.postgres"
 local sample = require "support.sample"
 
@@ -22,7 +23,7 @@ describe("with PostgreSQL", function()
         assert.matches("Nothing changed", again.stdout)
     end)
 
-    it("keeps the password in its URL to itself, whole deploys long", function()
+    full_it("keeps the password in its URL to itself, whole deploys long", function()
         local server = postgres.start()
         local project = sample.new()
         local url = server.async_url:gsub("dgrun@", "dgrun:pa%%%%24%%%%24-canary%%%%2Fword@")

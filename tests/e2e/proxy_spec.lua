@@ -47,7 +47,7 @@ describe("a proxy of the environment", function()
             assert.equal(0, result.status, result.all)
             assert.equal("", seen(), table.concat({ ... }, " "))
         end
-        run("stage_deploy")
+        run("stage_deploy", "--image", project:image("one", nil, "draft-app"))
         run("secrets", "set", "stage", "--stdin", "SECRET_KEY")
         run("logs", "stage")
         run("exec", "stage", "--", "true")

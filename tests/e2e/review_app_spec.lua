@@ -1,5 +1,6 @@
 -- An app for each pull request, as CI runs it: real git, real Alembic, the local Fly.
 local fs = require "host.fs"
+local full_it = require("support.matrix").full_it
 local json = require "dgrun.core.json"
 local postgres = require "support.postgres"
 local proc = require "host.proc"
@@ -206,7 +207,7 @@ local function wait_for_no_process(project)
 end
 
 describe("a review app whose run is killed", function()
-    it("is brought up, and destroyed, by the next one or by resume", function()
+    full_it("is brought up, and destroyed, by the next one or by resume", function()
         with_postgres(function(project, server, env)
             local deploy = { "deploy", "--pr", "12", "--image", simulated(project) }
             local destroy = { "destroy", "--pr", "12" }

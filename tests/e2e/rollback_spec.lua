@@ -34,11 +34,13 @@ def downgrade():
 ---needs the same database.
 local function three_releases()
     local project = sample.new()
-    good(project:run { "--sandbox", "prod_deploy", "--ref", "v1.2.0" })
-    for _, files in ipairs { { ["alembic/versions/0010_players.py"] = destructive },
+    good(project:run { "--sandbox", "prod_deploy", "--ref", "v1.2.0", "--image",
+        project:image "one" })
+    for i, files in ipairs { { ["alembic/versions/0010_players.py"] = destructive },
         { ["app/extra.py"] = "# more\n" } } do
         project:commit(files)
-        good(project:run { "--sandbox", "prod_deploy", "--allow-older" })
+        good(project:run { "--sandbox", "prod_deploy", "--allow-older", "--image",
+            project:image(({ "two", "three" })[i]) })
     end
     return project
 end

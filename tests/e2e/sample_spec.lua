@@ -1,4 +1,5 @@
 -- The sample application without dgrun: what the other tests deploy is genuine.
+local full_it = require("support.matrix").full_it
 local postgres = require "support.postgres"
 local proc = require "host.proc"
 local sample = require "support.sample"
@@ -39,7 +40,7 @@ describe("the sample application", function()
         lives_on(project, "sqlite+aiosqlite:///" .. project.dir .. "/a.db")
     end)
 
-    it("lives on PostgreSQL", function()
+    full_it("lives on PostgreSQL", function()
         lives_on(sample.new(), postgres.start().async_url)
     end)
 

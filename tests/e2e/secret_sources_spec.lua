@@ -85,7 +85,8 @@ describe("secrets of a deploy", function()
         assert.equal(0, run.status, run.all)
         assert.matches("set ACCESS_LOG, DATABASE_URL, ENV, GEMINI_API_KEY", run.stdout)
         clean(project, run)
-        run = project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0" }, { env = env })
+        run = project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0", "--image",
+            project:image "one" }, { env = env })
         assert.equal(0, run.status, run.all)
         clean(project, run)
         assert.is_nil(run.all:find("AGE-SECRET-KEY", 1, true))
@@ -124,8 +125,8 @@ describe("secrets of a deploy", function()
 END
 ]]):format(canaries.OTHER, project.dir, canaries.SECRET_KEY, canaries.GEMINI_API_KEY,
             canaries.OTHER))
-        run = project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0" },
-            { env = { DGRUN_DEBUG = "1" } })
+        run = project:run({ "--sandbox", "prod_deploy", "--ref", "v1.2.0", "--image",
+            project:image "one" }, { env = { DGRUN_DEBUG = "1" } })
         assert.equal(0, run.status, run.all)
         clean(project, run)
         assert.same(deployed, names_on_fly(project))

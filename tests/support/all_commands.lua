@@ -47,7 +47,8 @@ for word in pairs(require("dgrun.cli.words").commands) do
     words[#words + 1] = word
 end
 table.sort(words)
-io.write(require("dgrun.core.json").encode { words = words, scripts = list })
+local text = require("dgrun.core.json").encode { words = words, scripts = list }
+io.write(text)
 ]]
 
 ---@class support.all_commands.one

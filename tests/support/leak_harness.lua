@@ -190,11 +190,20 @@ function M.new(opts)
     return self
 end
 
+---The processes that run already: none of them is started by what is run now.
+local function other_processes()
+    local found = {}
+    for _, pid in ipairs(fs.list "/proc") do
+        found[pid] = true
+    end
+    return found
+end
+
 ---Command lines and temporary files while something runs; each text is looked at once.
 function Witness:look()
     for _, pid in ipairs(fs.list "/proc") do
-        local text = pid:match "^%d+$" and fs.read("/proc/" .. pid .. "/cmdline",
-            { limit = 2 ^ 20 })
+        local is_new = pid:match "^%d+$" and not self.others[pid]
+        local text = is_new and fs.read("/proc/" .. pid .. "/cmdline", { limit = 2 ^ 20 })
         if text and not self.seen[text] then
             self.seen[text] = true
             local comm = (fs.read("/proc/" .. pid .. "/comm") or "?"):gsub("%s+$", "")
@@ -220,6 +229,7 @@ function Witness:run(argv, opts)
             env[name] = value
         end
     end
+    self.others = other_processes()
     local watcher = host_task.spawn(function()
         while true do
             self:look()
