@@ -23,7 +23,7 @@ describe("dgrun status", function()
         local told = project:run "status"
         assert.equal(0, told.status, told.text)
         for _, text in ipairs { "prod  draft-app-prod  fine", "Players have a team",
-            "it is origin/main", "one, sha256:", "v1 complete", "app: 2 started, healthy",
+            "up to date with origin/main", "one, sha256:", "v1 complete", "app: 2 started, healthy",
             "news-ingestion-cron: hourly", "none pending", "5 set", "prod_deploy --image ",
             "/health 200", "stage  draft-app  ", "nothing is deployed" } do
             assert.matches(text, told.text, 1, true)

@@ -1,4 +1,4 @@
--- Which commit runs: its subject, author and age, and what the branch has more than it.
+-- The deployed commit: its subject, author, and age, and how far the branch is ahead of it.
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local host = require "host.git"
@@ -13,23 +13,23 @@ local LISTED = 100
 
 ---@class dgrun.status.commit
 ---@field commit string
----@field machines integer that run it
----@field unknown? string why no more is known of it
+---@field machines integer how many machines run it
+---@field unknown? string why nothing else is known about the commit
 ---@field subject? string
 ---@field author? string
 ---@field time? integer unix seconds
 ---@field age? number seconds
----@field base? string what it is compared with: "origin/main"
----@field behind? integer commits that the base has and it has not
----@field ahead? integer commits that it has and the base has not
----@field behind_for? number seconds that the branch has had a commit that it lacks; 0 for none
----@field behind_unknown? string why that is not known
+---@field base? string the branch it is compared with: "origin/main"
+---@field behind? integer commits on the base that the commit does not contain
+---@field ahead? integer commits that the base does not contain
+---@field behind_for? number seconds since the branch first had a commit that is not deployed, or 0
+---@field behind_unknown? string why the distance is unknown
 ---@field commits? {commit: string, subject: string, author: string, time: integer}[] the newest
----  of those that it is behind by
+---  commits on the base that are not deployed
 
----@class dgrun.status.deployed: dgrun.status.commit the commit that most machines run, and
----@field others dgrun.status.commit[] that run beside it
----@field unsaid integer machines that do not say their commit
+---@class dgrun.status.deployed: dgrun.status.commit the commit that most machines run
+---@field others dgrun.status.commit[] other commits that machines run
+---@field unsaid integer machines that do not report a commit
 
 local function why_unknown(repository, e)
     if not err.is(e, "git.unknown_ref") then
@@ -37,11 +37,11 @@ local function why_unknown(repository, e)
     end
     local info = shared.attempt(repository.info)
     if not repository.has_remote() then
-        return "it is not in this repository, which has no remote"
+        return "the commit is not in this repository, which has no remote"
     end
     return info and info.shallow
-        and "it is not in this clone, which is shallow: git fetch --unshallow gets the rest"
-        or "it is not in this repository: git fetch gets what is new"
+        and "the commit is not in this shallow clone; run git fetch --unshallow"
+        or "the commit is not in this repository; run git fetch"
 end
 
 local function listed(commits)
@@ -54,7 +54,7 @@ local function listed(commits)
     return list
 end
 
----What git says of a commit; nil where it has none of that name.
+---The commit as git knows it, or nil.
 local function look_up(repository, one)
     local list, e = host.log { dir = repository.dir, to = one.commit, limit = 1 }
     if list then
@@ -63,8 +63,8 @@ local function look_up(repository, one)
     one.unknown = why_unknown(repository, e)
 end
 
----For how long the branch has had a commit that this one lacks: since the oldest of those on the
----branch itself. What a merge brought counts from the merge.
+---For how long the deployed commit has been behind: since the oldest missing commit on the branch
+---itself. Commits that a merge brought count from the merge.
 local function lag(repository, place, branch, one)
     if one.behind == 0 then
         one.behind_for = 0
@@ -74,12 +74,12 @@ local function lag(repository, place, branch, one)
         if list and list[1] then
             one.behind_for = math.max(0, place.now - list[#list].time)
         else
-            one.behind_unknown = e and e.msg or "git does not list what it lacks"
+            one.behind_unknown = e and e.msg or "git does not list the missing commits"
         end
     end
 end
 
----Compares by asking git, where the recent commits of the branch do not tell.
+---Asks git to compare, when the recent commits of the branch are not enough.
 local function count(repository, branch, one)
     task.all {
         function()
@@ -109,15 +109,15 @@ local function compare(place, one, recent)
         one.behind, one.ahead, one.commits = #newer, 0, listed(newer)
     elseif info and info.shallow then
         one.behind_unknown = repository.has_remote()
-            and "the clone is shallow: git fetch --unshallow gets the rest"
-            or "the clone is shallow, and has no remote"
+            and "the clone is shallow; run git fetch --unshallow"
+            or "the clone is shallow and has no remote"
     else
         count(repository, branch, one)
     end
     lag(repository, place, branch, one)
 end
 
----Fills in what the repository knows of a commit.
+---Fills in what the repository knows about a commit.
 local function describe(place, one)
     local repository = place.repository
     local recent = shared.attempt(repository.recent)
@@ -140,7 +140,8 @@ local function problems_of(all, unsaid)
                 one.commit:sub(1, 12))
         end
         if unsaid > 0 then
-            parts[#parts + 1] = ("%d %s not say"):format(unsaid, unsaid == 1 and "does" or "do")
+            parts[#parts + 1] = ("%d %s no commit"):format(unsaid,
+                unsaid == 1 and "reports" or "report")
         end
         list[1] = "its machines differ: " .. format.list(parts)
     end
@@ -156,8 +157,8 @@ function M.ask(place)
         return nil, { "nothing is deployed" }
     elseif #all == 0 then
         err.raise { code = "status.commit_unsaid", op = "status",
-            msg = ("its %s not say which commit: dgrun did not deploy what runs on them"):format(
-                format.count(unsaid, "machine does", "machines do")) }
+            msg = ("its %s not report a commit: dgrun did not deploy the running "
+                .. "version"):format(format.count(unsaid, "machine does", "machines do")) }
     end
     task.map(all, {}, function(one) describe(place, one) end)
     local facts = { unsaid = unsaid, others = json.array { unpack(all, 2) } }

@@ -1,4 +1,4 @@
--- The cron machines, against their declarations as of the commit that is deployed.
+-- The cron machines, compared with their declarations at the deployed commit.
 local cron = require "dgrun.cron"
 local json = require "dgrun.core.json"
 local overview = require "dgrun.fly.overview"
@@ -7,7 +7,7 @@ local shared = require "dgrun.status.shared"
 local M = {}
 
 ---@class dgrun.status.cron: dgrun.cron.row
----@field unknown? string why it is not known whether it is as declared
+---@field unknown? string why the machine could not be compared with its declaration
 
 local function first_image(list)
     for _, machine in ipairs(list) do
@@ -17,11 +17,11 @@ local function first_image(list)
     end
 end
 
----Drift that is known without the files of the commit; and without the app's secrets.
+---Fields whose drift is known without the files of the commit, and without the app's secrets.
 local function needs_no_files(field) return field == "image" or field == "secrets" end
 local function needs_no_secrets(field) return field ~= "secrets" end
 
----Leaves out drift that nobody knows of.
+---Removes drift that could not really be determined.
 local function leave_out(rows, is_known, reason)
     for _, row in ipairs(rows) do
         local kept = json.array {}
@@ -44,7 +44,7 @@ function M.ask(place)
     local declared = place.environment and place.environment.crons or {}
     local image = first_image(list)
     if not image then
-        declared = {} -- there is nothing yet that they could run
+        declared = {} -- no image has been deployed yet
     end
     local secrets, releases = shared.attempt(place.secrets), shared.attempt(place.releases)
     local files, e
@@ -56,10 +56,10 @@ function M.ask(place)
             releases = releases or {} } }
     if not files then
         leave_out(rows, needs_no_files, e and e.msg
-            or "the app's machines do not say which commit was deployed")
+            or "the app's machines do not report the deployed commit")
     end
     if not secrets then
-        leave_out(rows, needs_no_secrets, "the app's secrets are not known")
+        leave_out(rows, needs_no_secrets, "the app's secrets are unknown")
     end
     local problems = {}
     for _, row in ipairs(rows) do

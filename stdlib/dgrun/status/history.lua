@@ -1,4 +1,4 @@
--- What the store knows: who holds and waits for the groups, what is frozen, the last runs.
+-- From the store: who holds and waits for each group, which groups are frozen, the last runs.
 local execute = require "dgrun.run.context"
 local history = require "dgrun.run.history"
 local lease = require "dgrun.run.lock"
@@ -14,7 +14,7 @@ local RUNS = 5
 ---@field holds table[]
 ---@field runs table<string, table[]> by app, newest first
 
----A pipeline that deploys an app takes the group of its name.
+---The group of an app: a pipeline that deploys the app takes the group of the same name.
 ---@param app string
 ---@return string
 function M.group(app)
@@ -42,7 +42,7 @@ function M.read(root, apps)
     return found
 end
 
----Those of a list that belong to an app.
+---The rows of a list that belong to an app.
 ---@param list {name: string}[]
 ---@param app string
 function M.of(list, app)

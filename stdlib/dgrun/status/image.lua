@@ -1,4 +1,4 @@
--- Which image runs, by digest.
+-- The running image, by digest.
 local format = require "dgrun.core.format"
 local overview = require "dgrun.fly.overview"
 
@@ -8,7 +8,7 @@ local M = {}
 ---@field image string reference, by digest
 ---@field label? string
 ---@field digest? string
----@field machines integer that run it
+---@field machines integer how many machines run it
 
 local function count(list)
     local found, by_image = {}, {}
@@ -30,7 +30,7 @@ local function count(list)
 end
 
 ---@param place dgrun.status.place
----@return dgrun.status.image? # that of most machines
+---@return dgrun.status.image? # the image of most machines
 ---@return string[]? problems
 function M.ask(place)
     local found = count(overview.all(place.machines()))

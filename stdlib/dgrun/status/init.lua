@@ -1,6 +1,6 @@
--- How environments are: what runs, since when, how far behind, and what is not as it should be. All
--- is asked at once. What does not answer, or not in time, is unknown, with the reason; the rest is
--- told all the same.
+-- The status of environments: what runs, since when, how far behind, and what is wrong. All
+-- sources are queried at once. A source that does not respond in time is unknown, with the reason;
+-- the other sources are reported anyway.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -11,22 +11,22 @@ local time = require "host.time"
 
 local M = {}
 
----What is told of a place, in this order; each is a module dgrun.status.NAME with
----`ask(place) → facts?, problems?`, which raises what it could not find out.
+---The facts about a target, in this order. Each source is a module dgrun.status.NAME with
+---`ask(place) → facts?, problems?`, which raises an error when it cannot find out.
 M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "secrets", "lease",
     "runs", "site" }
 
 ---@class dgrun.status.options
 ---@field places dgrun.place[]
----@field branch? string that is compared with, "main"
+---@field branch? string the branch to compare with, "main"
 ---@field database? string name of the secret with the URL of the database, "DATABASE_URL"
----@field timeout? number seconds; what has not answered by then is unknown, 10
+---@field timeout? number seconds, 10; a source that has not responded by then is unknown
 
 ---@class dgrun.status.problem
 ---@field source string
 ---@field text string
 
----@class dgrun.status.environment a source of which nothing is to be told is absent
+---@class dgrun.status.environment a source with nothing to report is absent
 ---@field name string
 ---@field app string
 ---@field url? string
@@ -40,14 +40,14 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---@field migrations? dgrun.status.migrations
 ---@field secrets? dgrun.status.secrets
 ---@field lease? dgrun.status.lease
----@field runs? table[] as `dgrun history --json` has them, the newest first
+---@field runs? table[] as in `dgrun history --json`, newest first
 ---@field site? dgrun.status.probe[]
 
 ---@class dgrun.status.report
 ---@field time number unix seconds
 ---@field environments dgrun.status.environment[]
 
----One source, whatever becomes of it.
+---Queries one source; errors become `unknown`.
 local function ask_source(place, name)
     local ok, facts, problems = pcall(place.within, function()
         return require("dgrun.status." .. name).ask(place)
@@ -66,7 +66,7 @@ local function ask_place(place)
     local found = { name = place.name, app = place.app, unknown = {}, problems = json.array {},
         url = place.environment and place.environment.url }
     for i, name in ipairs(M.sources) do
-        -- Where nothing is deployed, that no site answers tells nothing more.
+        -- When nothing is deployed, it is no news that the site does not respond.
         local deployed = name == "commit" or found.commit or found.unknown.commit
         local answer = (deployed or name ~= "site") and answers[i] or { problems = {} }
         found[name], found.unknown[name] = answer.facts, answer.unknown
@@ -77,7 +77,7 @@ local function ask_place(place)
     return found
 end
 
----Asks Fly, the repository, the database, the store and the sites, all at once.
+---Queries Fly, the repository, the database, the store, and the sites, all at once.
 ---    local report = dg.status.ask { places = dg.places { "prod" } }
 ---    print(report.environments[1].commit.behind)
 ---@param opts dgrun.status.options
@@ -95,14 +95,14 @@ end
 ---@class dgrun.status.limits
 ---@field max_age? number seconds
 ---@field max_behind? integer commits
----@field max_behind_for? number seconds that it may lack a commit of the branch
----@field no_problem? boolean no problem at all, that of a probe included
+---@field max_behind_for? number seconds since the first undeployed commit of the branch
+---@field no_problem? boolean refuse any problem, including a failed probe
 
 local function short(commit)
     return commit and commit:sub(1, 12) or "?"
 end
 
----Why one commit is not within the limits; or why that is not known.
+---Why a commit is not within the limits; or why that is unknown.
 local function judge_commit(one, limits)
     if one.unknown then
         return nil, ("%s: %s"):format(short(one.commit), one.unknown)
@@ -138,13 +138,13 @@ local function judge_commits(found, limits)
         unknown[#unknown + 1] = unsure
     end
     if facts.unsaid > 0 then
-        unknown[#unknown + 1] = ("%s not say which commit"):format(
+        unknown[#unknown + 1] = ("%s not report a commit"):format(
             format.count(facts.unsaid, "machine does", "machines do"))
     end
     return refused, unknown
 end
 
----Errors of a source that lacks what it takes to ask: here that is not wrong.
+---Errors of a source that was not configured; these are not problems.
 local not_given = { ["status.no_database"] = true, ["status.whose_database"] = true }
 
 ---@return string[] problems of all sources
@@ -168,9 +168,10 @@ local function judge_all(found)
     return problems, unknown
 end
 
----Is what runs within the limits? For monitors: `refused.stale` when it is not, `refused.problems`
----when something else is wrong and `no_problem` is set, `status.unknown` when that could not be
----found out; nil when all is well. What is refused is a problem of the report from then on.
+---Checks the report against limits, for monitors: `refused.stale` when a commit is not within the
+---limits, `refused.problems` when something else is wrong and `no_problem` is set,
+---`status.unknown` when the answer is unknown; nil when all is well. A refused commit is added to
+---the problems of the report.
 ---@param report dgrun.status.report
 ---@param limits dgrun.status.limits
 ---@return dgrun.err?
@@ -198,7 +199,7 @@ function M.verdict(report, limits)
         end
         for _, list in ipairs { unknown, sources_unknown } do
             for _, text in ipairs(list) do
-                lines[#lines + 1] = ("%s: not known: %s"):format(found.name, text)
+                lines[#lines + 1] = ("%s: unknown: %s"):format(found.name, text)
             end
         end
     end
@@ -209,7 +210,7 @@ function M.verdict(report, limits)
         op = "status",
         code = stale and "refused.stale" or bad and "refused.problems" or "status.unknown",
         msg = table.concat(lines, "\n"),
-        hint = stale and "Deploy a newer commit, or allow more." or nil,
+        hint = stale and "Deploy a newer commit, or raise the limit." or nil,
     }
 end
 

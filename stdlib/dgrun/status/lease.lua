@@ -1,4 +1,4 @@
--- Who holds the app now, who waits for it, whether it is frozen.
+-- Who holds the app's group, who waits for it, and whether it is frozen.
 local history = require "dgrun.status.history"
 local lease = require "dgrun.run.lock"
 local tickets = require "dgrun.run.tickets"
@@ -6,11 +6,11 @@ local tickets = require "dgrun.run.tickets"
 local M = {}
 
 ---@class dgrun.status.lease
----@field tickets table[] the holder and those who wait, in their order
----@field holds table[] why nobody may take it
+---@field tickets table[] the holder, then the waiting runs in order
+---@field holds table[] holds that freeze the group
 
 ---@param place dgrun.status.place
----@return dgrun.status.lease? # nil when it is free
+---@return dgrun.status.lease? # nil when the group is free
 ---@return string[]? problems
 function M.ask(place)
     local all = place.history()
@@ -21,7 +21,7 @@ function M.ask(place)
     end
     for _, row in ipairs(rows) do
         if row.left <= 0 then
-            problems[#problems + 1] = ("%s gives no sign of life"):format(row.run)
+            problems[#problems + 1] = ("%s is not responding"):format(row.run)
         end
     end
     if #rows == 0 and #holds == 0 then

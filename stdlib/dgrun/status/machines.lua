@@ -1,4 +1,4 @@
--- The machines of deploys by group, state and health.
+-- The machines that deploys manage, by group, state, and health.
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local overview = require "dgrun.fly.overview"
@@ -12,14 +12,14 @@ local OUTPUT = 100
 ---@field machines integer
 ---@field states table<string, integer>
 ---@field regions table<string, integer>
----@field healthy integer machines whose checks all pass
+---@field healthy integer machines whose checks are all passing
 ---@field checked integer machines with checks
 
 ---@class dgrun.status.machines
 ---@field groups dgrun.status.group[]
 ---@field cordoned integer
----@field leases {machine: string, owner: string, expires: number}[] held on Fly
----@field others integer machines that no deploy touches, and without a schedule
+---@field leases {machine: string, owner: string, expires: number}[] machine leases on Fly
+---@field others integer machines without a schedule that deploys do not manage
 
 local function add(counts, name)
     counts[name] = (counts[name] or 0) + 1
@@ -33,16 +33,16 @@ local function failing(machine)
     end
 end
 
----What is wrong with one machine, nil when nothing is.
+---What is wrong with a machine, or nil.
 local function complaint(machine)
     local check = failing(machine)
     local exit = machine.exit
     if machine.host ~= "ok" then
-        return "its host is " .. machine.host
+        return "host is " .. machine.host
     elseif machine.state == "failed" then
-        return "it failed to boot"
+        return "failed to boot"
     elseif machine.crashing then
-        return ("it crashes with exit code %d%s"):format(exit.exit_code,
+        return ("crashing with exit code %d%s"):format(exit.exit_code,
             exit.oom_killed and ", out of memory" or "")
     elseif machine.state == "started" and check then
         local output = format.cut(check.output:gsub("%s+", " "), OUTPUT)
@@ -50,7 +50,7 @@ local function complaint(machine)
             output ~= "" and ": " .. output or "")
     elseif machine.state == "stopped" and exit and not exit.requested_stop
         and exit.exit_code ~= 0 then
-        return ("it ended with exit code %d%s"):format(exit.exit_code,
+        return ("exited with code %d%s"):format(exit.exit_code,
             exit.oom_killed and ", out of memory" or "")
     end
 end

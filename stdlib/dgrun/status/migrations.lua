@@ -1,5 +1,5 @@
--- Which migrations the database lacks: of the code that is deployed, and of the branch that comes
--- next.
+-- Migrations that the database lacks: those of the deployed code, and those of the branch that will
+-- be deployed next.
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -13,13 +13,13 @@ local task = require "dgrun.core.task"
 
 local M = {}
 
----Seconds for the database: who cannot reach it shall not wait for the rest.
+---Seconds for the database, so that an unreachable database does not use up the whole timeout.
 M.patience = 5
 
 ---@class dgrun.status.migrations
 ---@field current string[] revisions of the database
----@field pending string[] that the deployed code has and the database lacks
----@field to_come? string[] that the branch has beyond those; nil where that is not known
+---@field pending string[] revisions of the deployed code that the database lacks
+---@field to_come? string[] further revisions on the branch; nil when unknown
 ---@field base? string the branch
 
 local function declared(place)
@@ -34,12 +34,13 @@ local function declared(place)
     return secrets.literal[place.database] ~= nil
 end
 
----Looked up only when it is asked for: a person's laptop may lack the secrets of production.
+---Looked up only when needed: a laptop may not have the production secrets.
 local function url_of(place)
     return place.environment.secrets[place.database]
 end
 
----A variable of this process serves every environment that reads it, but is the database of one.
+---A variable of this process applies to every environment that reads it, but names the database of
+---only one environment.
 local function check_whose(place, url)
     if url ~= secret.from_env(place.database) then
         return
@@ -48,9 +49,9 @@ local function check_whose(place, url)
         if other ~= place and other.environment and declared(other)
             and shared.attempt(url_of, other) == url then
             err.raise { code = "status.whose_database", op = "status",
-                msg = ("%s is set here for both %s and %s: it is not clear whose it is")
-                    :format(place.database, place.name, other.name),
-                hint = ("Ask for one: dgrun status %s"):format(place.name) }
+                msg = ("the same %s applies to both %s and %s; only one of them can use that "
+                    .. "database"):format(place.database, place.name, other.name),
+                hint = ("Query one environment at a time: dgrun status %s"):format(place.name) }
         end
     end
 end
@@ -71,14 +72,14 @@ local function current_of(place)
         end)
     if not ok and err.is(result, "timeout") then
         err.raise { code = "status.no_answer", op = "status",
-            msg = ("the database does not answer within %g s"):format(M.patience) }
+            msg = ("the database did not respond within %g s"):format(M.patience) }
     elseif not ok then
         error(result, 0)
     end
     return result
 end
 
----The folder with alembic.ini in a checkout; nil where there is none.
+---The folder with alembic.ini in a checkout, or nil.
 local function alembic_folder(place, dir)
     local below = (rawget(place.environment, "migrations") or {}).dir or "."
     local folder = dir and (below == "." and dir or dir / below)
@@ -97,7 +98,7 @@ local function pending(dir, current)
     return ids(revisions.pending(revisions.read(dir), current, "heads"))
 end
 
----Those of `all` that are not in `known`.
+---The ids in `all` that are not in `known`.
 local function without(all, known)
     local seen, rest = {}, json.array {}
     for _, id in ipairs(known) do
@@ -109,14 +110,15 @@ local function without(all, known)
     return rest
 end
 
----Of the code that is deployed; a database that is ahead of it is no reason not to tell the rest.
+---Pending revisions of the deployed code. A database that is ahead of the code is a problem, but
+---the other facts are still reported.
 local function of_deployed(dir, current)
     local list, e = shared.attempt(pending, dir, current)
     if list then
         return list
     elseif err.is(e, "migrations.unknown_revision") then
         return json.array {}, (
-            "the database is at %s, which the deployed code "
+            "the database is at revision %s, which the deployed code "
             .. "does not have"):format(e.revision or table.concat(current, ", "))
     end
     err.raise(e)
@@ -146,7 +148,7 @@ function M.ask(place)
     if deployed then
         facts.pending, problems[1] = of_deployed(deployed, current)
         if #facts.pending > 0 then
-            problems[1] = ("the deployed code wants %s that the database lacks"):format(
+            problems[1] = ("the database lacks %s of the deployed code"):format(
                 format.count(#facts.pending, "migration"))
         end
     end

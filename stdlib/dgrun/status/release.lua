@@ -1,10 +1,10 @@
--- The newest release, as Fly has it.
+-- The newest release on Fly.
 local format = require "dgrun.core.format"
 local time = require "host.time"
 
 local M = {}
 
--- A deploy that takes longer than this is not one that goes on.
+-- Seconds after which a release that is still in progress counts as abandoned.
 local LONG = 3600
 
 ---@class dgrun.status.release
@@ -12,7 +12,7 @@ local LONG = 3600
 ---@field status string
 ---@field user? string
 ---@field time? number unix seconds
----@field complete? integer version of the newest that came to its end
+---@field complete? integer version of the newest complete release
 
 local good = { complete = true, succeeded = true }
 
@@ -36,11 +36,11 @@ function M.ask(place)
     }
     local problems, age = {}, facts.time and place.now - facts.time or 0
     if newest.in_progress and age > LONG then
-        problems[1] = ("v%d is %s since %s: a deploy was given up"):format(newest.version,
+        problems[1] = ("v%d has been %s for %s: its deploy was abandoned"):format(newest.version,
             newest.status, format.age(age))
     elseif not newest.in_progress and not good[newest.status] then
         problems[1] = ("v%d is %s%s"):format(newest.version, newest.status,
-            complete and ("; v%d was the last to be complete"):format(complete) or "")
+            complete and ("; the last complete release is v%d"):format(complete) or "")
     end
     return facts, problems
 end

@@ -1,4 +1,4 @@
--- The project's repository, as far as status looks into it.
+-- The parts of the project's repository that status reads.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local git = require "dgrun.git"
@@ -11,10 +11,10 @@ local M = {}
 ---@class dgrun.status.repository
 ---@field dir string
 ---@field info fun(): {git_dir: string, shallow: boolean}
----@field has_remote fun(): boolean there is something to fetch from
----@field branch fun(): {commit: string, name: string} what is compared with: the remote's, if any
+---@field has_remote fun(): boolean whether the repository has a remote
+---@field branch fun(): {commit: string, name: string} the branch to compare with
 ---@field recent fun(): dgrun.status.recent
----@field branch_files fun(): string folder with the files of that
+---@field branch_files fun(): string folder with the files of the branch
 ---@field files fun(commit: string): string folder with the files of a commit
 ---@field close fun()
 
@@ -38,11 +38,12 @@ local function find_branch(dir, branch)
         return { commit = found.commit, name = branch }
     end
     err.raise { code = "git.unknown_ref", op = "status",
-        msg = ("the local branch %s, which status compares with, does not exist"):format(branch) }
+        msg = ("status compares with the branch %s, which does not exist in this "
+            .. "repository"):format(branch) }
 end
 
----The newest commits of the branch, by their names too: most questions are about these, and need
----no further program.
+---The newest commits of the branch, in a list and by id: most questions are about these commits and
+---need no further git process.
 local function read_recent(dir, branch)
     local recent = { list = check(host.log { dir = dir, to = branch.commit, limit = RECENT }),
         by_commit = {} }
@@ -52,7 +53,7 @@ local function read_recent(dir, branch)
     return recent
 end
 
----Marks a commit and what it is built on, as far as that is known.
+---Marks a commit and its known ancestors.
 local function mark(recent, commit, marked)
     local queue = { commit }
     while #queue > 0 do
@@ -66,8 +67,8 @@ local function mark(recent, commit, marked)
     end
 end
 
----The commits of the branch that are not part of one of its recent commits, newest first; nil when
----the recent ones do not tell.
+---The commits of the branch that are not ancestors of a recent commit, newest first; nil when the
+---recent commits are not enough to know.
 ---@param recent dgrun.status.recent
 ---@param commit string
 ---@return dgrun.git.commit[]?

@@ -7,7 +7,7 @@ local M = {}
 local bad = { failed = true, killed = true }
 
 ---@param place dgrun.status.place
----@return table[]? # newest first; nil when the store knows none
+---@return table[]? # newest first; nil when the store has no runs
 ---@return string[]? problems
 function M.ask(place)
     local rows = place.history().runs[place.app]

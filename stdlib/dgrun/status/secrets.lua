@@ -1,4 +1,4 @@
--- Which secrets the app has, against those that its environment declares. Values are not looked at.
+-- The app's secrets compared with the secrets that its environment declares, by name.
 local environment = require "dgrun.project.environment"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
@@ -7,15 +7,14 @@ local M = {}
 
 ---@class dgrun.status.secrets
 ---@field set string[] names
----@field missing string[] required ones and literals that the app lacks
----@field undeclared string[] that it has beside the declared ones
+---@field missing string[] required secrets and literals that the app lacks
+---@field undeclared string[] names on the app that are not declared
 
 local function contract(place)
     local declared = environment.entry(place.environment).secrets
     local wanted, known = {}, {}
-    -- A literal may be among the required ones.
     for name in pairs(declared.literal) do
-        -- One that is required may have its value beside it.
+        -- A literal may also be listed as required.
         wanted[#wanted + 1] = not known[name] and name or nil
         known[name] = true
     end

@@ -1,5 +1,5 @@
--- What several sources want to know is asked once, at the start: the machines of each app, the
--- repository, the history of runs. Who needs it waits for the one answer.
+-- Facts that several sources need are requested once, at the start: the machines of each app, the
+-- repository, the history of runs. Each source waits for the shared response.
 local commit_reader = require("dgrun.fly.commit").reader
 local err = require "dgrun.core.err"
 local execute = require "dgrun.run.context"
@@ -16,33 +16,33 @@ local time = require "host.time"
 
 local M = {}
 
----@class dgrun.status.place what sources ask of
+---@class dgrun.status.place the target that sources query
 ---@field app string
 ---@field name string
 ---@field environment? dgrun.environment
 ---@field database string
----@field all dgrun.status.place[] it is one of these
+---@field all dgrun.status.place[] all targets of this status, including this target
 ---@field now number unix seconds
----@field left fun(): number seconds until the time is over
+---@field left fun(): number seconds until the timeout
 ---@field repository dgrun.status.repository
----@field machines fun(): table[] of the app, as the API shows them
----@field releases fun(): table[] the newest, the newest first
+---@field machines fun(): table[] of the app, as the API returns them
+---@field releases fun(): table[] the latest releases, newest first
 ---@field secrets fun(): {name: string}[]
 ---@field commit_of fun(machine: table): string? of fly.commit
----@field files fun(): string? folder with the files of the commit that is deployed
+---@field files fun(): string? folder with the files of the deployed commit
 ---@field history fun(): dgrun.status.history
 
 local DEFAULT_TIMEOUT = 10
 local RELEASES = 10
 
----Runs `f` until it is done or the time is over.
+---Runs `f`, until the timeout.
 local function within(clock, f)
     local ok, first, second = pcall(task.timeout, math.max(0.001, clock.left()), f)
     if ok then
         return first, second
     elseif err.is(first, "timeout") and clock.left() <= 0 then
         err.raise { code = "status.no_answer", op = "status",
-            msg = ("no answer within %s"):format(format.duration(clock.timeout)) }
+            msg = ("no response within %s"):format(format.duration(clock.timeout)) }
     end
     error(first, 0)
 end
@@ -50,7 +50,7 @@ end
 ---@generic T
 ---@param f fun(...): T
 ---@return T? # nil when it raised
----@return dgrun.err? # what it raised; that the task is cancelled is raised again
+---@return dgrun.err? # what it raised; `cancelled` is raised again
 function M.attempt(f, ...)
     local ok, result = pcall(f, ...)
     if ok then
@@ -62,7 +62,7 @@ function M.attempt(f, ...)
 end
 
 ---Starts `f`, as a child of the current task.
----@param later? boolean behind all that begins now
+---@param later? boolean start after the tasks that are starting now
 ---@return fun(): any # waits for what it returns, or raises what it raised
 local function started(clock, name, f, later)
     local result
@@ -73,7 +73,7 @@ local function started(clock, name, f, later)
         result = { pcall(within, clock, f) }
     end, name)
     return function()
-        -- Not before it had its turn; then at once.
+        -- After its first turn this returns immediately.
         child.join()
         local ok, e = host_task.check()
         if not ok then
@@ -87,14 +87,14 @@ local function started(clock, name, f, later)
     end
 end
 
----All that is asked of Fly, each with one call; none needs the answer of another.
+---The requests to Fly, one call each; no request depends on another.
 local asked_of_fly = {
     machines = function(app) return machines.list(app, { include_leases = "true" }) end,
     releases = function(app) return releases.list(app, RELEASES) end,
     secrets = function(app) return secrets.list { app = app } end,
 }
 
----An app that Fly does not know is told as such.
+---Reports an app that Fly does not know as an unknown app.
 local function of_app(app, ask)
     local ok, result = pcall(ask, app)
     if ok then
@@ -105,11 +105,11 @@ local function of_app(app, ask)
     error(result, 0)
 end
 
----The commits of the machines that deploys touch, those of most machines first.
----@param list table[] machines as the API shows them
+---The commits of the machines that deploys manage, the most frequent commit first.
+---@param list table[] machines as the API returns them
 ---@param commit_of fun(machine: table): string? of fly.commit
 ---@return {commit: string, machines: integer}[]
----@return integer unsaid machines that do not say
+---@return integer unsaid machines that do not report a commit
 function M.running(list, commit_of)
     local found, by_commit, unsaid = {}, {}, 0
     for _, machine in ipairs(overview.all(list, commit_of)) do
@@ -158,7 +158,7 @@ function M.places(opts)
     }
     local run = execute.current()
     local root = run and run.root or "."
-    -- The start of a program holds up the loop: what goes over the network goes first.
+    -- Starting a process blocks the loop, so network requests are sent first.
     local function start(name, f)
         return started(x.clock, name, f, true)
     end

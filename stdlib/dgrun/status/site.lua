@@ -1,4 +1,4 @@
--- Does the site answer, and what its probes ask for?
+-- Whether the site responds, and as its probes expect.
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
@@ -8,12 +8,12 @@ local task = require "dgrun.core.task"
 
 local M = {}
 
----Seconds that one request may take: when nobody answers, another address is asked behind it.
+---Seconds for one request: after a request without a response, the control address is tried.
 M.patience = 4
 
 ---@class dgrun.status.probe
 ---@field path string
----@field good? boolean nil where the prober itself could not ask
+---@field good? boolean nil when the prober itself has no network
 ---@field why? string what is wrong
 ---@field status? integer
 ---@field seconds? number
@@ -26,7 +26,7 @@ local function ask_one(place, one)
         opts[name] = value
     end
     local spare = math.max(0, place.left() - M.patience)
-    -- A site that hangs does not answer; it is not that nobody knows.
+    -- A hanging site must be reported as not responding, not as unknown.
     opts.timeout = math.min(M.patience, math.max(0.001, place.left() * 0.9))
     opts.within = math.min(one.within or 0, spare)
     local answer, e = shared.attempt(probe.http, opts)
@@ -42,7 +42,7 @@ local function ask_one(place, one)
 end
 
 ---@param place dgrun.status.place
----@return dgrun.status.probe[]? # nil where there is nothing to ask
+---@return dgrun.status.probe[]? # nil when there are no probes
 ---@return string[]? problems
 function M.ask(place)
     local env = place.environment
@@ -53,7 +53,7 @@ function M.ask(place)
     local problems = {}
     for _, one in ipairs(list) do
         if one.good == false then
-            -- What curl says names the address already.
+            -- curl's message already contains the address.
             problems[#problems + 1] = one.why:find(one.path, 1, true) and one.why
                 or ("%s %s"):format(one.path, one.why)
         end

@@ -1,4 +1,4 @@
--- How environments are, for people: what is wrong first, then what is not known, then the rest.
+-- The status of environments as text: problems first, then unknown facts, then the rest.
 local format = require "dgrun.core.format"
 local facts_of = require "dgrun.ui.status_facts"
 local log = require "host.log"
@@ -20,12 +20,12 @@ local function styled(style, text)
 end
 
 ---@class dgrun.ui.status.row
----@field rank integer 1: something is wrong, 2: something is not known, 3: all is well
+---@field rank integer 1: a problem, 2: something is unknown, 3: all is well
 ---@field name string
----@field count? integer sources that it is about
+---@field count? integer how many sources the row covers
 ---@field lines {text: string, style?: dgrun.ui.style, cut?: boolean}[]
 
----What one source has to say; nil when it is nothing.
+---The row of one source; nil when the source has nothing to show.
 local function row_of(found, name, context)
     local row = { rank = 3, name = called[name] or name, lines = {} }
     for _, problem in ipairs(found.problems) do
@@ -41,7 +41,7 @@ local function row_of(found, name, context)
     return #row.lines > 0 and row or nil
 end
 
----Sources that are unknown for the same reason are told together.
+---Sources that are unknown for the same reason share a row.
 local function unknown_rows(found, verbose)
     local rows, by_reason = {}, {}
     for _, name in ipairs(M.order) do
@@ -117,7 +117,7 @@ local function add_environment(out, found, context)
 end
 
 ---@param report dgrun.status.report
----@param opts? {verbose?: boolean} more: the commits that are not deployed, more runs, hints
+---@param opts? {verbose?: boolean} adds undeployed commits, more runs, and hints
 ---@return string # may contain styles
 function M.text(report, opts)
     local out = {}

@@ -1,5 +1,5 @@
--- The facts of each source of a status as lines: NAME(facts, lines, context) adds them, and returns
--- true when a part of them is not known.
+-- The facts of each status source as lines: NAME(facts, lines, context) adds lines, and returns
+-- true when some of the facts are unknown.
 local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
 local plain = require "dgrun.ui.plain"
@@ -13,7 +13,7 @@ local M = {}
 ---@field width integer
 
 local SHORT = 12
--- Migrations that are named, unless all are wanted.
+-- How many migrations are named without --verbose.
 local NAMED = 3
 
 local function add(lines, text, style)
@@ -46,9 +46,9 @@ end
 
 local function distance(one)
     if one.behind_unknown then
-        return "how far behind is not known: " .. one.behind_unknown
+        return "how far behind is unknown: " .. one.behind_unknown
     elseif one.behind == 0 and one.ahead == 0 then
-        return "it is " .. one.base
+        return "up to date with " .. one.base
     end
     local parts = {}
     if one.behind > 0 then
@@ -118,7 +118,7 @@ function M.machines(facts, lines, context)
             format.age(one.expires - context.now)))
     end
     if facts.others > 0 then
-        add(lines, format.count(facts.others, "other machine") .. " that no deploy touches", "dim")
+        add(lines, format.count(facts.others, "other machine") .. " not managed by deploys", "dim")
     end
 end
 
@@ -127,14 +127,14 @@ function M.crons(list, lines, context)
     for _, one in ipairs(list) do
         local parts = { one.schedule or one.state, one.schedule and one.state }
         local ticked = one.last_tick and time_of.parse(one.last_tick)
-        parts[#parts + 1] = ticked and "ticked " .. ago(context, ticked) or "no tick yet"
+        parts[#parts + 1] = ticked and "ran " .. ago(context, ticked) or "never ran"
         parts[#parts + 1] = one.exit_code and ("exit %d"):format(one.exit_code) or nil
         if one.kind ~= "missing" then
             add(lines, ("%s: %s"):format(one.name, table.concat(parts, ", ")))
         end
         if one.unknown then
             unsure = true
-            add(lines, ("whether it is as declared is not known: %s"):format(one.unknown),
+            add(lines, ("whether it matches its declaration is unknown: %s"):format(one.unknown),
                 "yellow")
         end
     end
@@ -151,14 +151,14 @@ end
 function M.migrations(facts, lines, context)
     local to_come = facts.to_come
     if facts.pending and #facts.pending > 0 then
-        add(lines, "lacking: " .. named(facts.pending, context))
+        add(lines, "pending: " .. named(facts.pending, context))
     elseif facts.pending then
         add(lines, "none pending")
     end
     if to_come and #to_come > 0 then
-        add(lines, ("%s to come with %s: %s"):format(#to_come, facts.base, named(to_come, context)))
+        add(lines, ("%d new on %s: %s"):format(#to_come, facts.base, named(to_come, context)))
     elseif to_come and not facts.pending then
-        add(lines, ("none to come with %s"):format(facts.base))
+        add(lines, ("no new migrations on %s"):format(facts.base))
     end
 end
 
@@ -169,7 +169,7 @@ end
 
 function M.lease(facts, lines)
     for _, ticket in ipairs(facts.tickets) do
-        add(lines, (ticket.state == "holding" and "held by " or "waited for by ")
+        add(lines, (ticket.state == "holding" and "held by " or "queued: ")
             .. lease.describe(ticket))
     end
 end
@@ -192,7 +192,7 @@ function M.site(list, lines)
                 math.ceil(one.seconds * 1000))
         elseif one.good == nil then
             unsure = true
-            add(lines, ("%s: not known: %s"):format(one.path, one.why or "?"), "yellow")
+            add(lines, ("%s: unknown: %s"):format(one.path, one.why or "?"), "yellow")
         end
     end
     if #parts > 0 then

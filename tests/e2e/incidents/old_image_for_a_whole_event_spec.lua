@@ -38,7 +38,7 @@ describe("an image that is 3.5 days old", function()
         -- Even of such machines a monitor does not say that all is well.
         local monitor = project:run("status", "prod", "--max-age", "48h")
         assert.equal(1, monitor.status, monitor.text)
-        assert.matches("do not say", monitor.text)
+        assert.matches("do not report a commit", monitor.text)
     end)
 
     it("is told with its commit, its age and what it lacks, and ends a monitor with 3", function()

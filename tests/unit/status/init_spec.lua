@@ -164,7 +164,7 @@ describe("status", function()
 
             assert.same({ "bbbb" }, found.migrations.pending)
             assert.same({}, found.migrations.to_come)
-            assert.equal("the deployed code wants 1 migration that the database lacks",
+            assert.equal("the database lacks 1 migration of the deployed code",
                 texts(found, "migrations"))
             assert.equal("missing", found.crons[1].kind)
             assert.equal("tick: it does not exist", texts(found, "crons"))
@@ -281,7 +281,8 @@ describe("the deployed commit", function()
             deployed(fly, lost)
             local found, report = ask { "prod" }
             assert.equal(lost, found.commit.commit)
-            assert.equal("it is not in this repository, which has no remote", found.commit.unknown)
+            assert.equal("the commit is not in this repository, which has no remote",
+                found.commit.unknown)
             repository.bare(project.dir)
             assert.matches("git fetch", ask({ "prod" }).commit.unknown)
             local e = status.verdict(report, { max_age = 1 })
@@ -361,8 +362,9 @@ describe("the deployed commit", function()
             local found, report = ask { "prod" }
             assert.equal(project.second, found.commit.commit)
             assert.equal(project.first, found.commit.others[1].commit)
-            assert.equal(("its machines differ: 2 run %s, 1 runs %s and 1 does not say"):format(
-                project.second:sub(1, 12), project.first:sub(1, 12)), texts(found, "commit"))
+            assert.equal(("its machines differ: 2 run %s, 1 runs %s and 1 reports no commit")
+                :format(project.second:sub(1, 12), project.first:sub(1, 12)),
+                texts(found, "commit"))
             assert.matches("3 run one", texts(found, "image"))
             -- One that is too old is reason enough, whatever the others are.
             assert.equal("refused.stale", status.verdict(report, { max_age = 50 * 3600 }).code)
@@ -401,7 +403,7 @@ describe("a source that does not answer", function()
             fly.fault { path = "/machines$", method = "GET", seconds = 60 }
             local found = ask({ "prod" }, { timeout = 1 })
             for _, name in ipairs { "commit", "image", "machines", "crons" } do
-                assert.equal("no answer within 1.0s", found.unknown[name].msg, name)
+                assert.equal("no response within 1.0s", found.unknown[name].msg, name)
             end
             assert.is_table(found.secrets)
             assert.is_table(found.site)
@@ -447,7 +449,7 @@ describe("a source that does not answer", function()
             for _, one in ipairs(report.environments) do
                 assert.equal("status.whose_database", one.unknown.migrations.code)
             end
-            assert.matches("for both prod and stage", found.unknown.migrations.msg)
+            assert.matches("applies to both prod and stage", found.unknown.migrations.msg)
             assert.same({ "aaaa" }, ask({ "prod" }, how).migrations.current)
         end)
     end)
@@ -468,7 +470,7 @@ describe("a source that does not answer", function()
             migrations.patience = patience
             child:kill "SIGKILL"
             child:wait()
-            assert.equal("the database does not answer within 0.3 s",
+            assert.equal("the database did not respond within 0.3 s",
                 found.unknown.migrations.msg)
             assert.is_table(found.commit)
         end)

@@ -56,9 +56,9 @@ prod  draft-app-prod  fine
   image       v1, sha256:000000000000
   release     v7 complete, 3d 12h ago, by d@example.com
   machines    app: 2 started, 1 stopped, 2 healthy, 2 in ewr, 1 in iad
-  cron        news: hourly, stopped, ticked 12m ago, exit 0
+  cron        news: hourly, stopped, ran 12m ago, exit 0
   migrations  none pending
-              4 to come with origin/main: 9caf00c0de09, aaaa and 2 more
+              4 new on origin/main: 9caf00c0de09, aaaa and 2 more
   secrets     2 set
   last run    prod_deploy --ref main done 3d 12h ago by dana
   site        /health 200 in 13 ms
@@ -66,7 +66,7 @@ prod  draft-app-prod  fine
     end)
 
     it("begins with what is wrong, then with what is not known, by reason", function()
-        local reason = { code = "x", msg = "no answer within 10s", hint = "Look there." }
+        local reason = { code = "x", msg = "no response within 10s", hint = "Look there." }
         local prod = environment("prod", {
             problems = { { source = "secrets", text = "KEY is not set" },
                 { source = "site", text = "/ready answered 503, not 200" } },
@@ -83,7 +83,7 @@ prod  draft-app-prod  fine
             "              2 set",
             "! site        /ready answered 503, not 200",
             "              /health 200 in 13 ms",
-            "? unknown     image, release: no answer within 10s",
+            "? unknown     image, release: no response within 10s",
         }, { unpack(lines, 1, 6) })
         assert.matches("Look there.", text({ prod }, true), 1, true)
     end)
@@ -106,9 +106,9 @@ prod  draft-app-prod  fine
 
     it("says what it does not know of a commit", function()
         local prod = environment "prod"
-        prod.commit.unknown, prod.commit.subject = "it is not in this repository", nil
+        prod.commit.unknown, prod.commit.subject = "the commit is not in this repository", nil
         prod.commit.behind_unknown = prod.commit.unknown
-        assert.matches("? commit      abababababab: it is not in this repository",
+        assert.matches("? commit      abababababab: the commit is not in this repository",
             text { prod }, 1, true)
         assert.matches("1 unknown", text { prod })
     end)
