@@ -1,5 +1,5 @@
--- Everything about a deploy that can be known from the checkout and environments.yaml, checked
--- before the first change and reported together.
+-- Checks everything about a deploy that the checkout and environments.yaml reveal, before the first
+-- change, and reports all problems together.
 local build = require "dgrun.fly.build"
 local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
@@ -20,11 +20,11 @@ local M = {}
 
 ---@class dgrun.preflight.options
 ---@field environment dgrun.environment
----@field source dgrun.git.source what is to be deployed
+---@field source dgrun.git.source the commit to deploy
 ---@field app? string
----@field config? string|false path of the fly.toml; false when it has no part in this deploy
+---@field config? string|false path of the fly.toml; false when this deploy does not use one
 ---@field crons? dgrun.cron.declaration[]
----@field image? string that is deployed: then nothing is built, and no Dockerfile is needed
+---@field image? string to deploy: nothing is built, so no Dockerfile is needed
 ---@field strategy? any of fly.deploy
 ---@field target? string of migrations.upgrade
 ---@field migrations? boolean false when this pipeline does not migrate
@@ -35,17 +35,17 @@ local options = { app = "string?", config = "any?", crons = "table?", image = "v
 local fill = { app = given.app, config = given.config, crons = given.crons,
     target = given.migrations "target" }
 
----Problems and warnings, as they are found.
+---Collects problems and warnings.
 local function findings()
     local found = { problems = {}, warnings = {}, hints = {} }
 
-    ---@param e any what was raised
+    ---@param e any the raised error
     function found.failed(e)
         e = err.object(e)
         for _, text in ipairs(e.problems or { e.msg or tostring(e) }) do
             found.problem(text)
         end
-        -- A fly.toml's problems say what is wrong by themselves.
+        -- The problems of a fly.toml need no hint.
         found.hints[#found.hints + 1] = not e.problems and e.hint or nil
     end
 
@@ -152,11 +152,11 @@ local function check_revisions(found, opts, env, source)
         found.problem(("the revisions at %s have %d heads: %s"):format(source.commit:sub(1, 7),
             #heads, format.list(heads)),
             "Merge them (alembic merge heads), or set 'target: heads' below 'migrations' of the "
-            .. "environment, which upgrades to all of them.")
+            .. "environment, which upgrades to all heads.")
     end
 end
 
----A line for each thing that is wrong, as for a file; the hint tells where values belong.
+---Adds a problem for each missing or invalid secret; the hint says where values belong.
 local function check_secrets(found, env)
     local e = environment_of.problem(env)
     for line in (e and e.msg or ""):gmatch "[^\n]+" do
@@ -181,8 +181,9 @@ local function raise(found, source)
             or "Correct this and commit it: a deploy ships a commit." }
 end
 
----Checks what a deploy of a checkout to an environment needs: the fly.toml and those of the cron
----machines, strategy, Dockerfile, url, secrets, revisions. Reports all problems together.
+---Checks what a deploy of a checkout to an environment needs: the configuration files of the app
+---and of its cron machines, the strategy, Dockerfile, url, secrets, and revisions. Reports all
+---problems together.
 ---Errors: refused.preflight, with `problems`.
 ---@param opts dgrun.preflight.options
 ---@return {problems: string[], warnings: string[]} # no problems
@@ -202,7 +203,7 @@ function M.preflight(opts)
     end
     check_secrets(found, env)
     check_revisions(found, opts, env, source)
-    for _, text in ipairs(exposure.untold(environment_of.entry(env))) do
+    for _, text in ipairs(exposure.unreported(environment_of.entry(env))) do
         found.warn(text)
     end
     for _, warning in ipairs(found.warnings) do

@@ -1,4 +1,5 @@
--- The end of a deploy: does the site answer, and are the cron machines as declared?
+-- The end of a deploy: checks that the site responds and that the cron machines match their
+-- declarations.
 local check = require "dgrun.core.check"
 local cron = require "dgrun.cron"
 local err = require "dgrun.core.err"
@@ -7,25 +8,25 @@ local probe = require "dgrun.probe"
 
 local M = {}
 
----Seconds for all tries of a probe that does not say.
+---Seconds for all attempts of a probe without `within`.
 local PROBE_SECONDS = 60
 
 ---@class dgrun.verify.options
 ---@field environment? dgrun.environment gives `app`, `probes` and `crons`
 ---@field source? dgrun.git.source gives `dir`
 ---@field app? string
----@field probes? dgrun.environment.probe[] as dg.probe.http takes them; each has 60 s unless it
----  says `within`
+---@field probes? dgrun.environment.probe[] as dg.probe.http takes them; the default of
+---  `within` is 60 s
 ---@field crons? dgrun.cron.declaration[]
----@field dir? string where the configuration files of the cron machines are, "."
----@field image? string that the cron machines have; that of the web machines when absent
+---@field dir? string folder with the configuration files of the cron machines, "."
+---@field image? string that the cron machines must have; default: the image of the web machines
 
 local fill = { app = given.app, crons = given.crons, dir = given.dir,
     probes = function(env) return env and env.probes end }
 
-local function ask(one)
+local function run_probe(probe_options)
     local opts = {}
-    for name, value in pairs(one) do
+    for name, value in pairs(probe_options) do
         opts[name] = value
     end
     opts.within = opts.within or PROBE_SECONDS
@@ -35,21 +36,21 @@ end
 local function verify_crons(opts)
     local crons = { app = opts.app, crons = opts.crons, dir = opts.dir,
         image = opts.image or cron.image { app = opts.app } }
-    -- A second chance for those that a tick kept from being updated.
+    -- A second chance for machines whose running job prevented the update.
     cron.settle(crons)
     cron.verify(crons)
 end
 
----Asks the probes of an environment, gives cron machines that a tick kept from being updated a
----second chance, and checks that all are as declared.
+---Runs the probes of an environment, updates cron machines whose running job prevented an earlier
+---update, and checks that all cron machines match their declarations.
 ---Errors: those of probe.http, cron.drift.
 ---@param opts dgrun.verify.options
 function M.verify(opts)
     opts = given.fill(opts, fill, "verify")
     check.options(opts, { app = "string?", probes = "table?", crons = "table?", dir = "string?",
         image = "value?" }, "verify")
-    for _, one in ipairs(opts.probes or {}) do
-        ask(one)
+    for _, options in ipairs(opts.probes or {}) do
+        run_probe(options)
     end
     if #(opts.crons or {}) == 0 then
         return

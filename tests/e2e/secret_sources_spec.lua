@@ -229,14 +229,15 @@ END
             end }]])
         local run = project:run { "requires" }
         assert.equal(0, run.status, run.all)
-        assert.matches("app.settings:Settings: all 3 required settings are given", run.all, 1, true)
+        assert.matches("app.settings:Settings: 3 required settings, all provided", run.all, 1, true)
         project:edit("app/settings.py", "    env: Environment\n",
             "    env: Environment\n    redis_url: str\n    sentry_dsn: str\n")
         run = project:run { "plan", "requires" }
         assert.equal(2, run.status, run.all)
-        assert.matches("environment 'prod' does not give it:\n    REDIS_URL\n    SENTRY_DSN",
+        assert.matches("environment 'prod' does not provide:\n    REDIS_URL\n    SENTRY_DSN",
             run.stderr, 1, true)
-        assert.matches("Require them in .*environments.yaml, or set values that are not secret in "
+        assert.matches("Add them to the required secrets in .*environments.yaml, or set "
+            .. "non%-secret values in "
             .. "%[env%]", run.stderr)
     end)
 end)

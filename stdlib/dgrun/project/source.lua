@@ -49,7 +49,7 @@ local function said(stderr)
         end
     end
     local text = table.concat(lines, "; ", math.max(1, #lines - 2))
-    return text == "" and "it said nothing" or #text > 500 and text:sub(1, 497) .. "..." or text
+    return text == "" and "no output" or #text > 500 and text:sub(1, 497) .. "..." or text
 end
 
 ---Runs a program for what it prints; nil and why it failed.

@@ -1,4 +1,4 @@
--- A change to the secrets of an app: how a plan tells it, and how it is made.
+-- A change to the secrets of an app: what a plan shows of it, and how it is applied.
 local app_secrets = require "dgrun.fly.secrets"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -13,12 +13,12 @@ local M = {}
 ---@class dgrun.secrets.change
 ---@field app string
 ---@field diff dgrun.secrets.diff
----@field there table<string, table> what Fly lists, by name
+---@field there table<string, table> the secrets that Fly lists, by name
 ---@field values table<string, any>
 ---@field set string[]
 ---@field unset string[]
 
----What a plan shows of a change, by name: before, after, never a value.
+---What a plan shows of a change, by name: the states before and after, never a value.
 local function shown(change)
     local before, after = {}, {}
     for _, entry in ipairs(change.diff.names) do
@@ -84,11 +84,11 @@ local function carry_out(change)
     return { version = version }
 end
 
----Makes a change, when it is one, and brings it to the machines where that is wanted.
+---Applies a change unless it is empty, and with `apply` updates the machines.
 ---@param change dgrun.secrets.change
 ---@param apply? boolean
 ---@return integer? version
----@return string[]? machines ids of those that were updated
+---@return string[]? machines ids of the updated machines
 function M.make(change, apply)
     if #change.set + #change.unset > 0 then
         local before, after = shown(change)

@@ -1,6 +1,7 @@
--- Two environments side by side: which secrets each declares and has on its app, and which have the
--- same value on both, told by fingerprints. A value is known by what dgrun set on the app, as long
--- as nobody set it since; else by the sources of the environment, where they can be read here.
+-- Two environments side by side: the secrets that each declares and has on its app, and which have
+-- the same value on both, judged by fingerprints. The fingerprint is that of the value that dgrun
+-- set on the app, unless someone changed it since; otherwise that of the value in the sources of
+-- the environment, if they can be read here.
 local check = require "dgrun.core.check"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
@@ -19,13 +20,13 @@ local M = {}
 ---@class dgrun.secrets.side
 ---@field declared? "required"|"optional"|"literal"
 ---@field present boolean on the app
----@field basis? "app"|"sources" whence the value is known; nil: it is not
+---@field basis? "app"|"sources" where the value is known from; nil when unknown
 
 ---@class dgrun.secrets.pair
 ---@field name string
 ---@field left dgrun.secrets.side
 ---@field right dgrun.secrets.side
----@field value? "same"|"different"|"unknown" nil where only one side has one
+---@field value? "same"|"different"|"unknown" nil when only one side has a value
 ---@field mistake? string why the same value should not be on both
 
 ---@class dgrun.secrets.comparison
@@ -36,30 +37,30 @@ local M = {}
 ---@field present_only {left: string[], right: string[]} on the app of one side only
 ---@field same string[]
 ---@field different string[]
----@field unknown string[] on both sides, with a value that is not known on one of them
----@field mistakes string[] those of `same` that should differ
+---@field unknown string[] on both sides, but the value of at least one side is unknown
+---@field mistakes string[] names in `same` whose values should differ
 
--- What should differ from environment to environment, by the end of its name.
+-- Secrets that should differ between environments, by the end of the name.
 local private = {
-    { "DATABASE_URL$", "both use one database" },
-    { "DB_URL$", "both use one database" },
-    { "POSTGRES_URL$", "both use one database" },
-    { "REDIS_URL$", "both use one Redis" },
-    { "SECRET_KEY$", "what one signs, such as a session, is valid on the other" },
-    { "SECRET_KEY_BASE$", "what one signs, such as a session, is valid on the other" },
-    { "JWT_SECRET$", "a token of one is valid on the other" },
-    { "SESSION_SECRET$", "a session of one is valid on the other" },
-    { "ENCRYPTION_KEY$", "what one encrypts, the other can read" },
-    { "PASSWORD$", "who knows that of one knows that of the other" },
+    { "DATABASE_URL$", "both use the same database" },
+    { "DB_URL$", "both use the same database" },
+    { "POSTGRES_URL$", "both use the same database" },
+    { "REDIS_URL$", "both use the same Redis" },
+    { "SECRET_KEY$", "a session signed by one is valid on the other" },
+    { "SECRET_KEY_BASE$", "a session signed by one is valid on the other" },
+    { "JWT_SECRET$", "a token issued by one is valid on the other" },
+    { "SESSION_SECRET$", "a session created by one is valid on the other" },
+    { "ENCRYPTION_KEY$", "each can decrypt the other's data" },
+    { "PASSWORD$", "a leaked password gives access to both" },
 }
 
----Why a value should not be on both sides; nil where that may be meant.
+---Why both sides should not have the same value; nil when that may be intended.
 ---@param name string
 ---@return string?
 local function mistake(name)
-    for _, one in ipairs(private) do
-        if name:find(one[1]) then
-            return one[2]
+    for _, rule in ipairs(private) do
+        if name:find(rule[1]) then
+            return rule[2]
         end
     end
 end
@@ -104,7 +105,7 @@ local function pair_of(left, right, name, key)
     if on_left and on_right then
         pair.value = not (a and b) and "unknown" or a == b and "same" or "different"
     end
-    -- A literal stands in a file that everybody reads.
+    -- Literals are not secret.
     if pair.value == "same" and pair.left.declared ~= "literal"
             and pair.right.declared ~= "literal" then
         pair.mistake = mistake(name)
@@ -144,12 +145,12 @@ function M.of(opts)
         if not environment.declared(rawget(opts[word], "secrets") or {}) then
             err.raise { code = "input.invalid", op = "secrets.compare",
                 msg = ("secrets.compare: '%s' is not an environment"):format(word),
-                hint = "dg.environment \"prod\" is one." }
+                hint = "Pass an environment, such as dg.environment \"prod\"." }
         end
     end
     if opts.left.name == opts.right.name then
         err.raise { code = "input.invalid", op = "secrets.compare",
-            msg = ("secrets.compare: that is %s twice"):format(opts.left.name) }
+            msg = ("secrets.compare: left and right are both %s"):format(opts.left.name) }
     end
     local left, right = unpack(task.all {
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })

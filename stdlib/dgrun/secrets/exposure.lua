@@ -1,4 +1,4 @@
--- Files with plain secrets that others can read, or that git has or would take.
+-- Files with plain secrets that other users can read, that git tracks, or that git does not ignore.
 local execute = require "dgrun.run.context"
 local fs = require "host.fs"
 local host = require "host.git"
@@ -7,7 +7,7 @@ local source = require "dgrun.project.source"
 
 local M = {}
 
--- Of the bits of a mode, those of the group and of all others.
+-- The mode bits of the group and of other users are below this value.
 local OTHERS = 64
 
 local function of_file(file, label)
@@ -19,11 +19,11 @@ local function of_file(file, label)
         texts[1] = ("other users of this computer can read %s (mode %03o): chmod 600 %s"):format(
             label, stat.mode % 512, label)
     end
-    -- nil also where there is no repository.
+    -- nil also when the folder is not in a repository.
     local tracking = host.tracking { dir = path.dirname(file), path = path.basename(file) }
     if tracking == "tracked" then
         texts[#texts + 1] = ("git tracks %s: run git rm --cached %s, add a line /%s to .gitignore, "
-            .. "and change the secrets where they were pushed"):format(label, label, label)
+            .. "and rotate the secrets if they were pushed"):format(label, label, label)
     elseif tracking == "untracked" then
         texts[#texts + 1] = ("git does not ignore %s: add a line /%s to .gitignore"):format(label,
             label)
@@ -31,15 +31,16 @@ local function of_file(file, label)
     return texts
 end
 
----What is wrong with the dotenv files of an environment, each with the fix.
+---Problems of an environment's dotenv files, each with the fix.
 ---@param entry table of an environment
 ---@return string[]
 function M.of(entry)
     local list, seen = {}, {}
-    for _, one in ipairs(entry.secrets.sources) do
-        if one.kind == "dotenv" and not seen[one.file] then
-            seen[one.file] = true
-            for _, text in ipairs(of_file(source.place(entry.root, one.file), one.file)) do
+    for _, listed in ipairs(entry.secrets.sources) do
+        local file = listed.file
+        if listed.kind == "dotenv" and not seen[file] then
+            seen[file] = true
+            for _, text in ipairs(of_file(source.place(entry.root, file), file)) do
                 list[#list + 1] = text
             end
         end
@@ -47,20 +48,20 @@ function M.of(entry)
     return list
 end
 
-local told = setmetatable({}, { __mode = "k" })
+local reported = setmetatable({}, { __mode = "k" })
 
----The same, without what was told in this run.
+---The same, without the problems that this run has already reported.
 ---@param entry table of an environment
 ---@return string[]
-function M.untold(entry)
+function M.unreported(entry)
     local run = execute.current()
-    local seen, list = run and told[run] or {}, {}
+    local seen, list = run and reported[run] or {}, {}
     for _, text in ipairs(M.of(entry)) do
         list[#list + 1] = not seen[text] and text or nil
         seen[text] = true
     end
     if run then
-        told[run] = seen
+        reported[run] = seen
     end
     return list
 end

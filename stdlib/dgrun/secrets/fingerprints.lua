@@ -1,6 +1,6 @@
--- What dgrun remembers of the secrets that it set on an app: never a value, but a keyed fingerprint
--- of it and the digest that Fly answered. While Fly's digest is still that one, the app has the
--- value of that fingerprint.
+-- What dgrun remembers about the secrets that it set on an app: never a value, but a keyed
+-- fingerprint of the value and the digest that Fly returned. While Fly reports the same digest, the
+-- app has the value with that fingerprint.
 local check = require "dgrun.core.check"
 local rows = require "dgrun.fly.secret_rows"
 local store = require "dgrun.run.store"
@@ -18,7 +18,7 @@ function M.key()
         or store.kv_add("secrets.key", check(require("host.digest").random_key()))
 end
 
----The same for one name on every app, so that apps can be compared.
+---The fingerprint of a value. It is the same on every app, so that apps can be compared.
 ---@param key string
 ---@param name string
 ---@param value string|host.secret.value
@@ -27,12 +27,12 @@ function M.fingerprint(key, name, value)
     return rows.grouped(check(require("host.digest").fingerprint(value, key .. name)))
 end
 
----The fingerprint of the value that is on the app.
+---The fingerprint of the app's current value.
 ---@param app string
 ---@param name string
 ---@param digest string Fly's
----@return string? # nil when dgrun does not know it
----@return "others"|"never"? why it does not: somebody else set it since, or dgrun never did
+---@return string? # nil when unknown
+---@return "others"|"never"? why unknown: someone else changed the secret, or dgrun never set it
 function M.on_app(app, name, digest)
     local kept = store.kv_get(row(app, name))
     if not kept then
@@ -51,7 +51,7 @@ function M.keep(app, name, digest, fingerprint)
     store.kv_put(row(app, name), { digest = rows.opaque(digest), fingerprint = fingerprint })
 end
 
----Takes nothing for known about a secret any more.
+---Forgets the fingerprint of a secret.
 ---@param app string
 ---@param name string
 function M.forget(app, name)

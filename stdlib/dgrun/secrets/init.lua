@@ -1,5 +1,5 @@
--- Secrets of an app. Fly's digests are opaque, so the store keeps, for each secret that dgrun set,
--- a keyed fingerprint of the value and the digest that Fly answered: unchanged means both match.
+-- Secrets of an app. Fly's digests are opaque, so for each secret that dgrun set, the store keeps a
+-- keyed fingerprint of the value and the digest that Fly returned: unchanged means that both match.
 local app_secrets = require "dgrun.fly.secrets"
 local check = require "dgrun.core.check"
 local dotenv = require "host.dotenv"
@@ -23,21 +23,22 @@ end
 
 ---How an environment declares its secrets.
 ---@param secrets table<string, any> `secrets` of a dgrun.environment
----@return table<string, "required"|"optional"|"literal">? # by name; nil for other tables
+---@return table<string, "required"|"optional"|"literal">? # by name; nil for a table that is not
+---  from an environment
 function M.declared(secrets)
     return environment.declared(secrets)
 end
 
----The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
----one.
+---The version of the app's secrets that dgrun or flyctl set last; machines must have at least this
+---version.
 ---@param app string
 ---@return integer?
 function M.version(app)
     return app_secrets.version(app)
 end
 
----The version that machines get from here on: in a plan that sets secrets of the app it is known
----after apply.
+---The version that updated machines will get; in a plan that sets secrets of the app, "known after
+---apply".
 ---@param app string
 ---@return integer?
 function M.coming_version(app)
@@ -57,9 +58,9 @@ end
 
 ---@class dgrun.secrets.diff.options
 ---@field app string
----@field secrets table<string, userdata|string> those of an environment, or any by name
+---@field secrets table<string, userdata|string> those of an environment, or any table by name
 
----@param whole boolean names that are not among them count too
+---@param whole boolean also look at secrets of the app that `opts.secrets` does not name
 local function change_of(opts, op, whole)
     local values = {}
     for name, value in pairs(environment.complete(opts.secrets)) do
@@ -98,7 +99,7 @@ local function note(list, text)
     end
 end
 
-local function tell(diff, prune)
+local function report(diff, prune)
     note(diff.unchanged, "unchanged: %s")
     local by = { others = {}, never = {} }
     for _, entry in ipairs(diff.names) do
@@ -107,47 +108,49 @@ local function tell(diff, prune)
         end
     end
     note(by.others, "set by someone else since dgrun set them, so their values are unknown: %s")
-    note(by.never, "set, but not by this dgrun, so that it cannot tell the value: %s")
-    note(diff.kept, ("on %s, while no source has a value; left alone: %%s"):format(diff.app))
+    note(by.never, "not set by this dgrun, so their values are unknown: %s")
+    note(diff.kept, ("set on %s, but no source has a value; leaving unchanged: %%s"):format(
+        diff.app))
     note(prune and {} or diff.extra,
-        ("on %s, but not declared; left alone (prune = true removes): %%s"):format(diff.app))
+        ("set on %s, but not declared; leaving unchanged (prune = true removes): %%s"):format(
+            diff.app))
 end
 
----A table that came out empty by mistake must not empty the app.
+---An accidentally empty table must not remove every secret of the app.
 local function refuse_to_empty(diff)
     if #diff.extra > 0 and #diff.extra == #diff.names then
         err.raise { code = "secrets.refused", op = "secrets.sync",
-            msg = ("secrets.sync: no secret is declared, and prune would remove all %d of %s")
-                :format(#diff.extra, diff.app),
+            msg = ("secrets.sync: no secrets are declared, and prune would remove everything from "
+                .. "%s (%s)"):format(diff.app, format.count(#diff.extra, "secret")),
             hint = "secrets.unset removes secrets by name." }
     end
 end
 
 ---@class dgrun.secrets.sync
 ---@field environment? dgrun.environment gives `app` and `secrets`
----@field source? dgrun.git.source is not looked at
+---@field source? dgrun.git.source ignored
 ---@field app? string
----@field secrets? table<string, userdata|string> those of an environment, or any by name: sealed
----  values, or plain text for literals
----@field prune? boolean remove what is on the app and not declared
+---@field secrets? table<string, userdata|string> those of an environment, or any table by name of
+---  sealed values, or plain text for literals
+---@field prune? boolean remove secrets of the app that are not declared
 ---@field apply? boolean update the machines now, instead of leaving it to the deploy that follows
 
 ---@class dgrun.secrets.result
 ---@field app string
 ---@field version? integer of the app's secrets now
----@field set string[] what was set: those of `new`, `changed` and `unknown`
+---@field set string[] secrets that were set: `new`, `changed`, and `unknown`
 ---@field unchanged string[]
 ---@field new string[] were not on the app
----@field changed string[] were there with another value
----@field unknown string[] were there with a value that dgrun did not set: set again
----@field extra string[] are on the app, or with `prune` were there, but are not declared
+---@field changed string[] had another value
+---@field unknown string[] had a value that dgrun did not set, and were set again
+---@field extra string[] are (with `prune`: were) on the app, but are not declared
 ---@field kept string[] are on the app and declared as optional, but no source has a value
----@field unset string[] what was removed
----@field machines? string[] with `apply`: ids of those that were updated
+---@field unset string[] secrets that were removed
+---@field machines? string[] with `apply`: ids of the updated machines
 
----Makes the secrets of an app those that are declared: sets what is new or not known to be the
----same, all at once, with the removal of what `prune` removes. Fly's digests are read again behind
----it. Without `apply` it is staged: the deploy that follows brings it to the machines.
+---Makes the secrets of an app match the declaration: in one request, sets all secrets that are new
+---or not known to be unchanged, and with `prune` removes undeclared secrets. Then checks Fly's
+---digests. Without `apply` the change is staged: machines get it with the next deploy.
 ---Errors: secrets.not_set, secrets.refused, fly.*
 ---@param opts dgrun.secrets.sync
 ---@return dgrun.secrets.result
@@ -160,11 +163,11 @@ function M.sync(opts)
         refuse_to_empty(change.diff)
         change.unset = change.diff.extra
     end
-    tell(change.diff, opts.prune)
+    report(change.diff, opts.prune)
     return make(change, opts.apply)
 end
 
----Sets secrets and says nothing of others.
+---Sets secrets and leaves all other secrets unchanged.
 ---@param opts {app: string, secrets: table<string, userdata|string>, apply?: boolean}
 ---@return dgrun.secrets.result # `extra`, `kept` and `unset` are empty
 function M.set(opts)
@@ -177,17 +180,18 @@ end
 ---@class dgrun.secrets.unset
 ---@field app string
 ---@field names string[]
----@field secrets? table<string, any> those of an environment: what it requires is refused
+---@field secrets? table<string, any> those of an environment: removing a required secret
+---  is refused
 ---@field apply? boolean update the machines now
 
 ---@class dgrun.secrets.unset.result
 ---@field app string
 ---@field version? integer
----@field unset string[] what was removed
----@field absent string[] what was not there
----@field machines? string[] with `apply`: ids of those that were updated
+---@field unset string[] secrets that were removed
+---@field absent string[] names that were not set
+---@field machines? string[] with `apply`: ids of the updated machines
 
----Removes secrets; those that are not there are fine.
+---Removes secrets. Names that are not set are not an error.
 ---Errors: secrets.not_set, secrets.refused, fly.*
 ---@param opts dgrun.secrets.unset
 ---@return dgrun.secrets.unset.result
@@ -197,36 +201,38 @@ function M.unset(opts)
     return require("dgrun.secrets.unset").carry_out(opts)
 end
 
----Where each secret of an environment comes from: which source gives it, what that hides, which
----rules it breaks. Asks all sources; never tells a value. dgrun.ui.secrets_where makes it text.
+---Where each secret of an environment comes from: the source that provides it, the sources it
+---overrides, the rules it breaks. Reads all sources; never returns a value. dgrun.ui.secrets_where
+---formats the result.
 ---@param where string|dgrun.environment|dgrun.place
 ---@return dgrun.secrets.where data
----@return dgrun.err? problem what is missing, broken or unreadable, if anything is
+---@return dgrun.err? problem what is missing, invalid, or unreadable, if anything
 function M.where(where)
     return require("dgrun.secrets.where").of(where)
 end
 
----Asks the application which settings it requires: the fields of its pydantic class, by the
----application's own Python, which changes nothing. Raises secrets.undeclared_setting, with `names`,
----for those that neither a secret nor a literal nor [env] of its fly.toml gives. An application
----that cannot be asked is a note, and `asked` is false.
+---Determines which settings the application requires: the fields of its pydantic class, read by the
+---application's own Python without side effects. Raises secrets.undeclared_setting, with `names`,
+---for required settings that no secret, no literal, and no [env] entry of the fly.toml provides.
+---When the settings cannot be determined, prints a note, and `asked` is false.
 ---@param opts dgrun.secrets.required_by
 ---@return dgrun.secrets.requirements
 function M.required_by(opts)
     return require("dgrun.secrets.required_by").compare(opts)
 end
 
----Runs a command of this machine with the secrets of an environment in its process environment. It
----has dgrun's standard input; its output is masked unless it has a terminal. `dgrun secrets run`.
+---Runs a local command with the secrets of an environment in its process environment. The command
+---gets dgrun's standard input; its output is masked unless it is a terminal. `dgrun secrets run`.
 ---@param opts dgrun.secrets.run.options
----@return dgrun.secrets.run.result? result nil in a plan, and when it could not be started
----@return dgrun.err? problem what is wrong with how it ended; `exit_status` is that of dgrun
+---@return dgrun.secrets.run.result? result nil in a plan, and when the command could not be started
+---@return dgrun.err? problem how the command failed; dgrun exits with `exit_status`
 function M.run(opts)
     return require("dgrun.secrets.run").run(opts)
 end
 
----Masks the values of all sources of these places' environments in what is printed from here on,
----and notes each source that cannot be opened. For what machines print: they know the values too.
+---From now on, masks the values of all sources of these targets' environments in dgrun's output,
+---and notes each source that cannot be opened. For the output of machines, which know the values
+---too.
 ---@param where dgrun.place|dgrun.place[]
 function M.mask(where)
     require("dgrun.secrets.mask").mask(where)
@@ -244,7 +250,7 @@ function M.import(opts)
     return M.set { app = opts.app, secrets = secrets, apply = opts.apply }
 end
 
----What is on an app, beside what is declared. Reads only, and no values.
+---The secrets of an app and the declared secrets, side by side. Reads only, and no values.
 ---@param opts {app: string, secrets?: table<string, any>} secrets: those of an environment
 ---@return dgrun.secrets.overview
 function M.overview(opts)
@@ -253,7 +259,7 @@ function M.overview(opts)
         opts.secrets and environment.declared(opts.secrets) or {})
 end
 
----Values that a person gives: asked for at the terminal without echo, from files, from standard
+---Values from a person: prompted for at the terminal without echo, from files, or from standard
 ---input.
 ---@param opts dgrun.secrets.values.options
 ---@return table<string, userdata> # sealed, by name
@@ -261,7 +267,7 @@ function M.values(opts)
     return require("dgrun.secrets.values").read(opts)
 end
 
----Refuses words of a command line that carry a value, NAME=value, and does not repeat it.
+---Refuses command-line arguments that contain a value, NAME=value, without repeating the value.
 ---@param words string[]
 function M.refuse_assignments(words)
     require("dgrun.secrets.values").refuse_assignments(words)

@@ -1,6 +1,6 @@
--- Masks the values of an environment's secrets in all that dgrun prints, for commands that show
--- what machines print. Every source is opened, also one whose values another source hides: the app
--- may have been given any of them.
+-- Masks the values of an environment's secrets in all of dgrun's output, for commands that show the
+-- output of machines. Every source is opened, even when another source overrides all of its values:
+-- the app may have any of them.
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local format = require "dgrun.core.format"
@@ -10,7 +10,7 @@ local task = require "dgrun.core.task"
 
 local M = {}
 
----The required names that no source has.
+---Required names without a value in any source.
 local function unknown_names(declared, opened)
     local names = {}
     for _, list in ipairs { declared.required, declared.private } do
@@ -25,21 +25,22 @@ local function unknown_names(declared, opened)
     return names
 end
 
----Says what is not masked: by source where one failed, otherwise by name.
+---Reports what is not masked: by source if a source failed, otherwise by name.
 local function report(entry, opened)
     local failed, looked = false, {}
     for i, source in ipairs(opened) do
         looked[i] = sources.shown(source)
         if source.state == "failed" then
             failed = true
-            effect.note(("%s: not masked with the values of %s: %s"):format(entry.name,
+            effect.note(("%s: values of %s are not masked: %s"):format(entry.name,
                 source.label, source.error.msg))
         end
     end
     local names = failed and {} or unknown_names(entry.secrets, opened)
     if #names > 0 then
-        effect.note(("%s: not masked with %s: no value was found (looked in %s)"):format(entry.name,
-            format.list(names), #looked > 0 and format.list(looked, "and then") or "no source"))
+        effect.note(("%s: the value of %s is not masked: it was not found (looked in %s)")
+            :format(entry.name, format.list(names), #looked > 0
+                and format.list(looked, "and then") or "no sources"))
     end
 end
 

@@ -1,6 +1,6 @@
--- Brings new secrets to the machines of an app: each gets its own configuration again, and with it
--- the secrets' version. What fly secrets deploy does (docs/fly/deploy.md, section 14), and for
--- machines with a schedule too, which it forgets.
+-- Delivers new secrets to the machines of an app: each machine is updated with its unchanged
+-- configuration and the new secrets version, as by `fly secrets deploy` (docs/fly/deploy.md,
+-- section 14). Unlike flyctl, this includes machines with a schedule.
 local cron_machine = require "dgrun.cron.machine"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
@@ -17,7 +17,7 @@ local M = {}
 local WAIT_SECONDS = 300
 local MAX_UNAVAILABLE = 0.33
 
----Machines that do not have this version yet: those that deploys touch, and cron machines.
+---Managed machines and cron machines that do not have this version yet.
 local function outdated(app, version, planned)
     local managed, crons, state = {}, {}, secrets_state.read(app)
     for _, machine in ipairs(machines.list(app)) do
@@ -34,7 +34,7 @@ local function outdated(app, version, planned)
     return managed, crons, state
 end
 
----@param apply fun(config: table): any gets the configuration with the new mark
+---@param apply fun(config: table): any receives the configuration with the new version mark
 local function as_effect(app, machine, version, apply)
     local metadata = machine.config.metadata or {}
     effect.write {
@@ -51,7 +51,7 @@ local function as_effect(app, machine, version, apply)
     }
 end
 
----@return boolean # false: it runs a tick, and is left as it is
+---@return boolean # false when the machine is running its job and stays unchanged
 local function update_cron(app, change, version, state)
     local patience = cron_machine.patience()
     if not effect.planning() and not cron_machine.wait_idle(app, change.machine, patience) then
@@ -80,7 +80,7 @@ local function update(app, change, version, nonce)
     end)
 end
 
----The machines that do not have this version of the app's secrets yet, as far as dgrun knows.
+---Machines that do not have this version of the app's secrets yet, as far as dgrun knows.
 ---@param app string
 ---@param version integer
 ---@return string[] # ids
@@ -96,8 +96,8 @@ function M.behind(app, version)
 end
 
 ---@param app string
----@param changed boolean were secrets set, or would they be?
----@return string[] # ids of the machines that are updated
+---@param changed boolean whether secrets were set, or would be in a plan
+---@return string[] # ids of the updated machines
 function M.secrets(app, changed)
     local version = secrets_state.coming_version(app)
     local planned = effect.planning() and changed

@@ -1,4 +1,4 @@
--- Compares what an application requires of its environment with what a deploy would give it.
+-- Compares the settings that an application requires with those that a deploy would provide.
 local check = require "dgrun.core.check"
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
@@ -15,26 +15,26 @@ local M = {}
 ---@field dir string of the application, a checkout
 ---@field settings? string module and class, default "app.settings:Settings"
 ---@field python? string|string[] its interpreter; default: .venv, uv, poetry, that of alembic
----@field secrets table<string, any> those of an environment, or of a table by name
----@field config? string its fly.toml, relative to `dir`: what stands in [env] is given too;
----  default: that of the environment the secrets are of, else fly.toml
----@field also? string[] names that something else sets, such as ENV of a Dockerfile
+---@field secrets table<string, any> those of an environment, or any table by name
+---@field config? string its fly.toml, relative to `dir`, whose [env] counts too; default:
+---  the configuration of the secrets' environment, else fly.toml
+---@field also? string[] names that are set elsewhere, such as by ENV in a Dockerfile
 ---@field timeout? number seconds, default 60
 
 ---@class dgrun.secrets.requirements
----@field asked boolean could the application be asked?
+---@field asked boolean whether the settings could be determined
 ---@field reason? string why not
 ---@field library? string "pydantic 1.10.4"
----@field required string[] names of variables: where a setting has several, the first
+---@field required string[] variable names; of a setting with several names, the first
 ---@field optional string[]
----@field unread string[] secrets that the settings do not read; something else may
+---@field unread string[] secrets that are not settings; the application may read them elsewhere
 
 local spec = {
     dir = "string", settings = "string?", python = "any?", secrets = "table", config = "string?",
     also = "table?", timeout = "seconds?",
 }
 
----The [env] of a fly.toml; nothing where there is none.
+---The [env] of the fly.toml; empty when there is no fly.toml.
 local function env_of_config(opts, entry)
     local file = opts.config or entry and entry.config
     local path = opts.dir / (file or "fly.toml")
@@ -44,7 +44,7 @@ local function env_of_config(opts, entry)
     return config_of.load(path).env
 end
 
----Names that a machine will have.
+---Names that will be set on a machine.
 local function given(opts, entry)
     local names = { "PRIMARY_REGION" }
     for _, values in ipairs { environment.complete(opts.secrets), env_of_config(opts, entry) } do
@@ -58,7 +58,7 @@ local function given(opts, entry)
     return names
 end
 
----Does a variable set this setting, or a part of it where it is nested?
+---Whether a variable sets this setting, or a part of a nested setting.
 local function sets(answer, setting, variable)
     local delimiter = setting.nested
     if not answer.case_sensitive then
@@ -90,7 +90,7 @@ local function shown(answer, setting)
     return names
 end
 
----Secrets that no setting reads.
+---Secrets that are not settings.
 local function unread(opts, answer)
     local list = json.array {}
     for name in pairs(opts.secrets) do
@@ -114,16 +114,17 @@ local function refuse(settings, entry, missing, answer)
         names[i], lines[i] = all[1], format.list(all, "or")
         for _, name in ipairs(all) do
             if optional[name] then
-                lines[i] = lines[i] .. ", which is declared optional, and no source has it"
+                lines[i] = lines[i] .. ", which is declared optional and has no value in any source"
             end
         end
     end
     err.raise {
         code = "secrets.undeclared_setting", op = "secrets.required_by", names = names,
-        msg = ("%s requires what %s:\n  %s"):format(settings,
-            entry and ("environment '%s' does not give it"):format(entry.name)
-                or "is not given to it", table.concat(lines, "\n  ")),
-        hint = ("Require %s in %s, or set values that are not secret in [env] of its fly.toml.")
+        msg = ("%s requires settings that %s:\n  %s"):format(settings,
+            entry and ("environment '%s' does not provide"):format(entry.name)
+                or "are not provided", table.concat(lines, "\n  ")),
+        hint = ("Add %s to the required secrets in %s, or set non-secret values in [env] of the "
+            .. "fly.toml.")
             :format(#names == 1 and "it" or "them", entry and entry.file or "environments.yaml"),
     }
 end
@@ -146,7 +147,7 @@ function M.compare(opts)
     local result = { asked = answer ~= nil, reason = reason, required = json.array {},
         optional = json.array {}, unread = json.array {} }
     if not answer then
-        effect.note(("%s cannot be asked what it requires: %s"):format(settings, reason))
+        effect.note(("cannot determine the settings that %s requires: %s"):format(settings, reason))
         return result
     end
     result.library = answer.library
@@ -162,7 +163,7 @@ function M.compare(opts)
         refuse(settings, entry, missing, answer)
     end
     result.unread = unread(opts, answer)
-    effect.note(("%s: all %s are given"):format(settings,
+    effect.note(("%s: %s, all provided"):format(settings,
         format.count(#result.required, "required setting")))
     return result
 end

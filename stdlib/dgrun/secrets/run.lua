@@ -1,5 +1,5 @@
--- A command of this machine with the secrets of an environment: in its process environment, never
--- on its command line. Nothing of it is journaled; a plan records it and does not run it.
+-- A local command with the secrets of an environment in its process environment, never on its
+-- command line. The values are not journaled; a plan records the command without running it.
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
@@ -9,7 +9,7 @@ local proc = require "dgrun.proc"
 
 local M = {}
 
----What a shell answers for a program that is not there.
+---The exit status of a shell for an unknown program.
 local NOT_FOUND = 127
 
 ---@class dgrun.secrets.run.options
@@ -17,13 +17,13 @@ local NOT_FOUND = 127
 ---@field command string[] a program and its arguments
 
 ---@class dgrun.secrets.run.result
----@field status integer of the command; 128 + signal where a signal ended it
+---@field status integer of the command; 128 + signal when a signal ended the command
 ---@field signal? integer
 ---@field seconds number
 
 local options = { environment = "table", command = "table" }
 
----How it ended, as a problem that gives dgrun's exit status. The command has said why itself.
+---The failure of a command, with dgrun's exit status. The command itself has printed the reason.
 local function problem(result)
     return result.status ~= 0 and err.new { code = "command.failed", silent = true,
         exit_status = result.status,
@@ -39,11 +39,11 @@ local function not_started(e)
     return nil, e
 end
 
----Runs a command with the secrets of an environment and its literal values, without the private
----ones, in its environment. Looks all of them up before.
+---Runs a command with the secrets and literals of an environment in its process environment, but
+---not the private secrets. Looks up all values first.
 ---@param opts dgrun.secrets.run.options
----@return dgrun.secrets.run.result? result nil in a plan, and when it could not be started
----@return dgrun.err? problem what is wrong with how it ended; `exit_status` is that of dgrun
+---@return dgrun.secrets.run.result? result nil in a plan, and when the command could not be started
+---@return dgrun.err? problem how the command failed; dgrun exits with `exit_status`
 function M.run(opts)
     check.options(opts, options, "secrets.run")
     local command = opts.command

@@ -1,6 +1,6 @@
--- Asks an application which settings it takes from its environment: its own Python imports the
--- module and looks at the class, a BaseSettings of pydantic 1 or of pydantic-settings 2. The class
--- is not filled, so that nothing needs a value; the child changes nothing.
+-- Determines which settings an application reads from its environment: the application's own Python
+-- imports the module and inspects the class, a BaseSettings of pydantic 1 or pydantic-settings 2.
+-- The class is not instantiated, so no values are needed; the child process changes nothing.
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
 local log = require "host.log"
@@ -16,10 +16,9 @@ local M = {}
 
 ---@class dgrun.settings.one
 ---@field name string of the field
----@field names string[] variables that may set it, each enough; in lower case unless they are
----  case_sensitive
+---@field names string[] variables, each of which sets it; in lower case unless case_sensitive
 ---@field required boolean
----@field nested? string its parts may be set one by one, behind this delimiter
+---@field nested? string its parts can be set one by one: the name, this delimiter, the part
 
 local SCRIPT = [[
 import importlib, inspect, json, os, sys, warnings
@@ -94,7 +93,7 @@ def fields_of_2(cls):
 
 found = bases()
 if not found:
-    tell(reason="it has no pydantic: " + sys.executable)
+    tell(reason="pydantic is not installed for " + sys.executable)
 for base, _, _ in found:
     stand_in(base)
 sys.path.insert(0, os.getcwd())
@@ -116,12 +115,12 @@ for base, library, major in found:
         else:
             sensitive, fields = value.model_config.get("case_sensitive"), fields_of_2(value)
         tell(library=library, case_sensitive=bool(sensitive), settings=list(fields))
-tell(reason="%s is no BaseSettings of pydantic" % sys.argv[1])
+tell(reason="%s is not a pydantic BaseSettings class" % sys.argv[1])
 ]]
 
----The last line that says something.
+---The last line that is not empty.
 local function last_line(text)
-    local last = "it said nothing"
+    local last = "no output"
     for line in log.clean(text):gmatch "[^\n]+" do
         last = line:match "%S" and line or last
     end
@@ -130,12 +129,12 @@ end
 
 ---@param opts {dir: string, python?: string|string[], settings: string, timeout?: number}
 ---@return dgrun.settings?
----@return string? reason why the application cannot be asked
+---@return string? reason why the settings cannot be determined
 function M.ask(opts)
     local python = type(opts.python) == "string" and { opts.python } or opts.python
         or python_of.find(opts.dir)
     if not python then
-        return nil, "there is no Python: no .venv, uv or poetry of its own, none in PATH"
+        return nil, "no Python found: no .venv, no uv or poetry project, and no Python in PATH"
     end
     local argv = { unpack(python) }
     for _, word in ipairs { "-c", SCRIPT, opts.settings } do

@@ -1,11 +1,11 @@
--- What setting secrets would change: each declared name, and each that is on the app, in one of six
+-- What setting secrets would change: each name that is declared or on the app is in one of six
 -- states. Reads Fly and the store, changes nothing.
 --
 --     new        not on the app
 --     changed    on the app with another value, which dgrun set
 --     unchanged  on the app with this value
---     unknown    on the app with a value that this dgrun did not set, so that it cannot tell which:
---                somebody else set it since, or the store is new. It is set again
+--     unknown    on the app with an unknown value that this dgrun did not set: someone else changed
+--                it, or the store is new. It is set again
 --     extra      on the app, but not declared
 --     kept       on the app and declared as optional, but no source has a value
 local app_secrets = require "dgrun.fly.secrets"
@@ -26,7 +26,7 @@ local M = {}
 ---@field state dgrun.secrets.word
 ---@field digest? string Fly's, where it is on the app
 ---@field declared? "required"|"optional"|"literal"|"given" given: in a plain table
----@field reason? "others"|"never" of unknown: somebody else set it since, or dgrun never did
+---@field reason? "others"|"never" of unknown: someone else changed it, or dgrun never set it
 
 ---@class dgrun.secrets.diff
 ---@field app string
@@ -47,14 +47,14 @@ function M.is_name(name)
     return type(name) == "string" and name:match "^[%a_][%w_]*$" ~= nil and #name <= 256
 end
 
----Refuses what cannot be set, without quoting it: it may be a value in the wrong place.
+---Refuses invalid names without quoting them: a name may be a misplaced value.
 ---@param values table<string, any>
 ---@param op string
 function M.check_values(values, op)
     for name, value in pairs(values) do
         if not M.is_name(name) then
             err.raise { code = "input.invalid", op = op,
-                msg = op .. ": a value that is not the name of a secret was given",
+                msg = op .. ": one of the given names is not a valid secret name",
                 hint = "Names are letters, digits and underscores." }
         elseif type(value) ~= "string" and not secret.is(value)
                 and not unknown.is(value) then
@@ -78,7 +78,7 @@ end
 ---@field present boolean on the app
 ---@field digest? string Fly's
 ---@field updated_at? string
----@field declared? "required"|"optional"|"literal" absent when it is not, or nothing is known
+---@field declared? "required"|"optional"|"literal" absent when not declared, or unknown
 
 local function state_of(app, name, value, there, key)
     if not there then
@@ -111,8 +111,8 @@ end
 
 ---@param app string
 ---@param values table<string, string|host.secret.value>
----@param declared table<string, string>? by name how; all of `values` when absent
----@param there table<string, table> what Fly lists, by name
+---@param declared table<string, string>? how each name is declared; default: all of `values`
+---@param there table<string, table> the secrets that Fly lists, by name
 ---@return dgrun.secrets.diff
 function M.of(app, values, declared, there)
     local key = record.key()

@@ -21,10 +21,10 @@ local function refuse_required(opts, names)
     end
     if #list > 0 then
         err.raise { code = "secrets.refused", op = "secrets.unset",
-            msg = ("%s: the environment of %s declares that it needs %s"):format(format.list(list),
+            msg = ("%s: the environment of %s requires %s"):format(format.list(list),
                 opts.app, #list == 1 and "it" or "them"),
-            hint = ("Take it out of environments.yaml first. %s removes it all the same."):format(
-                api.command "secrets unset --force") }
+            hint = ("Remove %s from environments.yaml first. To remove the secret anyway: %s")
+                :format(#list == 1 and "it" or "them", api.command "secrets unset --force") }
     end
 end
 
@@ -36,7 +36,7 @@ function M.carry_out(opts)
     for _, name in ipairs(opts.names) do
         if not state.is_name(name) then
             err.raise { code = "input.invalid", op = "secrets.unset",
-                msg = "secrets.unset: a value that is not the name of a secret was given",
+                msg = "secrets.unset: one of the given names is not a valid secret name",
                 hint = "Names are letters, digits and underscores." }
         elseif not seen[name] then
             seen[name] = true

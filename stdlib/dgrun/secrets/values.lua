@@ -1,5 +1,5 @@
--- Values that a person gives: asked for at the terminal, from files, from standard input; never
--- from the command line, where other processes and the shell's history see them.
+-- Values from a person: prompted for at the terminal, from files, or from standard input; never
+-- from the command line, where other processes and the shell's history can see them.
 local check = require "dgrun.core.check"
 local dotenv = require "host.dotenv"
 local environment = require "dgrun.project.environment"
@@ -16,9 +16,10 @@ local M = {}
 
 local VALUE_LIMIT = 64 * 1024
 
--- What is refused is not repeated.
-local perhaps_seen = "If it was a value: it now stands in your shell's history. Take it as seen."
-local others = "Give it with --file NAME=PATH, or on standard input with --stdin NAME."
+-- Refused text is not repeated: it may be a value.
+local perhaps_seen = "If that was a secret value, it is now in your shell's history: treat it as "
+    .. "exposed."
+local others = "Pass the value with --file NAME=PATH, or on standard input with --stdin NAME."
 
 local function refuse(msg, hint, code)
     err.raise { code = code or "input.invalid", op = "secrets.set", msg = msg, hint = hint }
@@ -27,7 +28,7 @@ end
 -- Options whose value may hold a =.
 local takes_assignment = { ["--file"] = true, ["--from"] = true }
 
----The name of the secret whose value stands in this word; nil when none does.
+---The name of the secret whose value this argument contains, or nil.
 local function assigned(word, before)
     if takes_assignment[before] then
         return nil
@@ -39,27 +40,27 @@ local function assigned(word, before)
     return word:match "^%-*([%a_][%w_]*)="
 end
 
----Refuses words of the command line that carry a value. The value is not repeated.
----@param words string[] as they were written
+---Refuses command-line arguments that contain a value, without repeating the value.
+---@param words string[] as typed
 function M.refuse_assignments(words)
     for i, word in ipairs(words) do
         local name = assigned(word, words[i - 1] or "")
         if name then
-            refuse(("a value is not taken from the command line: %s=…"):format(name),
-                ("It now stands in your shell's history, and other processes could see it: take it "
-                .. "as seen,\nand set a fresh one. dgrun secrets set ENV %s asks for it without "
-                .. "showing it."):format(name), "input.secret_in_argument")
+            refuse(("secret values are not accepted on the command line: %s=…"):format(name),
+                ("The value is now in your shell's history, and other processes could see it: "
+                .. "treat it as exposed,\nand set a new value. dgrun secrets set ENV %s prompts "
+                .. "for it without echo."):format(name), "input.secret_in_argument")
         end
     end
 end
 
 ---@class dgrun.secrets.values.options
----@field app string for the question
----@field secrets? table<string, any> those of an environment: its rules judge the values
----@field names? string[] asked for at the terminal
----@field file? string[] NAME=PATH: the value is what the file holds
+---@field app string for the prompt
+---@field secrets? table<string, any> those of an environment, whose rules check the values
+---@field names? string[] prompted for at the terminal
+---@field file? string[] NAME=PATH: the file contains the value
 ---@field from? string a file of NAME=value lines; "-" is standard input
----@field stdin? string a name: its value is what standard input holds
+---@field stdin? string a name, whose value is read from standard input
 
 ---@class dgrun.secrets.values.reader
 ---@field values table<string, host.secret.value>
@@ -77,17 +78,17 @@ end
 
 local function checked(name, option)
     if not state.is_name(name) then
-        refuse(("%s: this is not the name of a secret"):format(option),
+        refuse(("%s: NAME is not a valid secret name"):format(option),
             "Names are letters, digits and underscores. " .. perhaps_seen)
     end
     return name
 end
 
 function Reader:files(list)
-    for _, one in ipairs(list) do
-        local name, path = one:match "^([^=]*)=(.+)$"
+    for _, text in ipairs(list) do
+        local name, path = text:match "^([^=]*)=(.+)$"
         if not name then
-            refuse("--file takes NAME=PATH: the value is what the file holds", perhaps_seen)
+            refuse("--file must be NAME=PATH: the file contains the value", perhaps_seen)
         end
         checked(name, "--file NAME=PATH")
         local value, e = fs.read(path, { limit = VALUE_LIMIT, seal = name })
@@ -100,8 +101,8 @@ end
 
 local function standard_input(name, limit)
     if tty.is_terminal() then
-        refuse("standard input is the terminal, which would show what is typed",
-            "Pipe the value in, or leave the option out and be asked without echo.")
+        refuse("standard input is a terminal, which would show the value",
+            "Pipe the value in, or omit the option to be prompted without echo.")
     end
     return check(stdin.read(name, { limit = limit }))
 end
@@ -114,12 +115,12 @@ function Reader:lines(from)
         entries = check(dotenv.read(from))
     end
     if #entries == 0 then
-        refuse(("there is no NAME=value line in %s"):format(
+        refuse(("%s contains no NAME=value lines"):format(
             from == "-" and "standard input" or from))
     end
     local last = {}
     for _, entry in ipairs(entries) do
-        last[entry.name] = entry.value -- the last one counts, as for a shell
+        last[entry.name] = entry.value -- the last assignment wins, as in a shell
     end
     for name, value in pairs(last) do
         self:add(name, value)
@@ -128,7 +129,7 @@ end
 
 function Reader:ask(names, app)
     if #names > 0 and not tty.is_terminal() then
-        refuse(("%s cannot be asked for: standard input is not a terminal"):format(
+        refuse(("cannot prompt for %s: standard input is not a terminal"):format(
             format.list(names)), others)
     end
     for _, name in ipairs(names) do
@@ -155,12 +156,12 @@ local function judge(values, secrets)
     end
     table.sort(broken)
     if #broken > 0 then
-        refuse(table.concat(broken, "\n"), "Nothing was set. The rules stand in "
+        refuse(table.concat(broken, "\n"), "Nothing was set. The rules are in "
             .. "environments.yaml.", "secrets.invalid")
     end
 end
 
----The values, all of them before anything is set.
+---Reads all values before anything is set.
 ---@param opts dgrun.secrets.values.options
 ---@return table<string, host.secret.value>
 function M.read(opts)
@@ -173,13 +174,13 @@ function M.read(opts)
     local from = opts.from
     if #names == 0 and not opts.file and not from and not opts.stdin then
         if tty.is_terminal() then
-            refuse("which secrets?", "dgrun secrets set ENV NAME asks for the value of NAME; "
-                .. "--from FILE and --file NAME=PATH read files.", "input.missing")
+            refuse("no secrets were named", "dgrun secrets set ENV NAME prompts for the value of "
+                .. "NAME; --from FILE and --file NAME=PATH read files.", "input.missing")
         end
         from = "-"
     end
     if from == "-" and opts.stdin then
-        refuse("standard input is read once: --from - or --stdin, not both")
+        refuse("standard input can be read only once: use --from - or --stdin, not both")
     end
     reader:files(opts.file or {})
     if from then

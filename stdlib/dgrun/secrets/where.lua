@@ -1,5 +1,5 @@
--- Where each secret of an environment comes from. All of its sources are read; no part of a
--- value is reported.
+-- Where each secret of an environment comes from. All sources are read; no part of a value is
+-- reported.
 local declaration = require "dgrun.project.secret_spec"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
@@ -16,10 +16,11 @@ local M = {}
 ---@class dgrun.secrets.where
 ---@field environment string
 ---@field app string
----@field ok boolean nothing is missing, broken or unreadable
----@field sources dgrun.secrets.where.source[] in the order in which they are asked
----@field warnings string[] files that others can read, or that git does not ignore, with the fix
----@field secrets dgrun.secrets.where.secret[] all that are declared, by name
+---@field ok boolean nothing is missing, invalid, or unreadable
+---@field sources dgrun.secrets.where.source[] in order of precedence
+---@field warnings string[] files that other users can read or that git does not ignore, with the
+---  fix
+---@field secrets dgrun.secrets.where.secret[] all declared secrets, by name
 
 ---@class dgrun.secrets.where.source
 ---@field label string "the environment", ".env.prod", "`op item get prod`"
@@ -31,15 +32,15 @@ local M = {}
 
 ---@class dgrun.secrets.where.secret
 ---@field name string
----@field need "required"|"optional"|"literal" literal: neither, the value alone is declared
----@field state "ok"|"missing"|"absent"|"broken" absent: optional, and no source has it
----@field from? string "literal", or the label of the source that gives it
----@field line? integer where it stands in that file
----@field shadowed string[] sources behind that one that have a value too
----@field broken string[] rules that it breaks: "must have at least 16 characters"
+---@field need "required"|"optional"|"literal" literal: only the value is declared
+---@field state "ok"|"missing"|"absent"|"broken" absent: optional, and in no source
+---@field from? string "literal", or the label of the source that provides the value
+---@field line? integer its line in that file
+---@field shadowed string[] later sources that have a value too
+---@field broken string[] the rules it breaks: "must have at least 16 characters"
 ---@field advice? string
----@field expands? boolean it holds ${…}, $(…) or a backquote, which are not expanded
----@field unmasked? boolean it is too short to be masked in output
+---@field expands? boolean it contains ${…}, $(…) or a backquote, which are not expanded
+---@field unmasked? boolean too short to be masked in output
 
 local function needs(declared)
     local need = {}
@@ -101,7 +102,7 @@ local function source_of(source, need)
         reason = e and e.msg, hint = e and e.hint, undeclared = undeclared }
 end
 
----What is wrong, as the error of a check.
+---The error of a check, or nil.
 ---@param data dgrun.secrets.where
 ---@return dgrun.err?
 local function problem(data)
@@ -114,7 +115,7 @@ local function problem(data)
     end
     local parts = {}
     for _, part in ipairs { { failed, "cannot be read" }, { wrong.missing, "missing" },
-        { wrong.broken, "against a rule" } } do
+        { wrong.broken, "invalid" } } do
         if #part[1] > 0 then
             parts[#parts + 1] = ("%s: %s"):format(part[2], format.list(part[1]))
         end
@@ -124,7 +125,7 @@ local function problem(data)
     end
     local code = #failed > 0 and "unreadable" or #wrong.missing > 0 and "missing" or "invalid"
     return err.new { code = "secrets." .. code,
-        msg = ("the secrets of '%s' are not as they should be; %s"):format(data.environment,
+        msg = ("the secrets of '%s' have problems: %s"):format(data.environment,
             table.concat(parts, "; ")) }
 end
 
@@ -141,7 +142,7 @@ end
 
 ---@param where string|dgrun.environment|dgrun.place
 ---@return dgrun.secrets.where data
----@return dgrun.err? problem what is wrong, if anything is
+---@return dgrun.err? problem what is wrong, if anything
 function M.of(where)
     if type(where) == "string" then
         where = environment.get(where, { lazy = true })

@@ -1,6 +1,6 @@
--- One write to the secrets of an app, and the proof that it happened. Whether a write whose answer
--- was lost was carried out is read from Fly; its version then comes from a write that changes
--- nothing, as flyctl learns it.
+-- A write to the secrets of an app, and the check that it took effect. After a lost response, Fly's
+-- list shows whether the write took effect; the version then comes from a write that changes
+-- nothing, as in flyctl.
 local api = require "dgrun.fly.api"
 local app_secrets = require "dgrun.fly.secrets"
 local err = require "dgrun.core.err"
@@ -17,7 +17,7 @@ local function path(app)
     return ("/v1/apps/%s/secrets"):format(app)
 end
 
----What Fly lists, by name.
+---The secrets that Fly lists, by name.
 ---@param app string
 ---@return table<string, {name: string, digest: string, updated_at?: string}>
 function M.read(app)
@@ -31,23 +31,24 @@ end
 ---@class dgrun.secrets.write
 ---@field app string
 ---@field values table<string, any> values to set; json.null removes
----@field before table<string, table> what Fly listed
----@field changed table<string, true> names that get another value: their digests have to move
+---@field before table<string, table> the secrets that Fly listed
+---@field changed table<string, true> names that get another value, so that their digests must
+---  change
 
----Is this name as the write leaves it? Nil, or what is wrong.
+---What is wrong with a name after the write, or nil.
 local function fault(write, name, now)
     local before = write.before[name]
     if write.values[name] == json.null then
-        return now and "is still there"
+        return now and "is still set"
     elseif not now then
-        return "is not there"
+        return "is not set"
     elseif write.changed[name] and before and before.digest == now.digest then
-        return "still has the digest it had before"
+        return "still has its previous digest"
     end
 end
 
----Did the write happen? Digests of equal values are equal, so that only the time of a change tells
----of some.
+---Whether the write took effect. Setting an equal value keeps the digest, so the time of the last
+---change counts too.
 local function landed(write)
     local now = M.read(write.app)
     for name in pairs(write.values) do
@@ -85,15 +86,15 @@ local function verify(write)
     end
     table.sort(faults)
     err.raise { code = "secrets.not_set", op = "secrets",
-        msg = ("Fly took the secrets of %s, but on the app %s"):format(write.app,
+        msg = ("Fly accepted the secrets of %s, but then %s"):format(write.app,
             format.list(faults)),
         hint = api.command "secrets list"
-            .. " shows what is there; running this again sets them again." }
+            .. " lists the current secrets; a re-run sets them again." }
 end
 
 ---@param write dgrun.secrets.write
 ---@return integer version
----@return table<string, table> now what Fly lists behind it
+---@return table<string, table> now the secrets that Fly lists afterward
 function M.carry_out(write)
     local answer = retry.settled(function()
         return (api.machines("POST", path(write.app),

@@ -1,4 +1,4 @@
--- Secrets as people read them: names, digests and what is to be done, never a value.
+-- Secrets as text for people: names, digests, and what to do; never a value.
 local format = require "dgrun.core.format"
 local log = require "host.log"
 local opt = require "host.opt"
@@ -35,9 +35,9 @@ local function titled(data)
         .. (data.version and (", secrets version %d"):format(data.version) or "")
 end
 
----What scripts/secrets.lua adds to what the stdlib tells.
+---What scripts/secrets.lua adds to the library's data.
 ---@class dgrun.ui.secrets.place
----@field environment? string its name, where an environment names the app
+---@field environment? string name of the app's environment
 ---@field declared? table<string, string> by name how the environment declares it
 
 ---@param overview dgrun.secrets.overview|dgrun.ui.secrets.place
@@ -45,9 +45,9 @@ end
 function M.list(overview)
     local lines = { titled(overview), "" }
     local rows = { { "NAME", "DIGEST", "SET (UTC)", "DECLARED" } }
-    for _, one in ipairs(overview.secrets) do
-        rows[#rows + 1] = { one.name, one.digest or "not set", moment(one.updated_at),
-            one.declared or (overview.environment and "no" or "?") }
+    for _, secret in ipairs(overview.secrets) do
+        rows[#rows + 1] = { secret.name, secret.digest or "not set", moment(secret.updated_at),
+            secret.declared or (overview.environment and "no" or "?") }
     end
     if #overview.secrets == 0 then
         return finished { lines[1], "", "No secrets are set." }
@@ -61,24 +61,25 @@ function M.list(overview)
             format.list(overview.missing)))
     end
     if #(overview.behind or {}) > 0 then
-        lines[#lines + 1] = warning(("%s not known to have version %d: %s. A deploy brings it "
-            .. "to them."):format(#overview.behind == 1 and "1 machine is" or #overview.behind
-                .. " machines are", overview.version, format.list(overview.behind)))
+        lines[#lines + 1] = warning(("%s may not have version %d of the secrets yet: %s. The next "
+            .. "deploy updates %s."):format(format.count(#overview.behind, "machine"),
+            overview.version, format.list(overview.behind),
+            #overview.behind == 1 and "it" or "them"))
     end
     return finished(lines)
 end
 
 local function machines_line(machines)
     if not machines then
-        return "Staged: the next deploy brings it to the machines."
+        return "Staged: machines get the change with the next deploy."
     elseif #machines == 0 then
-        return "No machine had to be updated."
+        return "No machines needed an update."
     end
     return ("%s updated: %s."):format(format.count(#machines, "machine") .. (#machines == 1
         and " was" or " were"), format.list(machines))
 end
 
----What the environment says of names that were set by hand.
+---What the environment declares for names that were set manually.
 local function advise(result, lines)
     local by = { literal = {}, sources = {}, none = {} }
     for _, name in ipairs(result.declared and result.set or {}) do
@@ -90,27 +91,27 @@ local function advise(result, lines)
             lines[#lines + 1] = text:format(format.list(list))
         end
     end
-    say(by.sources, ("%%s: the next deploy sets what the sources of %s have; change it there too."
-        ):format(result.environment))
-    say(by.literal, "%s: the next deploy sets the literal of environments.yaml; change it there "
+    say(by.sources, ("%%s: the next deploy sets the value from the sources of %s; change it "
+        .. "there too."):format(result.environment))
+    say(by.literal, "%s: the next deploy sets the literal from environments.yaml; change it there "
         .. "too.")
-    say(by.none, "%s: not declared in environments.yaml; deploys leave it alone.")
+    say(by.none, "%s: not declared in environments.yaml; deploys do not change it.")
     local known = {}
     for name in pairs(result.declared or {}) do
         known[#known + 1] = name
     end
     for _, name in ipairs(by.none) do
         local nearest = opt.nearest(name, known)
-        lines[#lines + 1] = nearest and warning(("Was %s meant, not %s?"):format(nearest, name))
-            or nil
+        lines[#lines + 1] = nearest and warning(("Did you mean %s instead of %s?")
+            :format(nearest, name)) or nil
     end
 end
 
 ---@param result dgrun.secrets.result|dgrun.ui.secrets.place
 ---@return string
 function M.set(result)
-    local words = { new = "is set now", changed = "is changed", unknown = "is set again",
-        unchanged = "was so already" }
+    local words = { new = "set", changed = "changed", unknown = "set again",
+        unchanged = "already had this value" }
     local rows, lines = {}, {}
     for _, state in ipairs { "new", "changed", "unknown", "unchanged" } do
         for _, name in ipairs(result[state]) do
@@ -133,10 +134,10 @@ end
 function M.unset(result)
     local rows = {}
     for _, name in ipairs(result.unset) do
-        rows[#rows + 1] = { name, "is removed" }
+        rows[#rows + 1] = { name, "removed" }
     end
     for _, name in ipairs(result.absent) do
-        rows[#rows + 1] = { name, "was not there" }
+        rows[#rows + 1] = { name, "was not set" }
     end
     local lines = { titled(result) }
     for _, line in ipairs(lines_of(rows)) do
@@ -149,25 +150,26 @@ function M.unset(result)
         again[#again + 1] = result.declared[name] and name or nil
     end
     if #again > 0 then
-        lines[#lines + 1] = ("%s: declared in environments.yaml. A deploy sets it again, where it "
-            .. "finds a value."):format(format.list(again))
+        lines[#lines + 1] = ("%s: still declared in environments.yaml. The next deploy that finds "
+            .. "a value sets it again."):format(format.list(again))
     end
     return finished(lines)
 end
 
-local reasons = { others = "someone else has set it since", never = "not set by this dgrun" }
+local reasons = { others = "someone else changed it", never = "not set by this dgrun" }
 
-local deeds = { new = "set it", changed = "set it", unchanged = "nothing", unknown = "set it again",
-    extra = "nothing; prune would remove it", kept = "nothing: no source has a value" }
+local actions = { new = "set it", changed = "set it", unchanged = "do nothing",
+    unknown = "set it again", extra = "do nothing; prune would remove it",
+    kept = "do nothing: no source has a value" }
 
 ---@param diff dgrun.secrets.diff|dgrun.ui.secrets.place
 ---@return string
 function M.diff(diff)
     local rows = { { "NAME", "DECLARED", "STATE", "A DEPLOY WOULD" } }
-    for _, one in ipairs(diff.names) do
-        rows[#rows + 1] = { one.name, one.declared or "no",
-            one.state .. (one.reason and (" (%s)"):format(reasons[one.reason]) or ""),
-            deeds[one.state] }
+    for _, entry in ipairs(diff.names) do
+        rows[#rows + 1] = { entry.name, entry.declared or "no",
+            entry.state .. (entry.reason and (" (%s)"):format(reasons[entry.reason]) or ""),
+            actions[entry.state] }
     end
     local lines = { titled(diff), "" }
     for _, line in ipairs(lines_of(rows)) do
@@ -205,12 +207,12 @@ function M.compare(comparison)
         lines[#lines + 1] = warning(line)
     end
     if #comparison.unknown > 0 then
-        lines[#lines + 1] = "unknown: dgrun did not set it, or not last, and the sources of its "
-            .. "environment have no value here."
+        lines[#lines + 1] = "unknown: dgrun did not set the current value, and the sources of "
+            .. "the environment have no value here."
     end
     for _, side in ipairs { left, right } do
         if side.unread then
-            lines[#lines + 1] = ("The sources of %s were left out: %s"):format(side.name,
+            lines[#lines + 1] = ("The sources of %s could not be read: %s"):format(side.name,
                 log.clean(side.unread))
         end
     end

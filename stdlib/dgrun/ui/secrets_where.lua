@@ -1,11 +1,11 @@
--- What dg.secrets.where found, as text: no values, since it has none.
+-- The result of dg.secrets.where as text. It contains no values.
 local format = require "dgrun.core.format"
 
 local M = {}
 
 local function source_lines(data, lines)
     if #data.sources == 0 then
-        lines[#lines + 1] = "No sources are listed: only literals have a value."
+        lines[#lines + 1] = "No sources are configured: only literals have values."
         return
     end
     local rows = {}
@@ -14,7 +14,7 @@ local function source_lines(data, lines)
             or source.state == "failed" and "CANNOT BE READ: " .. source.reason or ""
         rows[i] = { tostring(i), source.label, state }
     end
-    lines[#lines + 1] = "Sources, the first that has a value gives it:"
+    lines[#lines + 1] = "Sources, in order of precedence:"
     for _, line in ipairs(format.columns(rows, "  ")) do
         lines[#lines + 1] = line
     end
@@ -40,14 +40,14 @@ end
 local function remarks_of(one)
     local remarks = {}
     for _, words in ipairs(one.broken) do
-        remarks[#remarks + 1] = "BROKEN: " .. words
+        remarks[#remarks + 1] = "INVALID: " .. words
     end
     remarks[#remarks + 1] = one.advice
     if #one.shadowed > 0 then
-        remarks[#remarks + 1] = "hides that of " .. format.list(one.shadowed)
+        remarks[#remarks + 1] = "overrides the value in " .. format.list(one.shadowed)
     end
     if one.expands then
-        remarks[#remarks + 1] = "holds ${…} or $(…), taken as it stands"
+        remarks[#remarks + 1] = "contains ${…} or $(…), which is not expanded"
     end
     if one.unmasked then
         remarks[#remarks + 1] = "too short to be masked"
@@ -67,7 +67,7 @@ function M.text(data)
             remarks_of(one) }
     end
     if #data.secrets == 0 then
-        rows = { { "The environment declares none." } }
+        rows = { { "The environment declares no secrets." } }
     end
     for _, line in ipairs(format.columns(rows, "  ")) do
         lines[#lines + 1] = line
@@ -75,8 +75,8 @@ function M.text(data)
     for _, source in ipairs(data.sources) do
         if #source.undeclared > 0 then
             lines[#lines + 1] = ""
-            lines[#lines + 1] = ("Not declared, and so not used, in %s: %s"):format(source.label,
-                table.concat(source.undeclared, ", "))
+            lines[#lines + 1] = ("In %s, but not declared and therefore not used: %s")
+                :format(source.label, table.concat(source.undeclared, ", "))
         end
     end
     return table.concat(lines, "\n") .. "\n"

@@ -73,7 +73,7 @@ describe("secrets.compare", function()
             assert.same({ "CMP_DATABASE_URL", "ENV" }, found.different)
             -- A literal stands in the file for all to read, and other keys may be shared.
             assert.same({ "CMP_SECRET_KEY" }, found.mistakes)
-            assert.matches("signs", by_name(found).CMP_SECRET_KEY.mistake)
+            assert.matches("session signed by", by_name(found).CMP_SECRET_KEY.mistake)
             assert.same({ declared = "required", present = false, basis = "sources" },
                 by_name(found).CMP_SECRET_KEY.left)
             assert.same({ left = { "CMP_ONLY_STAGE" }, right = {} }, found.declared_only)
@@ -148,7 +148,7 @@ describe("secrets.compare", function()
                 secrets.compare { left = env "stage", right = env "stage" }
             end)
             assert.equal("input.invalid", record.error.code)
-            assert.matches("stage twice", record.error.msg)
+            assert.matches("left and right are both stage", record.error.msg)
         end, apps)
     end)
 end)

@@ -187,9 +187,10 @@ environments:
         local env = environment.get("prod", { lazy = true })
         local e = caught(secrets.required_by, { dir = dir, python = DEBIAN, secrets = env.secrets })
         assert.same({ "R_OPTIONAL", "R_UNKNOWN" }, e.names)
-        assert.matches("environment 'prod' does not give it:\n"
-            .. "  R_OPTIONAL, which is declared optional, and no source has it\n  R_UNKNOWN", e.msg)
-        assert.matches("Require them in .*/scripts/environments.yaml", e.hint)
+        assert.matches("environment 'prod' does not provide:\n"
+            .. "  R_OPTIONAL, which is declared optional and has no value in any source\n"
+            .. "  R_UNKNOWN", e.msg)
+        assert.matches("Add them to the required secrets in .*/scripts/environments.yaml", e.hint)
         assert(fs.write(dir / ".env", "R_REQUIRED=x-value\nR_OPTIONAL=y-value\n"))
         environment.look_from(dir / "scripts")
         env = environment.get("prod", { lazy = true })
@@ -207,7 +208,8 @@ environments:
             ["app.nosuch:Settings"] = "there is no module app.nosuch",
             ["nosuch.settings:Settings"] = "there is no module nosuch",
             ["app.settings:Setings"] = "app.settings has no Setings",
-            ["app.settings:Settings"] = "app.settings:Settings is no BaseSettings of pydantic",
+            ["app.settings:Settings"] = "app.settings:Settings is not a pydantic BaseSettings "
+                .. "class",
             ["app.broken:Settings"] = "importing app.broken raised KeyError: 'R_NOT_THERE'",
             ["app.leaves:Settings"] = "raised SystemExit: the application left",
             ["app.lacks:Settings"] = "ModuleNotFoundError: No module named 'no_such_package'",
@@ -218,7 +220,8 @@ environments:
                 assert.is_false(found.asked)
                 assert.matches(reason, found.reason, 1, true)
                 assert.equal(1, #r.notes)
-                assert.matches(settings .. " cannot be asked what it requires: ", r.notes[1].text,
+                assert.matches("cannot determine the settings that " .. settings .. " requires: ",
+                    r.notes[1].text,
                     1, true)
             end)
         end

@@ -125,7 +125,7 @@ describe("secrets.sync", function()
             assert.same(notes(plan), notes(record))
             assert.matches("unchanged: BEFORE and SAME", notes(plan), 1, true)
             assert.matches("set by someone else .*: TAKEN", notes(plan))
-            assert.matches("not declared; left alone .*: OLD", notes(plan))
+            assert.matches("not declared; leaving unchanged .*: OLD", notes(plan))
             local text = require("dgrun.run.plan").render(plan)
             assert.matches("~ set LITERAL (new), MOVED (changed), NEW (new) and TAKEN (unknown)",
                 text, 1, true)
@@ -174,7 +174,7 @@ describe("secrets.sync", function()
             fly.call("POST", "/v1/apps/web/secrets", { values = { OLD = "1" } })
             for _, plan in ipairs { true, false } do
                 local e = failed(go({}, { prune = true, plan = plan }), "secrets.refused")
-                assert.matches("would remove all 1 of web", e.msg)
+                assert.matches("would remove everything from web %(1 secret%)", e.msg)
             end
             assert.is_string(on_app(fly).OLD)
         end)
@@ -268,9 +268,9 @@ environments:
                 assert.is_nil(tostring(e):find("value-", 1, true))
                 fly.call("DELETE", "/sandbox/v1/faults")
             end
-            refused(sealed { A = "value-two" }, "A still has the digest it had before")
-            refused(sealed { A = "value-one", B = "value-b" }, "B is not there")
-            refused(sealed { B = "value-b" }, "A is still there and B is not there")
+            refused(sealed { A = "value-two" }, "A still has its previous digest")
+            refused(sealed { A = "value-one", B = "value-b" }, "B is not set")
+            refused(sealed { B = "value-b" }, "A is still set and B is not set")
             -- Nothing is taken for known after that, so that the next run can go on.
             assert.same({ "A" }, done(go(sealed { A = "value-two" })).value.unknown)
             assert.same({ "A" }, done(go(sealed { A = "value-two" })).value.unchanged)

@@ -31,10 +31,10 @@ describe("secrets.values", function()
         for text, opts in pairs {
             ["E is empty"] = { file = { "E=" .. dir / "empty" } },
             ["A was given twice"] = { from = dir / "env", file = { "A=" .. dir / "a" } },
-            ["no NAME=value line"] = { from = dir / "none" },
+            ["contains no NAME=value lines"] = { from = dir / "none" },
             ["bad:2"] = { from = dir / "bad" },
             ["the file does not exist"] = { file = { "A=" .. dir / "nosuch" } },
-            ["not the name of a secret"] = { file = { "A-B=" .. dir / "a" } },
+            ["not a valid secret name"] = { file = { "A-B=" .. dir / "a" } },
         } do
             opts.app = "web"
             local e = caught(secrets.values, opts)

@@ -73,7 +73,7 @@ describe("secrets.where", function()
             data.sources[2].state, data.sources[3].state, data.sources[4].state })
         assert.same({ "W_OLD" }, data.sources[2].undeclared)
         assert.equal("secrets.missing", problem.code)
-        assert.matches("missing: W_GONE; against a rule: W_DB", problem.msg)
+        assert.matches("missing: W_GONE; invalid: W_DB", problem.msg)
     end)
 
     it("goes on where a source cannot be read", function()
@@ -92,8 +92,8 @@ describe("secrets.where", function()
         local data, problem = secrets.where(require("dgrun.project.target").find "a")
         assert.is_true(data.ok)
         assert.is_nil(problem)
-        assert.matches("No sources are listed", ui.text(data))
-        assert.matches("declares none", ui.text(secrets.where "b"))
+        assert.matches("No sources are configured", ui.text(data))
+        assert.matches("declares no secrets", ui.text(secrets.where "b"))
     end)
 
     it("never tells a value, neither as data nor as text", function()
@@ -112,15 +112,15 @@ describe("secrets.where", function()
             "Secrets of prod (draft-app-prod)",
             "  1  the environment\n",
             "  3  .env.none        no such file\n",
-            "  4  `bin/op`         CANNOT BE READ: op exited with status 3: it said nothing\n",
-            "  W_DB      required  .env.prod:1      BROKEN: must be a URL of postgresql+asyncpg; "
+            "  4  `bin/op`         CANNOT BE READ: op exited with status 3: no output\n",
+            "  W_DB      required  .env.prod:1      INVALID: must be a URL of postgresql+asyncpg; "
                 .. "it lacks the driver: postgresql+asyncpg://\n",
-            "  W_ENV     required  literal          hides that of .env.prod\n",
+            "  W_ENV     required  literal          overrides the value in .env.prod\n",
             "  W_GONE    required  MISSING\n",
             "  W_LEVEL             literal\n",
             "  W_OPTION  optional  -\n",
             "  W_PIN     optional  .env.prod:6      too short to be masked\n",
-            "Not declared, and so not used, in .env.prod: W_OLD\n",
+            "In .env.prod, but not declared and therefore not used: W_OLD\n",
         } do
             assert.matches(line, text, 1, true)
         end
