@@ -139,7 +139,7 @@ describe("dgrun cron", function()
         assert.matches("Remove the declaration from environments.yaml first", run.text)
         run = project:run("cron", "remove", "prod", "old-job")
         assert.equal(0, run.status, run.text)
-        assert.matches(extra.id .. " is removed", run.text)
+        assert.matches(extra.id .. " was removed", run.text)
         assert.equal(200, (project:call("GET", MACHINES .. "/" .. extra.id
             .. "/wait?state=destroyed&timeout=30")))
         assert.equal(machine.id, old_cron.rested(project).id)

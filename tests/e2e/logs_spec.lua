@@ -155,9 +155,9 @@ describe("dgrun logs", function()
         local child = fly:spawn { "logs", "prod", "--follow", "--json" }
         until_said(child, function(line) return line:find "line 1" end)
         fly:fault { path = "/logs$", times = 7, reset = true }
-        assert.matches("^prod: the log cannot be read, trying again: ",
+        assert.matches("^prod: cannot read the log, retrying: ",
             until_said(child, function(_, stream) return stream == "stderr" end))
-        assert.equal("prod: the log can be read again",
+        assert.equal("prod: reading the log again",
             until_said(child, function(_, stream) return stream == "stderr" end))
         fly:fault { path = "/logs$", times = 1, status = 403 }
         local status, lines = rest_of(child)
@@ -178,7 +178,7 @@ describe("dgrun logs", function()
             faults = faults }
         assert.same({ 25000, 0, 0, 0, 130 }, { result.lines, result.lost, result.repeated,
             result.disordered, result.status })
-        assert.matches("cannot be read", table.concat(result.said, "\n"))
+        assert.matches("cannot read the log", table.concat(result.said, "\n"))
         -- What it would keep of 17,500 lines is more than this.
         local memory = result.memory_kb
         assert.is_true(memory[#memory] - memory[3] < 4096, table.concat(memory, " "))

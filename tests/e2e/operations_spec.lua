@@ -151,7 +151,7 @@ describe("the recipe", function()
 
     it("'releases' tells version, status, commit", function()
         local fly = with_app()
-        assert.equal("It was never released.\n", fly:run({ "releases", "prod" }).stdout)
+        assert.equal("This app has no releases.\n", fly:run({ "releases", "prod" }).stdout)
         for i = 1, 2 do
             local _, made = fly:call("POST", "/api/v1/releases", { app_name = "web",
                 image = image, strategy = "ROLLING",

@@ -102,7 +102,7 @@ describe("dgrun rollback", function()
 
         killed(project, "update machine")
         local resumed = good(project:run { "resume" })
-        assert.matches("Choose +done before", resumed.stderr)
+        assert.matches("Choose +already done", resumed.stderr)
         assert.matches("release +v4 of draft%-app%-prod", resumed.stdout)
         local older = digests(project)
         assert.equal(1, #older)

@@ -1,4 +1,4 @@
--- Cron machines as people read them.
+-- Cron machines as text for people.
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
 local log = require "host.log"
@@ -42,7 +42,7 @@ local function cells(row, now)
     }
 end
 
----A block of lines for one place.
+---The lines for one target.
 local function of_place(place, now)
     local lines = { style.text("out", "bold", place.name)
         .. (place.name ~= place.app and "  " .. log.clean(place.app) or "") }
@@ -77,7 +77,7 @@ function M.text(places, now)
     return table.concat(blocks, "\n\n") .. "\n"
 end
 
----What was done with each machine.
+---The result for each machine.
 ---@param results {name: string, id: string, skipped?: boolean}[]
 ---@return string
 function M.results(results)
@@ -93,8 +93,8 @@ end
 ---@param result {id: string, skipped?: boolean}
 ---@return string
 function M.removed(result)
-    return ("%s is %s\n"):format(result.id, result.skipped and "unchanged: its job is running"
-        or "removed")
+    return result.skipped and result.id .. " is unchanged: its job is running\n"
+        or result.id .. " was removed\n"
 end
 
 return M

@@ -1,4 +1,4 @@
--- Runs of the journal as people and programs read them.
+-- Runs from the journal as text for people.
 local advice_of = require "dgrun.run.advice"
 local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
@@ -18,7 +18,7 @@ local function took(row)
         and format.duration(row.finished - row.started) or ""
 end
 
----What was typed after the name; of a run whose words were not recorded, its inputs.
+---The arguments as they were typed; the inputs of a run whose arguments were not recorded.
 local function inputs_of(row)
     return row.arguments and format.shell_words(row.arguments) or plain.inputs(row.input or {})
 end
@@ -26,7 +26,7 @@ end
 ---@param rows table[] of dgrun.history
 ---@return string # a line for each run
 function M.table(rows)
-    local cells = { { "RUN", "SCRIPT", "STATUS", "BEGAN (UTC)", "TOOK", "INPUTS" } }
+    local cells = { { "RUN", "SCRIPT", "STATUS", "STARTED (UTC)", "DURATION", "INPUTS" } }
     for _, row in ipairs(rows) do
         local inputs = inputs_of(row)
         cells[#cells + 1] = { row.id, row.name .. (row.sandbox == 1 and " (sandbox)" or ""),
@@ -36,11 +36,11 @@ function M.table(rows)
     return table.concat(format.columns(cells), "\n") .. "\n"
 end
 
--- What became of an effect, where it is not simply done.
+-- The outcome of an effect that did not simply succeed.
+local UNCERTAIN = "started, but may not have finished"
 local outcomes = {
-    intent = "begun, not known to be done", unknown = "begun, not known to be done",
-    interrupted = "begun, not known to be done", failed = "failed",
-    settled = "begun; what it left was found and settled by a later attempt",
+    intent = UNCERTAIN, unknown = UNCERTAIN, interrupted = UNCERTAIN, failed = "failed",
+    settled = "started; a later attempt found its result and handled it",
 }
 
 local function show_effect(lines, e)
@@ -76,14 +76,14 @@ local function show_step(lines, name, status, step, effects)
     end
 end
 
----What to do about a run that did not come to its end.
+---What to do about a run that did not finish.
 local function advice(row)
     if row.status == "killed" or row.status == "cancelled" then
-        return "Go on where it stopped: dgrun resume " .. row.id
+        return "Continue where it stopped: dgrun resume " .. row.id
     elseif row.status == "failed" then
         local e = row.error
         return e and (e.hint or advice_of.correction(e))
-            or "Go on where it failed: dgrun resume " .. row.id
+            or "Continue at the failed step: dgrun resume " .. row.id
     end
 end
 
@@ -98,13 +98,13 @@ function M.whole(row, steps, effects)
         row.sandbox == 1 and "  (sandbox)" or ""), "" }
     local facts = {
         { "run", row.id .. (row.attempt > 1 and (", %d attempts"):format(row.attempt) or "") },
-        { "status", row.status .. (row.sure and "" or ", as far as can be seen from here") },
-        { "began", when(row.started) .. " UTC" .. (took(row) ~= "" and ", took " .. took(row)
-            or "") },
+        { "status", row.status .. (row.sure and "" or ", as far as this computer can tell") },
+        { "started", when(row.started) .. " UTC"
+            .. (took(row) ~= "" and ", took " .. took(row) or "") },
         { "by", lease.whose(row) },
     }
     if row.commit_id then
-        facts[#facts + 1] = { "at", row.commit_id:sub(1, 12) }
+        facts[#facts + 1] = { "commit", row.commit_id:sub(1, 12) }
     end
     if row.lease then
         facts[#facts + 1] = { "group", row.lease }
@@ -125,7 +125,7 @@ function M.whole(row, steps, effects)
         show_step(lines, step.name, status, step, by_step[step.seq] or {})
     end
     if #outside > 0 then
-        show_step(lines, "Outside of steps", "", nil, outside)
+        show_step(lines, "Outside any step", "", nil, outside)
     end
     local e = row.error
     if e then
@@ -136,10 +136,10 @@ function M.whole(row, steps, effects)
             lines[#lines + 1] = "  where  " .. e.where
         end
     end
-    local next_one = advice(row)
-    if next_one then
+    local next_step = advice(row)
+    if next_step then
         lines[#lines + 1] = ""
-        lines[#lines + 1] = "next   " .. next_one
+        lines[#lines + 1] = "next   " .. next_step
     end
     return table.concat(lines, "\n") .. "\n"
 end

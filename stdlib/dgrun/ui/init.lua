@@ -1,4 +1,4 @@
--- What scripts show: data in, text out. dg.ui.status.text(report) loads its part on first use.
+-- Text for what scripts show: data in, text out. Each part is loaded on first use.
 local parts = { cron = true, logs = true, machines = true, migrations = true, releases = true,
     review = true, secrets = true, secrets_where = true, status = true }
 

@@ -1,4 +1,4 @@
--- Lines of logs as they are written to standard output, for people or one JSON object a line.
+-- Log lines on standard output: text for people, or one JSON object per line.
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 local log = require "host.log"
@@ -13,11 +13,11 @@ local levels = { error = "red", err = "red", fatal = "red", critical = "red", wa
 
 ---@class dgrun.ui.logs
 ---@field apps string[]
----@field page fun(entries: dgrun.fly.log.entry[]): boolean writes them; true once nobody reads any
----  more
+---@field page fun(entries: dgrun.fly.log.entry[]): boolean writes them; true once standard output
+---  is closed
 ---@field trouble fun(app: string, e?: dgrun.err)
 
----What stands before the lines of each app, where there are several.
+---The prefix of each app's lines when there are several apps.
 local function prefixes(places)
     local width, result = 0, {}
     for _, place in ipairs(places) do
@@ -37,7 +37,7 @@ local function line_of(entry)
     local text = log_line.format(entry, function(part, words)
         return style.text("out", part == "origin" and "dim" or levels[entry.level:lower()], words)
     end)
-    -- What a message has behind its first line cannot pass for another message.
+    -- Later lines of a message are indented, so that they cannot pass for another message.
     return text:gsub("\n", "\n    ") .. "\n"
 end
 
@@ -61,8 +61,8 @@ function M.new(places, as_json)
     end
 
     function view.trouble(app, e)
-        log.err(e and ("%s: the log cannot be read, trying again: %s\n"):format(names[app], e.msg)
-            or ("%s: the log can be read again\n"):format(names[app]))
+        log.err(e and ("%s: cannot read the log, retrying: %s\n"):format(names[app], e.msg)
+            or ("%s: reading the log again\n"):format(names[app]))
     end
     return view
 end

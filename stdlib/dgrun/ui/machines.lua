@@ -1,4 +1,4 @@
--- Machines as people read them.
+-- Machines as text for people.
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
 local log = require "host.log"
@@ -11,7 +11,7 @@ local states = { started = "green", failed = "red", stopped = "dim", suspended =
     created = "dim", destroyed = "red" }
 
 ---@param at? string ISO 8601
----@return string # "3d", "2h", "5m", "12s"; "-" when it is not known
+---@return string # "3d", "2h", "5m", "12s"; "-" when unknown
 local function age(at)
     local since = at and time.parse(at)
     local seconds = since and math.max(0, time.wall() - since)
@@ -30,11 +30,11 @@ end
 ---@return string # "2/2", "1/2 critical"
 local function short_checks(checks)
     local passing, worst = 0, nil
-    for _, one in ipairs(checks) do
-        if one.status == "passing" then
+    for _, check in ipairs(checks) do
+        if check.status == "passing" then
             passing = passing + 1
         elseif worst ~= "critical" then
-            worst = one.status
+            worst = check.status
         end
     end
     return #checks == 0 and "-"
@@ -55,11 +55,11 @@ local function cells_of(row)
         row.commit and row.commit:sub(1, 12) or "-", age(row.version_at or row.created_at) }
 end
 
----Lines are painted as a whole column would not align any more with styles in it.
+---Paints the whole line: styles within a column would break its alignment.
 local function painted(line, row)
     local worst = row.state
-    for _, one in ipairs(row.checks) do
-        worst = one.status == "critical" and "failed" or worst
+    for _, check in ipairs(row.checks) do
+        worst = check.status == "critical" and "failed" or worst
     end
     local paint = states[worst]
     return style.text("out", paint ~= "green" and paint or nil, line)
@@ -69,7 +69,7 @@ end
 ---@return string
 function M.table(rows)
     if #rows == 0 then
-        return "There are no machines.\n"
+        return "No machines.\n"
     end
     local cells = { { "ID", "NAME", "GROUP", "REGION", "STATE", "CHECKS", "IMAGE", "COMMIT",
         "AGE" } }
@@ -108,24 +108,24 @@ function M.status(status)
     local facts = {
         { "machine", status.id .. (status.name and ("  (%s)"):format(status.name) or "") },
         { "state", state_of(status) },
-        { "group", status.schedule and ("none; cron, %s"):format(status.schedule)
-            or status.group or "none: no deploy touches it" },
+        { "group", status.schedule and ("none: cron, %s"):format(status.schedule)
+            or status.group or "none: not managed by deploys" },
         { "region", status.region }, { "image", status.image },
         { "commit", status.commit or "unknown" },
         { "release", status.release and "v" .. status.release or "unknown" },
         { "since", ("%s (%s ago)"):format(status.version_at or status.created_at or "?",
             age(status.version_at or status.created_at)) },
     }
-    for i, one in ipairs(status.checks) do
-        local output = one.output and format.excerpt(one.output:match "^[^\n]*", 80)
-        facts[#facts + 1] = { i == 1 and "checks" or "", ("%s is %s%s"):format(one.name,
-            one.status, output and ": " .. output or "") }
+    for i, check in ipairs(status.checks) do
+        local output = check.output and format.excerpt(check.output:match "^[^\n]*", 80)
+        facts[#facts + 1] = { i == 1 and "checks" or "", ("%s is %s%s"):format(check.name,
+            check.status, output and ": " .. output or "") }
     end
     return log.clean(table.concat(format.columns(facts), "\n")) .. "\n\n"
         .. M.events(status.events)
 end
 
----What a command inside a machine wrote: its errors at once, the rest as text.
+---Prints the standard error of a command in a machine, and returns its standard output.
 ---@param result {stdout: string, stderr: string}
 ---@return string
 function M.output(result)

@@ -1,4 +1,4 @@
--- Hazards of revision files as people read them.
+-- Hazards of revision files as text for people.
 local format = require "dgrun.core.format"
 local log = require "host.log"
 local style = require "dgrun.ui.style"
@@ -29,10 +29,10 @@ local function counts(report)
     local function add(n, text, plural)
         parts[#parts + 1] = n > 0 and format.count(n, text, plural) or nil
     end
-    add(report.blocking, "finding is not accepted", "findings are not accepted")
+    add(report.blocking, "unaccepted finding", "unaccepted findings")
     add(report.accepted, "accepted", "accepted")
     add(report.others, "note")
-    return #parts > 0 and table.concat(parts, ", ") or "nothing to object to"
+    return #parts > 0 and table.concat(parts, ", ") or "no problems found"
 end
 
 ---@param report dgrun.migrations.lint.report
@@ -49,7 +49,7 @@ function M.lint(report)
         end
     end
     if report.blocking > 0 then
-        lines[#lines + 1] = "A finding is accepted by a comment in its file, with the reason: "
+        lines[#lines + 1] = "To accept a finding, add a comment with the reason to its file: "
             .. "# dgrun: accept RULE: reason"
     end
     lines[#lines + 1] = ("%s since %s: %s"):format(

@@ -1,5 +1,5 @@
--- What a run tells, in plain lines that need no terminal: progress on standard error as it happens,
--- the summary on standard output, and for a failure what, where, why, what now.
+-- The output of a run in plain lines, with or without a terminal: progress on standard error as it
+-- happens, the summary on standard output, and for a failure what, where, why, and what to do next.
 local format = require "dgrun.core.format"
 local globals = require "dgrun.core.globals"
 local json = require "dgrun.core.json"
@@ -13,17 +13,17 @@ Plain.__index = Plain
 
 local M = {}
 
----In a style where standard error shows some.
+---Text in a style, if standard error shows styles.
 local function styled(style, text)
     return style_of.text("err", style, text)
 end
 
-local function tell(text)
+local function print_line(text)
     globals.end_line()
     log.err(text .. "\n")
 end
 
----A line below its step. While steps run side by side each line names its own.
+---A line below its step. While several steps run, each line names its step.
 function Plain:line(step, text, style)
     local mark = "  "
     if step and self.open > 1 then
@@ -31,12 +31,12 @@ function Plain:line(step, text, style)
     elseif not step and self.open == 0 then
         mark = ""
     end
-    tell(mark .. styled(style, text))
+    print_line(mark .. styled(style, text))
 end
 
 function Plain:step_started(step)
     self.open = self.open + 1
-    tell(styled("bold", step.name))
+    print_line(styled("bold", step.name))
 end
 
 local endings = { done = "done", failed = "failed", cancelled = "cancelled" }
@@ -50,20 +50,20 @@ function Plain:step_ended(step)
     self.open = self.open - 1
 end
 
----A step that an earlier attempt of the run has finished.
+---A step that an earlier attempt of the run finished.
 function Plain.step_replayed(_, step)
-    tell(("%s  %s"):format(styled("bold", step.name), styled("dim", "done before")))
+    print_line(("%s  %s"):format(styled("bold", step.name), styled("dim", "already done")))
 end
 
----What the run waits for before it can begin.
+---What the run waits for before it can start.
 function Plain.waiting(_, text)
-    tell(styled("yellow", text))
+    print_line(styled("yellow", text))
 end
 
----What a run that was asked to stop still waits for.
+---What a stopping run still waits for.
 function Plain.stopping(_, text)
-    tell(styled("yellow", "Stopping; it waits for " .. text
-        .. ". A second signal ends it at once."))
+    print_line(styled("yellow", "Stopping: waiting for " .. text
+        .. ". A second signal stops the run immediately."))
 end
 
 function Plain:note(step, text)
@@ -83,7 +83,7 @@ function M.observer()
     return setmetatable({ open = 0 }, Plain)
 end
 
----For a plan: what children say, but not what happens; that is what the plan tells.
+---For a plan: the output of children, but no progress; the plan itself lists the changes.
 function M.quiet()
     local plain = M.observer()
     return {
@@ -111,13 +111,14 @@ end
 
 ---The first line of a run.
 ---@param r dgrun.run
----@param called? string what was called, where that is more than the script
+---@param called? string script and action, where an action was given
 function M.title(r, called)
     local inputs = M.inputs(r.input)
-    tell(styled("bold", called or r.name) .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
+    print_line(styled("bold", called or r.name)
+        .. (inputs ~= "" and "  " .. log.clean(inputs) or "")
         .. (r.sandbox and "  (sandbox)" or "")
         .. (r.attempt > 1 and ("  (attempt %d of %s)"):format(r.attempt, r.id) or ""))
-    tell("")
+    print_line("")
 end
 
 local function with_status(r, status)
@@ -148,7 +149,7 @@ end
 
 local changed = { create = "created", update = "updated", destroy = "destroyed", run = "run" }
 
----The end of a run that went well.
+---The end of a successful run.
 ---@param r dgrun.run
 ---@param facts {name: string, value: string}[]
 function M.summary(r, facts)
@@ -175,11 +176,11 @@ end
 ---A titled paragraph: "  where   scripts/prod_deploy.lua:23".
 local function paragraph(title, lines)
     for i, line in ipairs(lines) do
-        tell("  " .. styled("bold", format.pad(i == 1 and title or "", 7)) .. log.clean(line))
+        print_line("  " .. styled("bold", format.pad(i == 1 and title or "", 7)) .. log.clean(line))
     end
 end
 
----The reasons behind an error, one a line.
+---The causes of an error, one per line.
 local function causes(e)
     local lines, depth = {}, 0
     local cause = e.cause
@@ -196,7 +197,7 @@ end
 
 local function state_lines(r)
     if r.plan then
-        return { "nothing was changed: this was a plan" }
+        return { "nothing was changed; this was a plan" }
     end
     local done, failed = with_status(r, "done"), with_status(r, "failed")
     for _, e in ipairs(with_status(r, "interrupted")) do
@@ -206,7 +207,7 @@ local function state_lines(r)
     if #done == 0 and #failed == 0 then
         return { "nothing was changed" }
     elseif #done > 0 then
-        lines[1] = format.count(#done, "change was", "changes were") .. " made before:"
+        lines[1] = format.count(#done, "change was", "changes were") .. " already made:"
         for _, line in ipairs(effect_lines(done, "  ")) do
             lines[#lines + 1] = line
         end
@@ -218,7 +219,7 @@ local function state_lines(r)
         end
     end
     if #begun > 0 then
-        lines[#lines + 1] = "begun, but not known to be done:"
+        lines[#lines + 1] = "started, but may not have finished:"
         for _, line in ipairs(effect_lines(begun, "  ")) do
             lines[#lines + 1] = line
         end
@@ -250,18 +251,18 @@ end
 
 local function show_trace(e)
     if e.trace then
-        tell(log.clean((e.trace:gsub("^%s*\n", ""))))
+        print_line(log.clean((e.trace:gsub("^%s*\n", ""))))
     end
 end
 
----An error that no run is behind: what, and what to do.
+---An error outside of a run: what is wrong, and what to do.
 ---@param e dgrun.err
 ---@param trace? boolean
 function M.complain(e, trace)
     local msg = e.msg or e.code
-    tell(("%s %s"):format(styled("red", "dgrun:"), log.clean(msg)))
+    print_line(("%s %s"):format(styled("red", "dgrun:"), log.clean(msg)))
     if e.hint then
-        tell("  " .. log.clean(e.hint):gsub("\n", "\n  "))
+        print_line("  " .. log.clean(e.hint):gsub("\n", "\n  "))
     end
     if e.where and not msg:find(e.where, 1, true) then
         paragraph("where", { e.where })
@@ -275,21 +276,21 @@ function M.complain(e, trace)
     end
 end
 
----The end of a run that failed or was cancelled.
+---The end of a failed or cancelled run.
 ---@param r dgrun.run
 ---@param opts {signal?: integer, next_step: string, trace?: boolean}
 function M.failure(r, opts)
     local e = r.error
     if r.status ~= "failed" or #r.steps > 0 then
-        tell("")
+        print_line("")
     end
     local first, rest = log.clean(e.msg or e.code):match("^([^\n]*)\n?(.*)$")
     if r.status == "cancelled" then
-        tell(styled("yellow", headline(r, opts.signal)))
+        print_line(styled("yellow", headline(r, opts.signal)))
     else
-        tell(("%s: %s"):format(styled("red", headline(r)), first))
+        print_line(("%s: %s"):format(styled("red", headline(r)), first))
         if rest ~= "" then
-            tell("  " .. rest:gsub("\n", "\n  "))
+            print_line("  " .. rest:gsub("\n", "\n  "))
         end
     end
     if e.where then

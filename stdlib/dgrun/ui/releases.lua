@@ -1,4 +1,4 @@
--- Releases as people read them.
+-- Releases as text for people.
 local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
 local style = require "dgrun.ui.style"
@@ -11,7 +11,7 @@ local paints = { failed = "red", interrupted = "yellow", running = "yellow", pen
 ---@return string
 function M.table(rows)
     if #rows == 0 then
-        return "It was never released.\n"
+        return "This app has no releases.\n"
     end
     local cells = { { "VERSION", "STATUS", "WHEN (UTC)", "WHO", "IMAGE", "COMMIT",
         "DESCRIPTION" } }

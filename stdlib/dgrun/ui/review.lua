@@ -1,4 +1,4 @@
--- Review apps as people read them.
+-- Review apps as text for people.
 local format = require "dgrun.core.format"
 local log = require "host.log"
 
@@ -19,7 +19,7 @@ end
 ---@return string
 function M.text(apps)
     if #apps == 0 then
-        return "There are none.\n"
+        return "No review apps.\n"
     end
     local rows = { { "APP", "STATE", "COMMIT", "DEPLOYED", "URL" } }
     for i, app in ipairs(apps) do

@@ -1,4 +1,4 @@
--- Styles of text on a terminal. None where the stream is no terminal, or NO_COLOR is set:
+-- Text styles, for streams that are terminals and without NO_COLOR:
 -- https://no-color.org
 local log = require "host.log"
 
@@ -9,7 +9,7 @@ local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33", 
 
 ---@alias dgrun.ui.style "bold"|"dim"|"red"|"green"|"yellow"|"blue"|"magenta"|"cyan"
 
----Does this stream show styles?
+---Whether this stream shows styles.
 ---@param stream "out"|"err"
 ---@return boolean
 function M.wanted(stream)
@@ -17,7 +17,7 @@ function M.wanted(stream)
         and os.getenv "TERM" ~= "dumb"
 end
 
----Text without control sequences; in a style where the stream shows some.
+---Text without control sequences; in a style if the stream shows styles.
 ---@param stream "out"|"err"
 ---@param style? dgrun.ui.style
 ---@param text string

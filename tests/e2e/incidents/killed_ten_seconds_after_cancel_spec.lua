@@ -113,7 +113,7 @@ describe("a deploy was killed ten seconds after it was cancelled:", function()
         with_deploy(with_dgrun, function(world)
             local run = world.begin "one"
             run.kill "SIGINT"
-            run.said "Stopping; it waits for the migrations, which are never stopped midway"
+            run.said "Stopping: waiting for the migrations, which are never stopped midway"
             assert.is_table(world.migrating())
             world.open()
             assert.equal(130, run.ended().status, run.text())
@@ -122,7 +122,7 @@ describe("a deploy was killed ten seconds after it was cancelled:", function()
             local id = run.text():match "dgrun resume (%S+)"
             local resumed = world.resume(id)
             assert.equal(0, resumed.ended().status, resumed.text())
-            assert.matches("Migrate  done before", resumed.text(), 1, true)
+            assert.matches("Migrate  already done", resumed.text(), 1, true)
             assert.equal("one\n", world.deployed())
         end)
     end)
@@ -150,7 +150,7 @@ describe("a deploy was killed ten seconds after it was cancelled:", function()
         with_deploy(with_dgrun, function(world)
             local older = world.begin "one"
             local newer = world.deploy("--commit", "two")
-            older.said "Stopping; it waits for the migrations"
+            older.said "Stopping: waiting for the migrations"
             assert.is_table(world.migrating())
             world.open()
             assert.equal(5, older.ended().status, older.text())

@@ -284,9 +284,9 @@ run      ID
 The run failed at step Check: the app is not healthy
   where  scripts/w.lua:21
   why    connection refused
-  state  1 change was made before:
+  state  1 change was already made:
            + create written
-         begun, but not known to be done:
+         started, but may not have finished:
            ~ update app
          release  v2
          image    app:v2

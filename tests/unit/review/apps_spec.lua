@@ -191,7 +191,7 @@ describe("review apps", function()
             assert.matches("shop%-pr%-12 +deployed +000000000000 +9d ago +https://shop%-pr%-12",
                 text)
             assert.matches("shop%-pr%-2 +foreign +%- +never +%-\n", text)
-            assert.equal("There are none.\n", require("dgrun.ui.review").text {})
+            assert.equal("No review apps.\n", require("dgrun.ui.review").text {})
         end)
     end)
 
