@@ -47,8 +47,7 @@ for word in pairs(require("dgrun.cli.words").commands) do
     words[#words + 1] = word
 end
 table.sort(words)
-local text = require("dgrun.core.json").encode { words = words, scripts = list }
-io.write(text)
+io.write(require("dgrun.core.json").encode { words = words, scripts = list })
 ]]
 
 ---@class support.all_commands.one

@@ -32,20 +32,20 @@ end
 ---Keys are sorted, so that equal tables give equal text.
 ---@return string
 function M.encode(value)
-    return check(host.encode(value))
+    return (check(host.encode(value)))
 end
 
 ---As encode, for what is shown or kept: each string is masked by itself. In one that holds JSON, or
 ---whatever else writes quotes in its own way, a secret is not known again once it is encoded.
 ---@return string
 function M.masked(value)
-    return check(host.masked(value))
+    return (check(host.masked(value)))
 end
 
 ---The body of a request: a string, or a sealed value when a secret stands in it.
 ---@return string|userdata
 function M.body(value)
-    return check(host.body(value))
+    return (check(host.body(value)))
 end
 
 ---Does a Lua number hold what these digits say?
