@@ -1,4 +1,4 @@
--- A probe tried until it is good, or its time is over.
+-- Repeats a probe until it succeeds or times out.
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -8,14 +8,14 @@ local time = require "host.time"
 
 local M = {}
 
----@class dgrun.probe.one a probe that is ready to be tried
----@field what string what it looks at, for people
+---@class dgrun.probe.one a prepared probe
+---@field what string what it probes, for people
 ---@field try fun(): dgrun.probe.sample
 
----@class dgrun.probe.sample one try
+---@class dgrun.probe.sample one attempt
 ---@field outcome "good"|"bad"|"unknown"
 ---@field why string
----@field result? table what the probe returns when it is good
+---@field result? table the probe's return value when good
 
 local own = { within = "seconds?", every = "seconds?", consecutive = "integer?" }
 
@@ -37,8 +37,7 @@ local function fail(kind, op, probe, tries)
         msg = (known and "%s is not as expected after %g s and %s: %s"
             or "the state of %s is still unknown after %g s and %s: %s"):format(
             probe.what, tries.within, format.count(tries.count, "attempt"), tries.last.why),
-        hint = known and kind.hint or "The result says nothing about the probed service. Try "
-            .. "again.",
+        hint = known and kind.hint or "The service itself may be fine. Probe it again.",
     }
 end
 
@@ -82,7 +81,7 @@ function M.run(kind, opts)
     check.options(opts, spec_of(kind), op)
     if opts.consecutive and opts.consecutive < 1 then
         err.raise { code = "input.invalid", op = op,
-            msg = ("%s: consecutive is 1 or more, not %d"):format(op, opts.consecutive) }
+            msg = ("%s: consecutive must be 1 or more, not %d"):format(op, opts.consecutive) }
     end
     return run(kind, opts, op)
 end

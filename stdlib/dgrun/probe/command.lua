@@ -1,4 +1,4 @@
--- One try of a command probe: its exit status tells.
+-- One attempt of a command probe, judged by the exit status.
 local err = require "dgrun.core.err"
 local log = require "host.log"
 local proc = require "host.proc"

@@ -1,11 +1,11 @@
--- Nobody answered: is it they, or has the prober no network? Another address tells.
+-- After no response: a second address shows whether the prober itself has no network.
 local context = require "dgrun.run.context"
 
 local M = {}
 
 local SECONDS = 5
 
----Failures that say that no answer came; the peer may be well.
+---Errors without a response: the peer may be fine.
 local silent = { ["http.resolve"] = true, ["http.connect"] = true, ["http.timeout"] = true,
     ["http.reset"] = true, ["http.failed"] = true }
 
@@ -20,7 +20,7 @@ local function host_of(url)
     return authority:match("^%[([^%]]*)%]") or authority:gsub(":%d*$", "")
 end
 
----Why a try that ended with this error says nothing; nil when it says that the peer is bad.
+---Why an attempt that ended with this error is inconclusive; nil when the peer is bad.
 ---@param e dgrun.err
 ---@param peer string URL or host
 ---@param control? string|false

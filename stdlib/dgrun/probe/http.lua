@@ -1,4 +1,4 @@
--- One try of an HTTP probe.
+-- One attempt of an HTTP probe.
 local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -71,7 +71,8 @@ local function wanted_values(opts)
     return list
 end
 
----Masked before it is cut and quoted: a piece of a secret is not known again.
+---A value for a message. It is masked before it is cut and quoted: a part of a secret would not be
+---recognized.
 local function shown(value)
     local text = type(value) == "table" and not json.is_number(value) and json.masked(value)
         or type(value) == "string" and ("%q"):format((secret.redact(value)))
@@ -113,7 +114,7 @@ local function header_fault(answer, wanted)
     for name, text in pairs(wanted or {}) do
         local value = answer.headers[name:lower()]
         if not value then
-            return ("it has no header %s"):format(name)
+            return ("it lacks the header %s"):format(name)
         elseif text ~= true and not value:find(text, 1, true) then
             return ("its header %s is %s, without %s"):format(name, shown(value), shown(text))
         end

@@ -1,4 +1,4 @@
--- What a function of a person says of something: good, bad, or nothing. It may return, or raise.
+-- The outcome of a user-supplied function, which returns or raises: good, bad, or unknown.
 local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
 
@@ -6,10 +6,10 @@ local M = {}
 
 local outcomes = { good = "good", bad = "bad", inconclusive = "unknown", unknown = "unknown" }
 
----Errors of Fly's API: nothing is known then, neither good nor bad.
+---Errors of Fly's API: the outcome is unknown.
 local silent = { ["fly.unreachable"] = true, ["fly.timeout"] = true, ["fly.server"] = true }
 
----An error that tells of a mistake in the function itself, or ends the task.
+---Whether an error is a mistake in the function itself, or ends the task.
 local function is_own(e)
     return not err.is_object(e) or e.code == "lua.error" or err.is(e, "cancelled")
         or err.is(e, "input") or err.is(e, "run") or err.is(e, "lock") or err.is(e, "plan")
@@ -39,9 +39,9 @@ local function of_value(value, why)
     return { outcome = "good", why = "good" }
 end
 
----Calls `f`. An error of the world is bad, but for one that says that nobody could be asked; false
----is bad, "unknown" says nothing, a verdict is what it says; anything else is good. A mistake in
----`f` is raised.
+---Calls `f`. An external error is bad, unless it means that nothing could be reached; false is bad,
+---"unknown" is unknown, a verdict stands for itself; anything else is good. A mistake in `f` is
+---raised.
 ---@param f fun(...): any, string?
 ---@return dgrun.probe.sample
 function M.of_call(f, ...)

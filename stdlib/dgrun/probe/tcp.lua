@@ -1,4 +1,4 @@
--- One try of a TCP probe: does something listen there?
+-- One attempt of a TCP probe: whether something listens there.
 local control = require "dgrun.probe.control"
 local err = require "dgrun.core.err"
 local http = require "dgrun.http"
@@ -11,7 +11,7 @@ M.hint = "Look at the app's logs, then run again or roll back."
 
 local DEFAULT_SECONDS = 5
 
----Where the sandbox has taken the place of a host, that is asked.
+---The address to connect to: in the sandbox, the address that stands in for the host.
 local function really_at(host, port)
     local url = "https://" .. host
     local routed = http.route(url)

@@ -1,4 +1,4 @@
--- Looking on for a while, and the verdict: good, bad, or inconclusive.
+-- Watches for some time and returns a verdict: good, bad, or inconclusive.
 local check = require "dgrun.core.check"
 local command = require "dgrun.probe.command"
 local effect = require "dgrun.run.effect"
@@ -20,7 +20,6 @@ local options = {
 local on_bad = { raise = true, ["return"] = true }
 local on_inconclusive = { note = true, raise = true }
 
--- Which probe it is, by an option that only this one has.
 ---The option that only one kind of probe has → that kind.
 local kinds = { { "url", http }, { "host", tcp }, { "argv", command } }
 local tries = { within = true, every = true, consecutive = true }
@@ -42,7 +41,7 @@ local function probe_of(opts)
     end
     for name in pairs(tries) do
         if probe[name] ~= nil then
-            refuse("each sample is a single try: use interval and duration instead of %s", name)
+            refuse("each sample is a single attempt: use interval and duration instead of %s", name)
         end
     end
     for _, kind in ipairs(kinds) do
@@ -75,8 +74,8 @@ local function settings_of(opts)
     local possible = math.floor(set.duration / set.interval) + 1
     set.enough = opts.min_samples or math.ceil(possible / 2)
     if set.enough > possible then
-        refuse("min_samples = %d is more than the %d tries that fit into the duration", set.enough,
-            possible)
+        refuse("min_samples = %d is more than the %d samples that fit into the duration",
+            set.enough, possible)
     end
     check.known(opts.on_bad or "raise", on_bad, "probe.watch: unknown on_bad", "input.invalid")
     check.known(opts.on_inconclusive or "note", on_inconclusive,
@@ -89,7 +88,7 @@ local function text_of(probe, set)
         format.duration(set.interval), format.count(set.allowed, "failure"))
 end
 
----What a watch with these options would do, for a plan; raises when they are wrong.
+---What a watch with these options would do, for a plan; raises when the options are invalid.
 ---@param opts dgrun.probe.watch
 ---@return string
 function M.describe(opts)
@@ -103,9 +102,9 @@ local function add(seen, sample)
     seen.why[sample.outcome] = sample.why
 end
 
----Takes samples when they are due, until it is bad or the time is over. Those that are due while
----another one goes on are left out.
-local function look_on(probe, set, seen)
+---Takes samples when due, until the verdict is bad or the duration is over. A sample that becomes
+---due during another sample is skipped.
+local function take_samples(probe, set, seen)
     local now = time.now
     local start = now()
     while true do
@@ -142,7 +141,7 @@ local function raise(code, verdict, hint)
     err.raise { code = code, op = "probe.watch", verdict = verdict, msg = verdict.why, hint = hint }
 end
 
----Says loudly, now and at the end of the run, that something is not known.
+---Reports, now and at the end of the run, that the result is inconclusive.
 ---@param why string
 function M.tell_inconclusive(why)
     effect.note("INCONCLUSIVE: " .. why)
@@ -159,7 +158,7 @@ function M.watch(opts)
         return nil
     end
     local seen = { good = 0, bad = 0, unknown = 0, why = {}, seconds = 0 }
-    local ok, e = pcall(look_on, probe, set, seen)
+    local ok, e = pcall(take_samples, probe, set, seen)
     if not ok and err.is(e, "cancelled") then
         e.verdict = verdict_of(seen, "inconclusive", "cancelled")
     end
@@ -170,7 +169,7 @@ function M.watch(opts)
     if verdict.outcome == "bad" and opts.on_bad ~= "return" then
         raise("probe.bad", verdict, "Look at the app's logs, then roll back or fix the app.")
     elseif verdict.outcome == "inconclusive" and opts.on_inconclusive == "raise" then
-        raise("probe.inconclusive", verdict, "No failure is known. Watch again.")
+        raise("probe.inconclusive", verdict, "No failure was observed. Watch again.")
     elseif verdict.outcome == "inconclusive" then
         M.tell_inconclusive(verdict.why)
     else

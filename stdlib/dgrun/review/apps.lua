@@ -1,5 +1,5 @@
--- The app of a pull request: made, marked, destroyed. The mark is a secret of the app: the one
--- thing of an app itself that can be set and listed.
+-- The app of a pull request: created, marked, destroyed. The mark is a secret of the app, because a
+-- secret is the only property of an app that can be set and listed.
 local api = require "dgrun.fly.api"
 local apps = require "dgrun.fly.apps"
 local check = require "dgrun.core.check"
@@ -26,10 +26,10 @@ local function entry_of(env, op)
     return entry
 end
 
----What an app is to us: made by dgrun for a pull request; made, and nothing more; or somebody's.
+---Whose app this is: created by dgrun for a pull request; empty and unmarked; or someone else's.
 ---@param app dgrun.fly.app
 ---@return "ours"|"empty"|"foreign"
----@return string? since when the mark is there
+---@return string? when the mark was set
 function M.standing(app)
     local list = secrets.list { app = app.name }
     for _, secret in ipairs(list) do
@@ -46,8 +46,8 @@ local function refuse_others(app, op)
     local standing = M.standing(app)
     if standing == "foreign" then
         err.raise { code = "refused.not_ours", op = op, app = app.name,
-            msg = ("app %s is in use, and dgrun did not create it for a pull request: it is left "
-                .. "alone"):format(app.name),
+            msg = ("app %s is in use, and dgrun did not create it for a pull request; leaving it "
+                .. "unchanged"):format(app.name),
             hint = ("If it is a review app, mark it: %s (any value). If not, change the pattern in "
                 .. "environments.yaml."):format(api.command(("secrets set --app %s %s"):format(
                     app.name, M.MARK))) }
@@ -79,7 +79,7 @@ function M.destroy(opts)
     if app then
         refuse_others(app, op)
     else
-        effect.note(("app %s is gone"):format(entry.app))
+        effect.note(("app %s does not exist"):format(entry.app))
     end
     if opts.database then
         opts.database(entry.app, opts.environment).drop()

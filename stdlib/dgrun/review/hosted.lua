@@ -1,4 +1,4 @@
--- Databases by three functions of a person, over the API of whoever hosts them.
+-- Databases created by three user-supplied functions, over the API of a database host.
 local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -18,7 +18,7 @@ local function sealed(app, url)
     return secret.new("DATABASE_URL of " .. app, url)
 end
 
----Makes a change that may have happened although it failed: then it is looked whether it did.
+---Makes a change. If the change fails, checks whether it took effect anyway.
 local function settled(change, happened)
     local ok, result = pcall(change)
     if ok then
@@ -57,7 +57,7 @@ function M.new(opts)
         end
         function database.drop()
             if not opts.find(app) then
-                effect.note(("%s %s is gone"):format(opts.what, app))
+                effect.note(("%s %s does not exist"):format(opts.what, app))
                 return
             end
             effect.write {

@@ -1,4 +1,4 @@
--- Review apps: an app for each pull request, by a template of environments.yaml.
+-- Review apps: an app for each pull request, from a template in environments.yaml.
 --
 --     templates:
 --       review:
@@ -7,37 +7,36 @@
 --         config: fly.toml
 --         secrets: { sources: [env], required: [SECRET_KEY], private: [REVIEW_DATABASES] }
 --
--- scripts/review_app.lua puts these verbs together. An app that dgrun made for a pull request
--- carries a mark, a secret of the name DGRUN_REVIEW. No verb touches an app that has no mark,
--- unless nothing is in it yet.
+-- scripts/review_app.lua combines these functions. An app that dgrun created for a pull request has
+-- a mark, a secret named DGRUN_REVIEW. No function changes an app without the mark unless the app
+-- is empty.
 local check = require "dgrun.core.check"
 local dburl = require "host.dburl"
 local environment = require "dgrun.project.environment"
 
 local M = {}
 
----@class dgrun.review.database what one app gets
----@field create fun(): string|userdata the URL for the app, sealed; creates what is absent
----@field drop fun() what is gone already is fine
+---@class dgrun.review.database the database of one app
+---@field create fun(): string|userdata creates the database if needed; returns its URL, sealed
+---@field drop fun() drops the database if it exists
 
----A hook: what gives each app a database of its own.
+---A hook that gives each app its own database.
 ---@alias dgrun.review.databases fun(app: string, env: dgrun.environment): dgrun.review.database
 
 ---@class dgrun.review.postgres
 ---@field server string|userdata URL of a role that may create roles, and schemas or databases
 ---@field as? "schema"|"database" "schema" when absent
----@field driver? string of the app's URL, such as "asyncpg"; that of `server` when absent
+---@field driver? string of the app's URL, such as "asyncpg"; default: the driver of `server`
 
 ---@class dgrun.review.hosted
----@field what string what one of them is called: "branch"
----@field find fun(name: string): string|userdata? the URL of what is there, nil when it is not
----@field create fun(name: string): string|userdata creates it; its URL
----@field drop fun(name: string) drops what is there
+---@field what string the host's word for a database: "branch"
+---@field find fun(name: string): string|userdata? the URL of the database, or nil
+---@field create fun(name: string): string|userdata creates the database; returns its URL
+---@field drop fun(name: string) drops the database
 
----The environment of a pull request, as dg.environment gives others.
+---The environment of a pull request, like the result of dg.environment.
 ---@param opts {pr: integer, template?: string, lazy?: boolean} template: "review" when absent;
----  lazy: its secrets are looked up when the first of them is used, and those that are private one
----  by one
+---  lazy: secrets are looked up when the first of them is used, and private secrets individually
 ---@return dgrun.environment
 function M.environment(opts)
     check.options(opts, { pr = "number", template = "string?", lazy = "boolean?" },
@@ -53,7 +52,7 @@ function M.app(pr, template)
     return environment.of_template(template or "review", pr, { lazy = true }).app
 end
 
----What goes to the app: the secrets of its environment, and more.
+---The secrets for the app: the secrets of its environment, and `more`.
 ---    dg.secrets.sync { app = env.app,
 ---        secrets = dg.review.secrets(env, { DATABASE_URL = database.create() }) }
 ---@param env dgrun.environment
@@ -69,7 +68,8 @@ function M.secrets(env, more)
     return all
 end
 
----Creates the app of a pull request, marks it, and gives it addresses; what is there is left alone.
+---Creates the app of a pull request, marks it, and allocates addresses. Steps that are already done
+---are skipped.
 ---Errors: refused.not_ours, fly.name_taken, fly.no_organization.
 ---@param opts {environment: dgrun.environment, addresses?: string[]} addresses: kinds,
 ---  { "shared_v4", "v6" } when absent
@@ -77,8 +77,8 @@ function M.create(opts)
     return require("dgrun.review.apps").create(opts)
 end
 
----Destroys the app of a pull request, its database first: as long as the app is there, there is
----something left to do. What is gone already is fine.
+---Destroys the database of a pull request and then its app, so that an interrupted run leaves the
+---app as a sign of unfinished work. An app or database that does not exist is not an error.
 ---Errors: refused.not_ours.
 ---@param opts {environment: dgrun.environment, database?: dgrun.review.databases}
 function M.destroy(opts)
@@ -89,13 +89,13 @@ end
 ---@field app string
 ---@field pr integer
 ---@field state "deployed"|"unfinished"|"empty"|"foreign"
----@field commit? string that runs
+---@field commit? string the running commit
 ---@field machines integer
----@field deployed? string when it was deployed last, or made; ISO 8601
+---@field deployed? string time of the last deploy, or of its creation; ISO 8601
 ---@field age? number seconds since then
 ---@field url? string
 
----The apps that fit a template, the one that was not deployed for the longest time first.
+---The apps that match a template, the least recently deployed first.
 ---@param opts? {template?: string}
 ---@return dgrun.review.app[]
 function M.list(opts)
@@ -104,27 +104,27 @@ end
 
 ---@class dgrun.review.strays
 ---@field template? string "review" when absent
----@field older? number seconds: those that were not deployed for so long
----@field open? string|integer[] numbers of the pull requests that are open, "12,15" or "none":
----  those of others. With both only those that are old, and whose pull request is not open
+---@field older? number seconds: apps that were not deployed for this long
+---@field open? string|integer[] numbers of the open pull requests, "12,15" or "none": apps of
+---  other pull requests. With both options, apps that meet both conditions
 
----The review apps that are no longer needed. An app that is not marked is none, whatever its age.
+---The review apps that are no longer needed. An app without the mark is never included.
 ---@param opts dgrun.review.strays
 ---@return dgrun.review.app[]
 function M.strays(opts)
     return require("dgrun.review.list").strays(opts)
 end
 
----Destroys the strays. One that is deployed just now is left, and one that cannot be destroyed does
----not keep the others.
+---Destroys the review apps that are no longer needed. An app with a running deploy is kept. After a
+---failure, the other apps are still destroyed.
 ---@param opts dgrun.review.strays with `database`, a dgrun.review.databases
 ---@return string[] # apps that were destroyed
 function M.sweep(opts)
     return require("dgrun.review.sweep").sweep(opts)
 end
 
----Databases in a PostgreSQL server: for each app a schema or a database, with a role of its own
----that can do nothing else. Its password follows from `server`: nobody has to keep it.
+---Databases in a PostgreSQL server: for each app a schema or a database, with its own role that
+---has no other rights. The password is derived from `server`, so it is not stored anywhere.
 ---@param opts dgrun.review.postgres
 ---@return dgrun.review.databases
 function M.postgres(opts)
@@ -132,14 +132,14 @@ function M.postgres(opts)
 end
 
 ---A SQLite file for each app, in the folder of a URL such as sqlite+aiosqlite:////tmp/reviews: for
----a local Fly, whose machines see the files of this computer.
+---a local Fly, whose machines can read the files of this computer.
 ---@param opts {server: string|userdata}
 ---@return dgrun.review.databases
 function M.sqlite(opts)
     return require("dgrun.review.sqlite").new(opts)
 end
 
----What `server` is a URL of: postgres or sqlite.
+---dg.review.postgres or dg.review.sqlite, by the URL in `server`.
 ---@param opts dgrun.review.postgres
 ---@return dgrun.review.databases
 function M.databases(opts)
@@ -151,7 +151,8 @@ function M.databases(opts)
 end
 
 ---Databases of any kind, such as the branches of a hosted PostgreSQL, by three functions over its
----API. They read, create and drop; what has to be planned, journaled and looked for is done here.
+---API that find, create, and drop a database. Plans, the journal, and checks after a failure are
+---handled here.
 ---    local api = "https://console.neon.tech/api/v2/projects/my-project-1"
 ---    local function call(method, path, body)
 ---        local answer = dg.http.request { method = method, url = api .. path, json = body,

@@ -1,4 +1,4 @@
--- The review apps that are there, and those of them that are strays.
+-- The existing review apps, and the orphans among them.
 local apps = require "dgrun.fly.apps"
 local apps_of = require "dgrun.review.apps"
 local check = require "dgrun.core.check"
@@ -107,7 +107,7 @@ end
 function M.pick(list, opts)
     if not opts.older and not opts.open then
         err.raise { code = "input.missing", op = "review.strays",
-            msg = "which apps are orphans? Give their age or the open pull requests",
+            msg = "no condition for orphans was given: their age, or the open pull requests",
             hint = "Use --older 7d, --open 12,15, or both." }
     end
     local open = opts.open and open_set(opts.open)

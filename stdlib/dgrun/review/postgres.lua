@@ -1,5 +1,5 @@
--- A schema or a database in a PostgreSQL server for each review app, with a role of its own. The
--- role carries a comment that says whose it is; what has none is not touched.
+-- A schema or a database in a PostgreSQL server for each review app, with its own role. A comment
+-- on the role names its owner; roles without the comment are not changed.
 local check = require "dgrun.core.check"
 local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
@@ -12,7 +12,8 @@ local M = {}
 
 local ways = { schema = true, database = true }
 local CONNECT_SECONDS = 15
----PostgreSQL cuts off longer names: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+---PostgreSQL truncates longer names:
+---https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 local LONGEST = 63
 
 local LOOK = [[
@@ -36,9 +37,8 @@ local function identifier(app)
     local name = app:gsub("-", "_")
     if not name:match("^[a-z][a-z0-9_]*$") or #name > LONGEST then
         err.raise { code = "input.invalid", op = "review.postgres",
-            msg = ("'%s' gives no valid schema name: a-z, 0-9, and _, at most %d "
-                .. "characters"):format(
-                app, LONGEST) }
+            msg = ("'%s' does not give a valid schema name, which has a-z, 0-9, and _, and at "
+                .. "most %d characters"):format(app, LONGEST) }
     end
     return name
 end
@@ -79,7 +79,7 @@ local function url_of(one, place, driver)
     return url:rename("DATABASE_URL of " .. one.app)
 end
 
----The password is known to who knows the server's URL, and the mark tells which one was set.
+---The password can be derived from the server's URL; the mark shows which password was set.
 ---@return dgrun.review.postgres.one
 local function one_of(opts, app)
     local digest = require "host.digest"
@@ -103,7 +103,7 @@ local function is_ours(one, mark)
     return mark ~= nil and mark:sub(1, #start) == start
 end
 
----What is there of it; refuses what is somebody else's.
+---The existing role, schema, and database; refuses objects that belong to someone else.
 local function look(one, query)
     local found = query(LOOK, { one.name })[1]
     local what = found.role and not is_ours(one, found.mark) and "role"
@@ -129,7 +129,7 @@ local function transaction(query, statements)
     query "COMMIT"
 end
 
----What brings the role to where it should be.
+---The statements that create or update the role.
 local function role_statements(one, found, connection)
     local role = quoted(one.name)
     local hash = check(connection:scram(one.name, one.password))
@@ -140,7 +140,7 @@ local function role_statements(one, found, connection)
     list[#list + 1] = ("ALTER ROLE %s LOGIN PASSWORD %s"):format(role, literal(hash))
     list[#list + 1] = ("COMMENT ON ROLE %s IS %s"):format(role, literal(one.mark))
     if not found.super then
-        -- Who gives something to a role must belong to it.
+        -- Only a member of a role may assign objects to the role.
         list[#list + 1] = ("GRANT %s TO CURRENT_USER"):format(role)
     end
     return list
@@ -160,7 +160,7 @@ local function create(one)
         end
         transaction(query, statements)
         if one.as == "database" then
-            -- Not within a transaction: that is how PostgreSQL creates them.
+            -- PostgreSQL does not create databases within a transaction.
             if not found.place then
                 query(("CREATE DATABASE %s OWNER %s"):format(name, name))
             end
@@ -173,7 +173,7 @@ local function drop(one)
     return connected(one.server, function(query)
         local found, name = look(one, query), quoted(one.name)
         if found.role then
-            -- Nobody comes back while it goes.
+            -- Clients must not reconnect during the drop.
             query(("ALTER ROLE %s NOLOGIN"):format(name))
             query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1",
                 { one.name })
@@ -223,7 +223,7 @@ local function database_of(one)
         local found = found_of(one)
         local what = ("%s %s"):format(one.as, one.name)
         if not found.role and not found.place then
-            effect.note(what .. " is gone")
+            effect.note(what .. " does not exist")
             return
         end
         effect.write {

@@ -28,12 +28,12 @@ function M.new(opts)
         local file = place.path / (app .. ".db")
         local database = {}
         function database.create()
-            -- The file comes with the first table.
+            -- SQLite creates the file with the first table.
             return ("sqlite%s:///%s"):format(place.driver and "+" .. place.driver or "", file)
         end
         function database.drop()
             if not fs.exists(file) then
-                effect.note(("database %s is gone"):format(file))
+                effect.note(("database %s does not exist"):format(file))
                 return
             end
             effect.write {

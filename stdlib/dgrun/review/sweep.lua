@@ -13,7 +13,7 @@ local tickets = require "dgrun.run.tickets"
 
 local M = {}
 
----Is a run at work on the group of this app, or in line for it?
+---Whether a run holds or waits for the group of this app.
 local function is_busy(app)
     local current = run.current()
     if not current then
@@ -28,7 +28,7 @@ local function is_busy(app)
     return false
 end
 
-local function tell(list, strays)
+local function report(list, strays)
     local kept = {}
     for _, one in ipairs(list) do
         if one.state == "foreign" or one.state == "empty" then
@@ -51,7 +51,7 @@ function M.sweep(opts)
         database = "function?" }, "review.sweep")
     local list = lists.list { template = opts.template }
     local strays = lists.pick(list, opts)
-    tell(list, strays)
+    report(list, strays)
     local destroyed, failures = {}, {}
     for _, one in ipairs(strays) do
         local ok, e = true, nil
@@ -75,7 +75,7 @@ function M.sweep(opts)
         err.raise { code = "review.not_swept", op = "review.sweep",
             msg = ("%s could not be destroyed\n  %s"):format(
                 format.count(#failures, "review app"), table.concat(failures, "\n  ")),
-            hint = "The others are gone. Run it again after fixing the cause." }
+            hint = "The other apps were destroyed. Run it again after fixing the cause." }
     end
     return destroyed
 end

@@ -82,7 +82,8 @@ describe("probe.http", function()
                 return caught("probe.failed", probe.http, opts).msg
             end
             assert.matches("its body lacks \"bad\"", complaint { body = "bad" }, 1, true)
-            assert.matches("no header X-Not", complaint { header = { ["X-Not"] = true } }, 1, true)
+            assert.matches("lacks the header X-Not",
+                complaint { header = { ["X-Not"] = true } }, 1, true)
             assert.matches("its header content-type is \"application/json\", without \"html\"",
                 complaint { header = { ["content-type"] = "html" } }, 1, true)
             assert.matches("its status is \"ok\", not \"up\"",
