@@ -1,5 +1,5 @@
--- The command line: options of dgrun itself, which may stand before or after the word, the word,
--- and what belongs to the script.
+-- Parses the command line: dgrun's own options, which may stand before or after the command, the
+-- command, and the arguments of the script.
 local err = require "dgrun.core.err"
 local opt = require "host.opt"
 
@@ -8,7 +8,7 @@ local M = {}
 ---@class dgrun.cli.arguments
 ---@field word? string a command, the name of a script or a path
 ---@field rest string[] for the script
----@field dashes? integer how many of `rest` stood before a --
+---@field dashes? integer number of arguments in `rest` before a --
 ---@field code? string of -e
 ---@field directory? string of -C
 ---@field sandbox? boolean

@@ -1,5 +1,5 @@
--- dgrun complete -- WORD…: what the last word, which is begun, may become: lines of a candidate, a
--- tab, and what it is. For the scripts of `dgrun completion`; it says nothing about what is wrong.
+-- dgrun complete -- WORD…: completions of the last word, one per line: the candidate, a tab, and a
+-- description. Called by the scripts of `dgrun completion`; errors are not reported.
 local arguments_of = require "dgrun.cli.arguments"
 local candidates = require "dgrun.cli.completions"
 local command_of = require "dgrun.project.command"
@@ -15,7 +15,7 @@ local M = {}
 
 ---@class dgrun.cli.candidate
 ---@field value string
----@field text? string what it is
+---@field text? string description
 
 local function starts(text, prefix)
     return text:sub(1, #prefix) == prefix
@@ -29,8 +29,8 @@ local function find_input(face, token)
     end
 end
 
----What stands on the line so far, as far as it can be understood: values by name, and how many
----plain words there were.
+---The inputs on the line so far, as far as they can be parsed: values by name, and the number of
+---positional arguments.
 local function understood(face, words)
     local values, plain, at = {}, {}, 1
     while words[at] do
@@ -87,11 +87,11 @@ local function of_face(face, words, begun)
     return argument and candidates.of(argument, values) or {}
 end
 
----@param behind boolean is it a word after a --?
+---@param behind boolean whether the word is after a --
 local function of_command(command, words, begun, behind)
     local action = command.actions[""] or words[1] and command.actions[words[1]]
     if action and action.rest and behind then
-        return {} -- a command of its own, which the shell completes
+        return {} -- another command, which the shell completes
     elseif action then
         return of_face(action, action.name == "" and words or { unpack(words, 2) }, begun)
     end
@@ -115,7 +115,7 @@ local function of_script(word, words, begun, behind)
         return {}
     end
     local value = scripts.declaration(script, { names_only = true })
-    -- What is declared was read; from here on questions may wait.
+    -- The declaration has been read; from here on, calls may wait.
     if command_of.is(value) then
         return of_command(value, words, begun, behind)
     end
@@ -136,7 +136,7 @@ local function of_line(line, begun)
     return of_script(word, line.rest, begun, behind)
 end
 
----The line up to the word that is begun. Errors of it are nobody's business here.
+---Parses the line up to the word to complete. Errors are ignored.
 local function parsed(words)
     local ok, line = pcall(arguments_of.parse, words)
     return ok and line or { rest = {} }

@@ -1,4 +1,5 @@
--- dgrun completion bash|zsh|fish: a script for the shell, which asks `dgrun complete` for words.
+-- dgrun completion bash|zsh|fish: a script for the shell, which gets completions from
+-- `dgrun complete`.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local log = require "host.log"
@@ -6,7 +7,7 @@ local options = require "dgrun.cli.options"
 
 local M = {}
 
----What each shell reads. The words of the line stand behind --, the last is the one that is begun.
+---The script for each shell. It passes the words of the line after --, the word to complete last.
 M.scripts = {
     bash = [=[
 # dgrun completion for bash: eval "$(dgrun completion bash)"
@@ -21,7 +22,7 @@ _dgrun() {
     while IFS=$'\t' read -r value _; do
         [[ $value == "$cur"* ]] && COMPREPLY+=("$(printf '%q' "$value")")
     done < <(dgrun complete -- "${words[@]:1}" 2>/dev/null)
-    # What stands before a = or : is a word of its own for bash.
+    # For bash, the text before a = or : is a separate word.
     local skip=${cur%"${cur##*[=:]}"}
     COMPREPLY=("${COMPREPLY[@]#"$skip"}")
 }

@@ -1,5 +1,5 @@
--- What a word of the command line can be, by its kind. Those that only Fly knows are asked for, for
--- a moment; where it does not answer there are none.
+-- Completions of an argument, by its kind. Values that only Fly knows are requested with a short
+-- timeout; without a response there are no completions.
 local environment = require "dgrun.project.environment"
 local execute = require "dgrun.cli.execute"
 local history = require "dgrun.run.history"
@@ -31,7 +31,7 @@ local function app_of(input)
     return place_of.find(where).app
 end
 
----By kind: each gets the values that stand on the line so far.
+---By kind: each function gets the values on the line so far.
 ---@type table<string, fun(input: table): dgrun.cli.candidate[]>
 local kinds = {}
 
@@ -48,7 +48,7 @@ function kinds.app()
     return values(environment.apps("."))
 end
 
----Ids with the name and state of each, and names.
+---Ids, described by name and state, and names.
 function kinds.machine(input)
     local list = {}
     for _, machine in ipairs(operations.list { app = app_of(input) }) do
@@ -89,7 +89,7 @@ function kinds.run()
 end
 
 ---@param input dgrun.input
----@param given table<string, any> what stands on the line so far
+---@param given table<string, any> the values on the line so far
 ---@return dgrun.cli.candidate[]
 function M.of(input, given)
     if input.choices then
@@ -132,7 +132,7 @@ function M.options()
     return values { "--sandbox", "--trace", "--help", "--version", "-C", "-e" }
 end
 
----What stands behind a command of dgrun itself.
+---Completions of the argument of a built-in command.
 ---@param word string
 ---@param rest string[]
 ---@return dgrun.cli.candidate[]
@@ -147,8 +147,8 @@ function M.of_word(word, rest)
     return {}
 end
 
----Asks within the patience of somebody who pressed a key; against the local Fly where the line
----says so.
+---Calls `f` with a short timeout, because someone has just pressed a key; against the local Fly if
+---the line has --sandbox.
 ---@param line dgrun.cli.arguments
 ---@param f fun(): dgrun.cli.candidate[]
 ---@return dgrun.cli.candidate[]

@@ -1,4 +1,4 @@
--- Runs or plans one script, a line of code or a file, and tells how it went.
+-- Runs or plans a script, a line of code, or a file, and reports the outcome.
 local api = require "dgrun.fly.api"
 local command_of = require "dgrun.project.command"
 local environment = require "dgrun.project.environment"
@@ -35,9 +35,9 @@ local function script_of(arguments)
     return script
 end
 
----The local Fly, for --sandbox: it knows the apps of the project and ends with the task.
+---Starts the local Fly for --sandbox. It has the apps of the project and stops with the task.
 ---@param script {root: string, folder: string}
----@param read_only? boolean what happens to it is not kept
+---@param read_only? boolean do not save the state of the local Fly
 function M.use_sandbox(script, read_only)
     if not read_only then
         folder.make(script.root)
@@ -54,7 +54,7 @@ function M.use_sandbox(script, read_only)
     }
 end
 
----What a run is, for those who wait for it.
+---The description of a run that waiting runs show.
 local function reason_of(r)
     local given = ui.inputs(r.input)
     local text = given == "" and r.name or ("%s %s"):format(r.name, given)
@@ -66,7 +66,7 @@ local function reason_of(r)
     return text
 end
 
----The local Fly of a project is another world than the real one.
+---Takes the group of a pipeline. Groups of the local Fly are separate from those of the real Fly.
 ---@param input table as `run` gets it
 local function take_group(r, pipeline, input)
     local concurrency = pipeline.concurrency
@@ -80,7 +80,7 @@ local function take_group(r, pipeline, input)
     })
 end
 
----What the file of a script declares; nil for a plain script.
+---The pipeline or command that a script declares; nil for a plain script.
 ---@param script dgrun.cli.script
 ---@return dgrun.pipeline|dgrun.command?
 local function declared(script)
@@ -100,7 +100,7 @@ local function declared(script)
     return value
 end
 
----What `run` of an action or a pipeline gets: words for a place as places.
+---The inputs for `run` of an action or a pipeline, with targets resolved.
 local function with_places(action, input)
     local resolved = {}
     for name, value in pairs(input) do
@@ -124,7 +124,8 @@ local function with_places(action, input)
     return resolved
 end
 
----What a plain script returned: nothing, or a pipeline made elsewhere, or a value for `dgrun -e`.
+---Handles the result of a plain script: nothing, a pipeline created elsewhere, or a value for
+---`dgrun -e`.
 local function run_returned(value, r, arguments)
     if pipeline_of.is(value) then
         r.input = inputs.parse(value, arguments.rest, r.name)
@@ -141,7 +142,7 @@ end
 ---@field past? dgrun.past
 ---@field read_only? boolean
 
----Runs `body` as a run of a script, against the local Fly where that is wanted.
+---Runs `body` as a run of a script.
 ---@param x dgrun.cli.execution
 ---@param input table?
 ---@param body fun(r: dgrun.run): any
@@ -157,8 +158,9 @@ local function carry_out(x, input, body)
     }, body)
 end
 
----Looks up the secrets. Where Preflight will report what is wrong with them, the run goes on until
----then, or until its first change or use of a secret, which raises it.
+---Looks up the secrets. If the script calls preflight, which will report problems with them, the
+---run continues until preflight, or until its first change or use of a secret, which raises the
+---error.
 local function look_up_secrets(x, r)
     local later = not x.past and scripts.has_preflight(x.script)
     environment.resolve_all { later = later }
@@ -180,7 +182,7 @@ local function run_pipeline(x, pipeline, rest, called)
         if not x.plan then
             ui.title(r, called)
         end
-        -- A run that can change nothing waits for no other, and ends none.
+        -- A run that cannot change anything neither waits for other runs nor supersedes them.
         if not environment.problem() then
             take_group(r, pipeline, resolved)
         end

@@ -4,7 +4,7 @@ local host_task = require "host.task"
 
 local M = {}
 
--- What the person gave could not be right: a command line, a ref, a file that was written by hand.
+-- Invalid input from the user: on the command line, as a ref, in a file.
 local bad_input = {
     "input", "script.syntax", "pipeline.invalid", "command.invalid", "environment",
     "secrets.missing", "secrets.invalid", "secrets.undeclared_setting", "yaml", "toml", "dotenv",

@@ -1,4 +1,4 @@
--- dgrun history: the runs that the store knows, newest first.
+-- dgrun history: the runs in the store, newest first.
 local face = require "dgrun.ui.history"
 local history = require "dgrun.run.history"
 local json = require "dgrun.core.json"

@@ -1,5 +1,5 @@
--- The command line of dgrun: dgrun WORD [inputs]. A word is a command of the list below, a path
--- or the name of a script. Each command is a module with `run(arguments) → exit status`.
+-- The command line of dgrun: dgrun WORD [inputs]. A word is a built-in command, a path, or the
+-- name of a script. Each command is a module with `run(arguments) → exit status`.
 local context = require "dgrun.run.context"
 local err = require "dgrun.core.err"
 local exit_status = require "dgrun.cli.exit_status"
@@ -17,8 +17,8 @@ local function change_directory(directory)
     end
 end
 
----What is secret by its name. It is taken out of the environment before anything runs: no child
----inherits it, and it is masked wherever it turns up.
+---Seals well-known secrets. They are removed from the environment before anything runs, so that no
+---child process inherits them, and they are masked in all output.
 local function seal_environment()
     for _, name in ipairs { "FLY_ACCESS_TOKEN", "FLY_API_TOKEN", "DGRUN_STORE" } do
         secret.from_env(name)
@@ -49,7 +49,7 @@ local function dispatch(argv)
     return require("dgrun.cli.execute").run(arguments)
 end
 
----@param argv string[] behind the program's name
+---@param argv string[] the arguments after the program's name
 ---@return integer # exit status
 function M.main(argv)
     local ok, status = xpcall(dispatch, context.explained, argv)

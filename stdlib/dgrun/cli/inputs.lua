@@ -1,6 +1,6 @@
 -- The inputs of a pipeline or a command on the command line: --ref v1, --ref=v1, --allow-older,
--- --no-allow-older, -f; an underscore may be written as a dash; plain words where a command takes
--- some. All that is wrong is told at once.
+-- --no-allow-older, -f; an underscore may be written as a dash; positional arguments if the
+-- command takes any. All problems are reported together.
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local input_of = require "dgrun.project.input"
@@ -8,18 +8,18 @@ local opt = require "host.opt"
 
 local M = {}
 
----@class dgrun.cli.face what takes inputs: a pipeline, or an action of a command
+---@class dgrun.cli.face a pipeline, or an action of a command
 ---@field inputs dgrun.input[]
----@field arguments? dgrun.input[] plain words, in order
----@field rest? string the name of what stands behind --
+---@field arguments? dgrun.input[] positional arguments, in order
+---@field rest? string the name of the arguments after --
 
 ---@param name string
----@return string # as it is written: "--allow-older"
+---@return string # as typed: "--allow-older"
 function M.flag(name)
     return "--" .. name:gsub("_", "-")
 end
 
----How an input is called in messages: "--ref"; "WHERE" of a plain word.
+---The name of an input in messages: "--ref", or "WHERE" for a positional argument.
 ---@param input dgrun.input
 ---@return string
 function M.called(input)
@@ -79,7 +79,7 @@ local function find(inputs, name, key)
     end
 end
 
----One option; returns the input, and false when it is negated.
+---The input that an option names, and false when the option is negated.
 local function recognized(inputs, name)
     local input = find(inputs, name, "name")
     if input then
@@ -92,7 +92,7 @@ local function recognized(inputs, name)
     end
 end
 
----@param text? string what was written, for the message
+---@param text? string the text as typed, for the message
 function Reading:set(input, value, text)
     local called = M.called(input)
     if self.values[input.name] ~= nil and not input.many then
@@ -115,7 +115,7 @@ function Reading:set(input, value, text)
     self.values[input.name] = value
 end
 
----Splits an option into the input it names and the text behind its =.
+---Splits an option into the input it names and the text after the =.
 function Reading:option(token)
     local letter = token:match("^%-(%a)$")
     if letter then
@@ -127,7 +127,7 @@ function Reading:option(token)
     return input, value, text, name
 end
 
----Reads the option at `at`; returns the position of what it took last.
+---Reads the option at `at`; returns the position of the last token that belongs to it.
 function Reading:read_option(tokens, at)
     local token, following = tokens[at], tokens[at + 1]
     local input, value, text, name = self:option(token)
@@ -136,7 +136,7 @@ function Reading:read_option(tokens, at)
             "Write inputs as --name value.")
     elseif not input then
         self:unknown(name)
-        -- What follows is most likely its value.
+        -- The next token is most likely its value.
         return not text and following and following:sub(1, 1) ~= "-" and at + 1 or at
     elseif input.type == "boolean" and not text then
         self:set(input, value == nil or value)
@@ -157,7 +157,7 @@ function Reading:read_option(tokens, at)
     return at
 end
 
----Gives the plain words to the arguments in order.
+---Assigns the positional arguments in order.
 function Reading:assign(plain)
     local arguments, at = self.face.arguments or {}, 1
     for _, argument in ipairs(arguments) do
@@ -216,13 +216,13 @@ end
 
 local function refuse(script, list)
     if #list == 1 then
-        local one = list[1]
-        err.raise { code = one.code, msg = ("%s: %s"):format(script, one.msg),
-            hint = one.hint or ("dgrun help %s lists its inputs."):format(script) }
+        local problem = list[1]
+        err.raise { code = problem.code, msg = ("%s: %s"):format(script, problem.msg),
+            hint = problem.hint or ("dgrun help %s lists its inputs."):format(script) }
     end
     local lines = {}
-    for i, one in ipairs(list) do
-        lines[i] = "  " .. one.msg .. (one.hint and ". " .. one.hint or "")
+    for i, problem in ipairs(list) do
+        lines[i] = "  " .. problem.msg .. (problem.hint and ". " .. problem.hint or "")
     end
     err.raise {
         code = "input.invalid",
@@ -231,11 +231,11 @@ local function refuse(script, list)
     }
 end
 
----The inputs of a run from its arguments; raises input.* naming everything that is wrong.
+---The inputs of a run from its arguments; raises input.* with all problems.
 ---@param face dgrun.cli.face
 ---@param tokens string[]
 ---@param script string its name, for messages
----@param dashes? integer how many tokens stand before a --, all when it is absent
+---@param dashes? integer number of tokens before a --, default: all
 ---@return table<string, any>
 function M.parse(face, tokens, script, dashes)
     local self = setmetatable({ face = face, values = {}, problems = {} }, Reading)

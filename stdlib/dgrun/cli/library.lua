@@ -1,5 +1,5 @@
--- scripts/lib/: modules that the scripts of a project share. `require "x"` is scripts/lib/x.lua,
--- unless dgrun has a module of that name.
+-- scripts/lib/: modules that the scripts of a project share. `require "x"` loads scripts/lib/x.lua,
+-- unless dgrun has a module named x.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
@@ -26,7 +26,7 @@ local function find(name)
     return chunk
 end
 
----@return string[] # of the modules that are known
+---@return string[] # the texts of the known modules
 function M.texts()
     local list = {}
     for _, module in pairs(modules) do
@@ -35,8 +35,8 @@ function M.texts()
     return list
 end
 
----Makes the modules of a project known to `require`. They are read here, since `require` cannot
----wait for a file.
+---Makes the modules of a project available to `require`. Reads all files here, because `require`
+---cannot wait.
 ---@param root string
 function M.use(root)
     modules = {}
@@ -54,7 +54,7 @@ function M.use(root)
     end
 end
 
----The text of a script and of all modules that it may use: what `dgrun resume` compares.
+---The text of a script and of all modules that it may use, which `dgrun resume` compares.
 ---@param text string
 ---@return string
 function M.with_modules(text)
@@ -70,7 +70,7 @@ function M.with_modules(text)
     return table.concat(parts)
 end
 
----Takes such a text apart.
+---Splits such a text.
 ---@param text string
 ---@return string # of the script
 ---@return table<string, string> # modules by path

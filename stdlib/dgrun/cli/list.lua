@@ -25,7 +25,7 @@ function M.comment(text)
     end
 end
 
----What a command can do; of one without actions dgrun help tells more.
+---The actions of a command; dgrun help describes a command without actions.
 local function actions(command)
     local rows = {}
     for i, name in ipairs(command.names) do
@@ -79,7 +79,7 @@ function M.run(arguments)
         log.err("No scripts/ folder here or in a parent folder.\n")
         return 0
     end
-    -- Declarations cannot change anything; should one try, it is refused.
+    -- Blocks changes: declarations must not make any.
     gate.close()
     local names = scripts.names(root)
     local width = 0

@@ -1,4 +1,4 @@
--- dgrun lock list|hold|release: who holds which group, and freezing one.
+-- dgrun lock list|hold|release: who holds each group; freezing and releasing a group.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local face = require "dgrun.ui.locks"
@@ -54,12 +54,12 @@ local function hold(arguments, rest)
         err.raise { code = "lock.held", msg = lease.describe_hold(now),
             hint = ("Release the hold first: dgrun lock release %s"):format(group) }
     end
-    log.out(log.clean(("%s is frozen: no run begins until dgrun lock release %s\n"):format(group,
+    log.out(log.clean(("%s is frozen: no run starts until dgrun lock release %s\n"):format(group,
         group)))
     return 0
 end
 
----Takes the group away from a run that holds it: it stops before its next effect.
+---Takes the group away from the run that holds it; the run stops before its next effect.
 local function take_away(store, group, force)
     local holder = tickets.list(store, group)[1]
     if not holder or holder.state ~= "holding" then

@@ -1,5 +1,5 @@
--- Arguments of a command of dgrun itself: --limit 20, --json, and plain words. All others are
--- refused with the nearest one.
+-- Arguments of a built-in command: --limit 20, --json, and positional arguments. Others are refused
+-- with the most similar known argument.
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local opt = require "host.opt"
@@ -34,7 +34,7 @@ end
 ---@param command string for messages
 ---@param rest string[]
 ---@param spec table<string, "flag"|"text"|"number"|"seconds"> by name, without dashes
----@param words? integer how many plain words there may be
+---@param words? integer maximum number of positional arguments
 ---@return table<string, any> options
 ---@return string[] words
 function M.parse(command, rest, spec, words)

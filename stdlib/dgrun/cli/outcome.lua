@@ -1,4 +1,4 @@
--- How a run ended, for the person who started it, and its exit status.
+-- Reports the outcome of a run, and gives its exit status.
 local advice = require "dgrun.run.advice"
 local environment = require "dgrun.project.environment"
 local exit_status = require "dgrun.cli.exit_status"
@@ -16,7 +16,7 @@ local M = {}
 local telling = { "commit", "release", "image" }
 local rank = { commit = 1, release = 2, image = 3, url = 5, run = 6 }
 
----What the summary tells beside the effects: what the run said or its steps found, the sites.
+---Facts for the summary: those that the run reported or its steps returned, and the sites.
 local function facts(r)
     for _, step in ipairs(r.steps) do
         for _, name in ipairs(telling) do
@@ -46,7 +46,7 @@ local function facts(r)
     return r.facts
 end
 
----The command line that runs this again.
+---The command line that repeats this run.
 local function again(arguments, plan)
     local parts = { "dgrun" }
     local function add(text)
@@ -69,7 +69,7 @@ local function again(arguments, plan)
     return table.concat(parts, " ")
 end
 
----What a plan found before it failed.
+---Shows the part of a plan before its failure.
 local function tell_found(r)
     if r.plan and (#r.effects > 0 or #r.notes > 0) then
         log.out(log.clean(plan_of.render(r)))
@@ -79,7 +79,7 @@ end
 ---The end of a pipeline or a plain script.
 ---@param r dgrun.run
 ---@param arguments dgrun.cli.arguments
----@param quiet boolean say nothing when it went well
+---@param quiet boolean print nothing after success
 ---@return integer # exit status
 function M.of_run(r, arguments, quiet)
     if r.status == "done" then
@@ -110,7 +110,7 @@ local function show(action, input, data)
     end
 end
 
----Words that a command does not take.
+---Reports arguments that a command does not accept.
 ---@param e dgrun.err
 ---@param arguments dgrun.cli.arguments
 ---@return integer # exit status
@@ -119,13 +119,13 @@ function M.of_refusal(e, arguments)
     return exit_status.of(e)
 end
 
----A command that failed: shortly, unless it had begun to change something.
+---Reports a failed command: briefly, unless it had started to change something.
 local function tell_failure(r, arguments)
     local e = r.error
     if #r.effects > 0 and not r.plan then
         return M.of_run(r, arguments, true)
     end
-    -- Where in the script says nothing to those who did not write it.
+    -- The place in the script is no help to users who did not write the script.
     if e.code ~= "lua.error" and not arguments.trace then
         e.where = nil
     end
@@ -140,7 +140,7 @@ end
 ---@param r dgrun.run
 ---@param arguments dgrun.cli.arguments
 ---@param action dgrun.command.action
----@param found {data: any, problem?: dgrun.err} what it returned
+---@param found {data: any, problem?: dgrun.err} its results
 ---@return integer # exit status
 function M.of_command(r, arguments, action, found)
     if r.status ~= "done" then

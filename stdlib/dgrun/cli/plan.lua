@@ -1,4 +1,4 @@
--- dgrun plan NAME|FILE [inputs]: runs a script with its effects recorded instead of applied.
+-- dgrun plan NAME|FILE [inputs]: runs a script and records its effects instead of applying them.
 local err = require "dgrun.core.err"
 local execute = require "dgrun.cli.execute"
 

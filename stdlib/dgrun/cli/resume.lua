@@ -1,4 +1,4 @@
--- dgrun resume [RUN]: goes on with a run that was interrupted.
+-- dgrun resume [RUN]: continues an interrupted run.
 local command = require "dgrun.project.command"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
@@ -43,7 +43,7 @@ local function nothing()
         hint = "dgrun history lists the runs; dgrun resume RUN continues one of them." }
 end
 
----Refuses a run that needs nobody to go on with it.
+---Refuses a run that is finished, superseded, or still running.
 local function check_status(row, force)
     local status = row.status
     if status == "done" then
@@ -78,7 +78,7 @@ local function check_children(row)
     end
 end
 
----How the modules in scripts/lib/ differ, as lines for people.
+---Differences of the modules in scripts/lib/, one per line, for people.
 local function module_changes(before, after)
     local lines = {}
     for path, text in pairs(after) do
@@ -93,7 +93,7 @@ local function module_changes(before, after)
     return lines
 end
 
----What is different now from when the run began; nil when nothing is.
+---What has changed since the run started; nil if nothing has.
 local function changes(row, script, root)
     local head, lines = journal.head_of(root), {}
     if head ~= row.commit_id then
@@ -142,12 +142,12 @@ local function script_of(row, root)
     elseif not row.arguments then
         err.raise { code = "input.not_resumable",
             msg = ("an argument of %s contained a secret, which is not recorded"):format(row.id),
-            hint = ("Start the script with its arguments: dgrun %s … (what is done is not done "
-                .. "twice)"):format(row.name) }
+            hint = ("Start the script again with its arguments: dgrun %s … (changes that are "
+                .. "already made are not repeated)"):format(row.name) }
     end
     local path = row.script:sub(1, 1) == "/" and row.script or (row.root or root) / row.script
     if not fs.exists(path) then
-        path = root / row.script -- the same project in another place
+        path = root / row.script -- the project may have moved
     end
     if not fs.exists(path) and row.script:find("/", 1, true) then
         err.raise { code = "input.not_resumable",

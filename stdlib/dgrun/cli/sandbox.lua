@@ -52,7 +52,7 @@ function M.run(arguments)
         for _, name in ipairs { "FLY_FLAPS_BASE_URL", "FLY_API_BASE_URL", "FLY_UIEX_BASE_URL" } do
             log.out(("export %s=%s\n"):format(name, sandbox.url))
         end
-        -- This variable wins over all other places of a token. It is not printed, but read.
+        -- This variable takes precedence over all other tokens. The token itself is not printed.
         log.out(("export FLY_ACCESS_TOKEN=$(cat '%s')\n"):format(folder / "token"))
         log.flush()
         while time.sleep(3600) do

@@ -1,4 +1,5 @@
--- Where scripts are: a path is a file, a name is a file of the nearest scripts/ upwards.
+-- Finds scripts: a path is a file; a name is a file in the nearest scripts/ here or in a parent
+-- folder.
 local check = require "dgrun.core.check"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
@@ -12,20 +13,20 @@ local command_words = require "dgrun.cli.words"
 
 local M = {}
 
----What a name of a script is made of.
+---The pattern of a script's name.
 M.NAME = "^[a-z0-9_-]+$"
 
 ---@class dgrun.cli.script
 ---@field name string
----@field path string as it is shown
+---@field path string as shown to people
 ---@field folder string that holds it
 ---@field root string the project: the folder that holds scripts/
 ---@field text? string
----@field source? string its text and that of the modules in scripts/lib/
----@field shipped? boolean it comes with dgrun: the project has none of this name
+---@field source? string its text, and the texts of the modules in scripts/lib/
+---@field shipped? boolean comes with dgrun; the project has no script of this name
 ---@field chunk? function
 
----The nearest folder upwards that holds scripts/.
+---The nearest folder, here or above, that contains scripts/.
 ---@param from string
 ---@return string?
 function M.project(from)
@@ -40,13 +41,13 @@ function M.project(from)
     end
 end
 
----The project of the working directory; without one, the directory itself.
+---The project of the working directory, or else the working directory.
 ---@return string
 function M.root()
     return M.project(".") or fs.cwd()
 end
 
----A path for people: relative to the working directory where it stands below.
+---A path for people: relative to the working directory if it is below that.
 local function shown(file)
     local here = fs.cwd() .. "/"
     return file:sub(1, #here) == here and file:sub(#here + 1) or file
@@ -136,7 +137,7 @@ function M.find(word)
     return by_name(word)
 end
 
----"file:3: message" of the parser as an error that knows its place.
+---Turns the parser's "file:3: message" into an error with a place.
 local function syntax_error(reason)
     local where, msg = reason:match("^(.-:%d+): (.*)$")
     err.raise {
@@ -171,7 +172,7 @@ local function code_of(text)
     return (text:gsub("%-%-%[(=*)%[.-%]%1%]", ""):gsub("%-%-[^\n]*", ""))
 end
 
----Does this script, or a module of the project, call dg.preflight?
+---Whether this script, or a module of the project, calls dg.preflight.
 ---@param script dgrun.cli.script
 ---@return boolean
 function M.has_preflight(script)
@@ -182,8 +183,8 @@ function M.has_preflight(script)
     return source:find "%f[%w_]preflight%f[^%w_]" ~= nil
 end
 
----Does this script declare a pipeline or a command? If so, running the file does nothing but that.
----Its text must tell, since a plain script would act when it is run to find out.
+---Whether this script declares a pipeline or a command; running such a file only declares it. This
+---is judged by the text, because running a plain script would have effects.
 ---@return boolean
 function M.declares(script)
     local code = code_of(script.text)
@@ -191,10 +192,10 @@ function M.declares(script)
         or code:find("%f[%w_]dg%.command%s*[{(]") ~= nil
 end
 
----What a script declares. It can neither wait nor change anything.
+---Evaluates the declaration of a script, which can neither wait nor change anything.
 ---@param script dgrun.cli.script
----@param opts? {names_only?: boolean} nothing will run: secrets are not looked up
----@return any # what the script returns
+---@param opts? {names_only?: boolean} do not look up secrets
+---@return any # the script's result
 function M.declaration(script, opts)
     environment.look_from(script.folder, opts)
     local ok, result = pcall(run.declaring, script.chunk)
@@ -203,7 +204,7 @@ function M.declaration(script, opts)
             result.msg = "a pipeline declaration cannot wait"
             result.hint = "Move the call into run = function(input) … end."
         end
-        -- `return dg.pipeline { … }` is a tail call: the line it stood on is gone.
+        -- `return dg.pipeline { … }` is a tail call, so its line is unknown.
         result.where = result.where or script.path
         error(result, 0)
     end

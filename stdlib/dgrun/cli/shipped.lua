@@ -1,11 +1,11 @@
--- The operations that come with dgrun, such as `dgrun logs`. A project that has a script of that
--- name uses its own.
+-- The operations that come with dgrun, such as `dgrun logs`. A script of the project with the same
+-- name takes precedence.
 local embedded = require "scripts"
 local fs = require "host.fs"
 
 local M = {}
 
----Their texts by name. With DGRUN_STDLIB those beside that folder, where they are.
+---Their texts by name. With DGRUN_STDLIB, files in the scripts/ folder next to it take precedence.
 ---@return table<string, string>
 local function texts()
     local all, folder = embedded, os.getenv "DGRUN_STDLIB"

@@ -1,4 +1,4 @@
--- dgrun show [RUN]: what one run did, step by step.
+-- dgrun show [RUN]: what a run did, step by step.
 local err = require "dgrun.core.err"
 local face = require "dgrun.ui.history"
 local history = require "dgrun.run.history"

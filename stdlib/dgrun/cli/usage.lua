@@ -1,4 +1,4 @@
--- How inputs are written, for help texts.
+-- Usage of inputs, for help texts.
 local inputs = require "dgrun.cli.inputs"
 
 local M = {}
@@ -18,7 +18,7 @@ local function placeholder(input)
         or input.name:upper()
 end
 
----How an input is written: "--ref REF", "--allow-older".
+---The usage of an input: "--ref REF", "--allow-older".
 ---@return string
 function M.usage(input)
     local short = input.short and ("-%s, "):format(input.short) or ""
@@ -30,7 +30,7 @@ function M.usage(input)
     return short .. inputs.flag(input.default and "no_" .. input.name or input.name)
 end
 
----The plain words alone: "dgrun machines stop WHERE ID..."
+---Usage without options: "dgrun machines stop WHERE ID..."
 ---@param called string "machines stop"
 ---@param face dgrun.cli.face
 ---@return string
@@ -60,7 +60,7 @@ function M.line(called, face)
     return table.concat(parts, " ")
 end
 
----What is said about an input: its help, then its default.
+---The description of an input: its help, then its default.
 ---@return string
 function M.explain(input)
     local note
@@ -76,7 +76,7 @@ function M.explain(input)
     return help == "" and note or ("%s (%s)"):format(help, note)
 end
 
----A row for each argument and input, to be aligned: how it is written, and what it is.
+---A row for each argument and input: usage, description.
 ---@param face dgrun.cli.face
 ---@return string[][]
 function M.rows(face)
