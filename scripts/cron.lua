@@ -3,9 +3,9 @@ local log = require "host.log"
 local ui = dg.ui.cron
 
 local where = { name = "where", required = true, complete = "place", help = "an environment" }
-local wait = { type = "seconds", help = "how long a running job may take to end" }
+local wait = { type = "seconds", help = "how long to wait for a running job to end" }
 local outcome = {
-    choices = { "skip", "fail", "interrupt" }, help = "what to do when it does not end in time",
+    choices = { "skip", "fail", "interrupt" }, help = "what to do if the job does not end in time",
 }
 
 local function declared(place)
@@ -14,12 +14,12 @@ end
 
 local function print_line(line) log.out(log.clean(line) .. "\n") end
 
----What is done with a tick that runs; nil for what is declared.
+---What to do about a running job; nil to do what the cron machine declares.
 local function when_running(input)
     return (input.wait or input["then"]) and { wait = input.wait, ["then"] = input["then"] } or nil
 end
 
----Names of the cron machines of the place that stands on the line.
+---Names of the cron machines of the target on the command line.
 local function names(input)
     local found = {}
     for i, row in ipairs(dg.cron.list { app = dg.place(input.where).app }) do
@@ -29,17 +29,18 @@ local function names(input)
 end
 
 return dg.command {
-    description = "Cron machines: their jobs and drift, manual runs, their image",
+    description = "List, run, update, and remove cron machines",
     default = "list",
     actions = {
         list = {
-            description = "list cron machines with their last and next run and their problems",
+            description = "list cron machines with their last run, next run, and problems",
             read_only = true,
             arguments = {
-                { name = "where", many = true, complete = "place", help = "environments; all" },
+                { name = "where", many = true, complete = "place",
+                    help = "environments (default: all environments)" },
             },
             inputs = {
-                check = { type = "boolean", help = "exit status 3 when something is wrong" },
+                check = { type = "boolean", help = "exit with status 3 if there are problems" },
             },
             run = function(input)
                 return dg.cron.overview(dg.places(input.where), input.check)
@@ -50,7 +51,8 @@ return dg.command {
             description = "run a cron machine's job now, on a separate machine; follow its log",
             arguments = {
                 where,
-                { name = "name", required = true, complete = names, help = "of the cron machine" },
+                { name = "name", required = true, complete = names,
+                    help = "name of the cron machine" },
             },
             inputs = {
                 timeout = { type = "seconds", help = "destroy the machine after this time" },
@@ -68,7 +70,7 @@ return dg.command {
             show = function() return "" end,
         },
         image = {
-            description = "update only their image, to the image of the web machines",
+            description = "update the image of cron machines to the image of the web machines",
             arguments = { where, { name = "name", complete = names, help = "only this cron "
                 .. "machine" } },
             inputs = {

@@ -6,15 +6,15 @@ return dg.pipeline {
     inputs = {
         environment = {
             type = "choice", choices = { "stage", "prod" }, required = true,
-            help = "whose cron machines",
+            help = "environment of the cron machines",
         },
-        ref = { default = "main", help = "git ref that holds their fly.cron*.toml" },
+        ref = { default = "main", help = "git ref with the fly.cron*.toml files" },
         prune = {
             type = "boolean", default = false,
             help = "remove duplicate and undeclared cron machines",
         },
     },
-    -- Not while a deploy of the same app goes on.
+    -- Never runs during a deploy of the same app.
     concurrency = {
         group = function(input) return environments[input.environment].app end,
     },
@@ -24,7 +24,7 @@ return dg.pipeline {
         local source = dg.step("Checkout", function()
             return dg.git.checkout { ref = input.ref }
         end)
-        -- The image stays as it is, and so does the database.
+        -- The image and the database stay unchanged.
         dg.step("Preflight", function()
             return dg.preflight {
                 environment = env, source = source, config = false, migrations = false,

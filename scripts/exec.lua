@@ -28,13 +28,13 @@ return dg.command {
             short = "m", complete = "machine",
             help = "run inside this machine (default: a new machine, destroyed afterwards)",
         },
-        group = { short = "g", help = "the process group whose configuration it gets (default: "
-            .. "app)" },
+        group = { short = "g", help = "process group whose configuration the new machine gets "
+            .. "(default: app)" },
         region = { short = "r", help = "region of the new machine" },
         timeout = { type = "seconds", help = "stop the command after this time" },
     },
     rest = "command",
-    -- The exit status is that of the command, as with ssh.
+    -- As with ssh, dgrun exits with the exit status of the command.
     run = function(input)
         dg.secrets.mask(input.where)
         local run = input.machine and inside_machine or on_new_machine

@@ -8,10 +8,10 @@ local named = "its id, the beginning of its id, or its name"
 local id = { name = "id", complete = "machine", required = true, help = "a machine: " .. named }
 local group = { short = "g", help = "only this process group" }
 local region = { short = "r", help = "only this region" }
-local signal = { short = "s", help = "the signal the process gets, such as SIGTERM" }
-local timeout = { type = "seconds", help = "after this time it is killed" }
+local signal = { short = "s", help = "signal to send to the process, such as SIGTERM" }
+local timeout = { type = "seconds", help = "kill the process after this time" }
 
----The one machine that is meant, for a function of dg.fly.machines.
+---The selected machine, as options for a function of dg.fly.machines.
 local function machine(input, more)
     local options = more or {}
     options.app = input.where.app
@@ -19,7 +19,7 @@ local function machine(input, more)
     return options
 end
 
----An action on several machines, one after the other; `options` are inputs that it passes on.
+---An action on several machines, one after another, with `options` as additional inputs.
 local function each(verb, description, options, may_be_all)
     local inputs = may_be_all and {
         all = {
@@ -35,7 +35,7 @@ local function each(verb, description, options, may_be_all)
         description = description, inputs = inputs, show = ui.table,
         arguments = { where, {
             name = "id", complete = "machine", many = true, required = not may_be_all,
-            help = "machines: of each " .. named,
+            help = "machines: for each, " .. named,
         } },
         run = function(input)
             local how = {}
@@ -51,11 +51,11 @@ local function each(verb, description, options, may_be_all)
 end
 
 return dg.command {
-    description = "Machines: look at them, start, stop, run commands in them",
+    description = "Inspect, start, and stop machines, and run commands in them",
     default = "list",
     actions = {
         list = {
-            description = "the machines, their state, health, image and commit",
+            description = "list machines with their state, health, image, and commit",
             arguments = { { name = "where", complete = "place", help = where.help } },
             inputs = {
                 group = group, region = region,
@@ -80,7 +80,8 @@ return dg.command {
         events = {
             description = "list a machine's events, newest first",
             arguments = { where, id },
-            inputs = { limit = { type = "integer", short = "n", help = "20; at most 50" } },
+            inputs = { limit = { type = "integer", short = "n",
+                help = "number of events (default: 20, at most 50)" } },
             read_only = true,
             run = function(input)
                 return dg.fly.machines.events(machine(input, { limit = input.limit }))
@@ -92,17 +93,17 @@ return dg.command {
             { signal = signal, timeout = timeout }, true),
         restart = each("restart", "restart machines one by one, each after the previous is healthy",
             { signal = signal, timeout = timeout, force = {
-                type = "boolean", help = "kill the process instead of asking it to stop",
+                type = "boolean", help = "kill the process instead of stopping it gracefully",
             } }, true),
         suspend = each("suspend", "suspend machines: stop them but keep their memory", {}),
-        cordon = each("cordon", "send no new requests to machines", {}),
-        uncordon = each("uncordon", "send requests to machines again", {}),
+        cordon = each("cordon", "stop sending new requests to machines", {}),
+        uncordon = each("uncordon", "resume sending requests to machines", {}),
         signal = each("signal", "send a signal to the main process of machines",
-            { signal = { short = "s", required = true, help = "such as SIGHUP" } }),
+            { signal = { short = "s", required = true, help = "the signal, such as SIGHUP" } }),
         destroy = each("destroy", "destroy machines",
-            { force = { type = "boolean", help = "also running machines" } }),
+            { force = { type = "boolean", help = "destroy running machines too" } }),
         clone = {
-            description = "create a machine like another",
+            description = "create a copy of a machine",
             arguments = { where, id },
             inputs = {
                 name = { help = "name of the new machine" },
@@ -119,7 +120,8 @@ return dg.command {
         exec = {
             description = "run a command inside a machine; its exit status is dgrun's",
             arguments = { where, id },
-            inputs = { timeout = { type = "seconds", help = "how long it may take: 30s" } },
+            inputs = { timeout = { type = "seconds",
+                help = "stop the command after this time (default: 30s)" } },
             rest = "command",
             run = function(input)
                 dg.secrets.mask(input.where)

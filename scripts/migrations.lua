@@ -1,19 +1,19 @@
 local dg = require "dgrun"
 
 return dg.command {
-    description = "Migrations: hazards of new revisions, for pull requests",
+    description = "Check new migrations for hazards, for pull requests",
     default = "lint",
     actions = {
         lint = {
-            description = "hazards of the revisions since a branch, from their files alone",
+            description = "list hazards of the revisions since a branch, from the files alone",
             read_only = true,
             inputs = {
-                since = { help = "the branch that this one is compared with: "
-                    .. "their merge base; origin/main, or main without it" },
+                since = { help = "branch whose merge base with HEAD is the start "
+                    .. "(default: origin/main, else main)" },
                 environment = { complete = "environment",
-                    help = "the one whose folder of migrations is looked at" },
+                    help = "environment that declares the folder of the migrations" },
                 dialect = { choices = { "postgresql", "sqlite" },
-                    help = "the database; that of alembic.ini, or postgresql" },
+                    help = "kind of database (default: that of alembic.ini, else postgresql)" },
             },
             run = function(input)
                 return dg.migrations.lint {

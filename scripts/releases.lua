@@ -1,7 +1,7 @@
 local dg = require "dgrun"
 
 return dg.command {
-    description = "List an app's releases: when, by whom, which image and commit",
+    description = "List an app's releases with their time, author, image, and commit",
     arguments = {
         { name = "where", complete = "place", help = "an environment, or its app" },
     },

@@ -1,14 +1,14 @@
--- An app for each pull request, by the template `review` of environments.yaml. In a workflow:
+-- An app for each pull request, from the template `review` in environments.yaml. In a workflow:
 --
 --   on: pull_request: { types: [opened, synchronize, reopened, closed] }
 --   run: dgrun review_app deploy --pr ${{ github.event.number }} --ref ${{ github.sha }}
---   run: dgrun review_app destroy --pr ${{ github.event.number }}      # when it was closed
+--   run: dgrun review_app destroy --pr ${{ github.event.number }}      # when closed
 --
--- and once a night: dgrun review_app sweep --older 7d. The token must be one of the organisation.
+-- and once a night: dgrun review_app sweep --older 7d. The token must be an organization token.
 local dg = require "dgrun"
 
----Each app's own database: a schema in the PostgreSQL of the private secret REVIEW_DATABASES, with
----a role that sees nothing else. For branches of a hosted one, see dg.review.hosted.
+---The database of an app: a schema on the PostgreSQL server in the private secret REVIEW_DATABASES,
+---with a role that can see nothing else. For branches of a hosted database, see dg.review.hosted.
 local function database(app, env)
     return dg.review.databases { server = env.secrets.REVIEW_DATABASES, as = "schema" } (app)
 end
@@ -70,7 +70,7 @@ local destroy = dg.pipeline {
 }
 
 local sweep = dg.pipeline {
-    description = "Destroy the apps that are no longer needed",
+    description = "Destroy review apps that are no longer needed",
     inputs = {
         older = { type = "seconds", help = "apps not deployed for this long, such as 7d" },
         open = { help = "apps whose pull request is not in this list: 12,15, or none" },
@@ -87,12 +87,12 @@ local sweep = dg.pipeline {
 }
 
 return dg.command {
-    description = "An app for each pull request",
+    description = "Manage an app for each pull request",
     default = "list",
     actions = {
         deploy = deploy, destroy = destroy, sweep = sweep,
         list = {
-            description = "List the apps with their age; --older and --open select the orphans",
+            description = "List review apps with their age; --older and --open select orphans",
             read_only = true,
             inputs = {
                 older = { type = "seconds", help = "only apps not deployed for this long" },

@@ -2,7 +2,7 @@ local dg = require "dgrun"
 local place_of = require "dgrun.project.target"
 
 return dg.pipeline {
-    description = "Go back to an earlier release: its image and its configuration",
+    description = "Restore the image and configuration of an earlier release",
     arguments = {
         { name = "where", complete = "place", required = true,
             help = "an environment, or its app" },
@@ -20,7 +20,7 @@ return dg.pipeline {
 
     run = function(input)
         local app, env = input.where.app, input.where.environment
-        -- A step of its own: after the rollback, the previous release is another one.
+        -- A separate step, because the rollback changes which release is the previous release.
         local target = dg.step("Choose", function()
             return dg.fly.rollback_target { app = app, to = input.to }
         end)
@@ -30,7 +30,7 @@ return dg.pipeline {
             source = dg.step("Checkout", function()
                 return dg.git.checkout { ref = target.commit }
             end)
-            -- The release has its image and fly.toml; cron machines have files of their own.
+            -- The release has its image and fly.toml; cron machines have separate files.
             dg.step("Preflight", function()
                 return dg.preflight {
                     environment = env, source = source, config = false, migrations = false,
@@ -38,7 +38,7 @@ return dg.pipeline {
             end)
         end
 
-        -- Refused where the database has revisions that the old image cannot live with.
+        -- Refused when the database has revisions that the old image does not support.
         local release = dg.step("Roll back", function()
             return dg.fly.rollback {
                 app = app, environment = env, to = target.version,

@@ -2,13 +2,13 @@ local dg = require "dgrun"
 
 local one = { name = "where", help = "an environment or an app", complete = "place" }
 local the_one = { name = "where", help = one.help, complete = "place", required = true }
-local stage = { type = "boolean", help = "leave the machines alone: the next deploy updates them" }
+local stage = { type = "boolean", help = "do not update machines now; the next deploy does" }
 
 local function show(what)
     return function(data) return dg.ui.secrets[what](data) end
 end
 
----What was found, with the environment it belongs to.
+---The data, with the environment it belongs to.
 local function of(place, data)
     data.environment = place.environment and place.name
     data.declared = place.environment and dg.secrets.declared(place.environment.secrets)
@@ -17,22 +17,22 @@ end
 
 local function environment(place)
     return place.environment or dg.err.raise { code = "input.invalid",
-        msg = ("%s is not the app of an environment, so nothing is declared for it")
+        msg = ("no environment declares the app %s, so it has no declared secrets")
             :format(place.app) }
 end
 
----The words that are dgrun's own: `run` passes those after -- to a program, as they are.
+---The arguments for dgrun itself: `run` passes the arguments after -- to a program unchanged.
 local function own_words(words, dashes)
     return words[1] == "run" and { unpack(words, 1, dashes) } or words
 end
 
 return dg.command {
-    description = "Secrets of an app, by name; values cannot be read",
+    description = "Manage the secrets of an app by name; values cannot be read",
     default = "list",
     guard = function(words, dashes) dg.secrets.refuse_assignments(own_words(words, dashes)) end,
     actions = {
         list = {
-            description = "what is on the app, and whether it is declared",
+            description = "list the secrets of the app, and whether each is declared",
             read_only = true,
             arguments = { one },
             run = function(input)
@@ -43,14 +43,14 @@ return dg.command {
             show = show "list",
         },
         set = {
-            description = "set secrets: asked for without echo, or read from files",
+            description = "set secrets: prompt for values without echo, or read them from files",
             arguments = { the_one, { name = "names", many = true, complete = "secret",
-                help = "asked for at the terminal; without any option or name, NAME=value lines "
-                    .. "are read from standard input" } },
+                help = "secrets to prompt for; without names and options, NAME=value lines are "
+                    .. "read from standard input" } },
             inputs = {
-                file = { many = true, help = "NAME=PATH: the value is what the file holds" },
-                from = { help = "a file of NAME=value lines; - is standard input" },
-                stdin = { help = "NAME: its value is what standard input holds" },
+                file = { many = true, help = "NAME=PATH: read the value of NAME from this file" },
+                from = { help = "a file of NAME=value lines, or - for standard input" },
+                stdin = { help = "NAME: read the value of NAME from standard input" },
                 stage = stage,
             },
             run = function(input)
@@ -66,9 +66,9 @@ return dg.command {
         unset = {
             description = "remove secrets",
             arguments = { the_one, { name = "names", many = true, required = true,
-                complete = "secret", help = "of the secrets" } },
+                complete = "secret", help = "names of the secrets" } },
             inputs = { stage = stage,
-                force = { type = "boolean", help = "even what the environment requires" } },
+                force = { type = "boolean", help = "also remove required secrets" } },
             run = function(input)
                 local place = input.where
                 local env = not input.force and place.environment
@@ -78,7 +78,7 @@ return dg.command {
             show = show "unset",
         },
         diff = {
-            description = "what a deploy would set: the declared secrets against the app",
+            description = "show which declared secrets a deploy would set",
             read_only = true,
             arguments = { one },
             run = function(input)
@@ -89,7 +89,7 @@ return dg.command {
             show = show "diff",
         },
         where = {
-            description = "which source each value comes from, and what is missing or wrong",
+            description = "show which source provides each value, and which are missing or invalid",
             read_only = true,
             arguments = { one },
             run = function(input)
@@ -98,7 +98,7 @@ return dg.command {
             show = function(data) return dg.ui.secrets_where.text(data) end,
         },
         run = {
-            description = "a command of this machine with an environment's secrets as variables",
+            description = "run a local command with an environment's secrets as variables",
             read_only = true,
             arguments = { the_one },
             rest = "command",
@@ -108,11 +108,12 @@ return dg.command {
             end,
         },
         compare = {
-            description = "two environments: names on one side only, and equal values",
+            description = "compare two environments: missing names, and equal values",
             read_only = true,
             arguments = {
                 { name = "left", help = "an environment", complete = "place", required = true },
-                { name = "right", help = "another one", complete = "place", required = true },
+                { name = "right", help = "another environment", complete = "place",
+                    required = true },
             },
             run = function(input)
                 return dg.secrets.compare { left = environment(input.left),

@@ -28,7 +28,7 @@ return dg.pipeline {
         dg.fly.refuse_older { environment = env, source = source, unless = input.allow_older }
 
         dg.step("Migrate", function() return dg.migrations.upgrade(where) end)
-        -- An app without its secrets does not start: the first deploy gets them before.
+        -- An app does not start without its secrets, so the first deploy sets them before.
         local first = not dg.fly.deployed(env.app)
         if first then
             dg.step("Secrets", sync_secrets)

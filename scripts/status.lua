@@ -1,7 +1,7 @@
 local dg = require "dgrun"
 
 return dg.command {
-    description = "What runs where: commit, machines, cron machines, migrations, secrets, site",
+    description = "Show commit, machines, cron machines, migrations, secrets, and site",
     read_only = true,
     arguments = {
         { name = "where", many = true, complete = "place",
@@ -11,16 +11,16 @@ return dg.command {
         verbose = { type = "boolean", short = "v",
             help = "also show undeployed commits, earlier runs, and hints" },
         max_age = { type = "seconds",
-            help = "end with 3 when the deployed commit is older (48h), with 1 when unknown" },
+            help = "exit with 3 when the deployed commit is older (48h), with 1 when unknown" },
         max_behind = { type = "integer",
-            help = "the same when it lacks more commits of the branch" },
+            help = "likewise when it is more than N commits behind the branch" },
         max_behind_for = { type = "seconds",
-            help = "the same when it has lacked a commit of the branch for longer (48h)" },
+            help = "likewise when it has been behind the branch for longer (48h)" },
         exit_code = { type = "boolean",
-            help = "end with 3 when anything is wrong, probes included, with 1 when unknown" },
-        branch = { default = "main", help = "branch to compare with: origin's, if any" },
+            help = "exit with 3 when anything is wrong, including probes, with 1 when unknown" },
+        branch = { default = "main", help = "branch to compare with, on origin if possible" },
         timeout = { type = "seconds", default = 10,
-            help = "parts that have not answered by then are shown as unknown" },
+            help = "show parts that do not respond in time as unknown" },
     },
     run = function(input)
         local report = dg.status.ask {
