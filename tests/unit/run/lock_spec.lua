@@ -198,7 +198,7 @@ local function suite(kind)
                 local text = ends(b, SUPERSEDED)
                 assert.matches("the newer run " .. run_of(store, "c").id .. " takes over", text, 1,
                     true)
-                a.said "it waits for the end of the change"
+                a.said "Stopping: waiting for the end of the change"
                 await_tickets(store, 2)
                 go(place, "a")
                 assert.matches("the newer run " .. run_of(store, "b").id, ends(a, SUPERSEDED), 1,
