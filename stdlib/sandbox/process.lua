@@ -1,13 +1,14 @@
 -- A machine whose image was built from a folder: its command runs as a real process there.
 --
--- Three things differ from a real machine. The image's WORKDIR is the snapshot of the folder; a
--- program of the image that is not in it (/app/.venv/bin/python) is taken from PATH; a web process
--- is told a free port in PORT.
+-- Programs that the image's folder does not have come from the project's virtual environment or
+-- from PATH (image_command.lua). A web process is told a free port in PORT.
 local checks = require "sandbox.checks"
 local clock = require "sandbox.clock"
-local dockerfile_of = require "sandbox.dockerfile"
 local fs = require "host.fs"
+local image_command = require "sandbox.image_command"
+local json = require "dgrun.core.json"
 local logs = require "sandbox.logs"
+local path_of = require "dgrun.core.path"
 local proc = require "host.proc"
 local task = require "dgrun.core.task"
 local world_of = require "sandbox.world"
@@ -22,48 +23,39 @@ local FIRST_CHECKS_EVERY = 0.2
 local LATER_CHECKS_EVERY = 5
 local STOPPED_EVERY = 0.02
 
----A program of the image as one of this system.
-local function local_program(program, image, workdir)
-    local inside = program:sub(1, #workdir + 1) == workdir .. "/"
-        and program:sub(#workdir + 2)
-    if inside and fs.exists(image.dir / inside) then
-        return image.dir / inside
+---An image that was built here, with what its Dockerfile says.
+---@return sandbox.image_command.image|sandbox.dockerfile.recipe|nil
+---@return dgrun.err?
+local function built_image(world, image)
+    local text = fs.read(image.dir / "image.json", { limit = 1024 * 1024 })
+    if not text then
+        return nil, { code = "sandbox.old_image",
+            msg = "an earlier version of dgrun built this image: deploy again" }
     end
-    local name = program:match("([^/]+)$")
-    if name == "python" or name == "python3" then
-        return fs.exists("/usr/bin/python3") and "/usr/bin/python3" or "python3"
-    end
-    return program:find("/", 1, true) and not fs.exists(program) and name or program
+    local built = json.decode(text)
+    built.root = image.dir / "root"
+    -- The local Fly is in .dgrun/sandbox of the project.
+    built.venv = image_command.venv(path_of.dirname(path_of.dirname(world.dir)), built.folder)
+    return built
 end
 
-local function command_of(machine, image, recipe)
+---@return string[] words
+local function command_of(machine, built)
     local init = machine.config.init or {}
-    local argv = {}
-    local head = init.exec or init.entrypoint or recipe.entrypoint or {}
-    local tail = init.exec and {} or init.cmd or (not init.entrypoint and recipe.cmd) or {}
+    local words = {}
+    local head = init.exec or init.entrypoint or built.entrypoint or {}
+    local tail = init.exec and {} or init.cmd or (not init.entrypoint and built.cmd) or {}
     for _, list in ipairs { head, tail } do
         for _, word in ipairs(list) do
-            argv[#argv + 1] = word
+            words[#words + 1] = word
         end
     end
-    if argv[1] then
-        argv[1] = local_program(argv[1], image, recipe.workdir)
-    end
-    return argv
+    return words
 end
 
-local function environment_of(world, app, machine, recipe, port)
+local function environment_of(world, app, machine, built, port)
     local config = machine.config
-    local env = { PATH = os.getenv("PATH"), HOME = "/tmp", LANG = "C.UTF-8",
-        PYTHONDONTWRITEBYTECODE = "1" }
-    for name, value in pairs(recipe.env) do
-        if name ~= "PATH" then
-            env[name] = value
-        end
-    end
-    for name, value in pairs(config.env or {}) do
-        env[name] = value
-    end
+    local env = image_command.environment(built, config.env or {})
     for name, value in pairs(world.vault:at(app.name, machine.secrets_version)) do
         env[name] = value
     end
@@ -109,39 +101,54 @@ local function watch_checks(world, machine, port)
     until not ok
 end
 
-local function recipe_of(image)
-    local dockerfile = fs.read(image.dir / "Dockerfile", { limit = 1024 * 1024 }) or ""
-    return dockerfile_of.parse(dockerfile)
-end
-
 ---Runs a command beside the main process.
 ---@param opts {command: string[], timeout: number, stdin: string?}
 ---@return table? result of host.proc.run
 ---@return dgrun.err?
 function M.exec(world, app, machine, image, opts)
-    local recipe = recipe_of(image)
-    local argv = { unpack(opts.command) }
-    argv[1] = local_program(argv[1], image, recipe.workdir)
+    local built, e = built_image(world, image)
+    local argv
+    if built then
+        argv, e = image_command.argv(built, opts.command)
+    end
+    if not argv then
+        return nil, e
+    end
     return proc.run {
-        argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 1,
-        env = environment_of(world, app, machine, recipe), stdin = opts.stdin,
+        argv = bound_to_us(argv), cwd = image_command.folder(built), clean_env = true, grace = 1,
+        env = environment_of(world, app, machine, built), stdin = opts.stdin,
         timeout = opts.timeout,
+    }
+end
+
+---Starts the command of a machine.
+---@return table? child of host.proc
+---@return dgrun.err?
+local function start_child(world, app, machine, image, port)
+    local built, e = built_image(world, image)
+    if not built then
+        return nil, e
+    end
+    local words = command_of(machine, built)
+    if not words[1] then
+        return nil, { code = "proc.not_found", msg = "the image has no command" }
+    end
+    local argv
+    argv, e = image_command.argv(built, words)
+    if not argv then
+        return nil, e
+    end
+    return proc.spawn {
+        argv = bound_to_us(argv), cwd = image_command.folder(built), clean_env = true, grace = 2,
+        env = environment_of(world, app, machine, built, port),
     }
 end
 
 ---@return sandbox.process
 function M.start(world, app, machine, image)
-    local recipe = recipe_of(image)
     local serves = #(machine.config.services or {}) > 0
     local port = serves and free_port() or nil
-    local argv = command_of(machine, image, recipe)
-    local child, failure = nil, { code = "proc.not_found", msg = "the image has no command" }
-    if argv[1] then
-        child, failure = proc.spawn {
-            argv = bound_to_us(argv), cwd = image.dir, clean_env = true, grace = 2,
-            env = environment_of(world, app, machine, recipe, port),
-        }
-    end
+    local child, failure = start_child(world, app, machine, image, port)
     if not child then
         logs.add(world, app, machine, failure.msg, "runner", "error")
         return { wait = function() clock.sleep(world.pace) return { exit_code = 127 } end,

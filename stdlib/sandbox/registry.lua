@@ -3,8 +3,11 @@ local answer = require "sandbox.answer"
 local apps = require "sandbox.apps"
 local behaviour_of = require "sandbox.behaviour"
 local digest = require "host.digest"
+local dockerfile_of = require "sandbox.dockerfile"
+local dockerignore = require "sandbox.dockerignore"
 local fs = require "host.fs"
 local check = require "dgrun.core.check"
+local image_files = require "sandbox.image_files"
 local images = require "sandbox.images"
 local json = require "dgrun.core.json"
 local world_of = require "sandbox.world"
@@ -30,21 +33,61 @@ local function files_below(root, folder, found)
     return found
 end
 
-local function content_digest(root, files)
-    local lines = {}
-    for i, path in ipairs(files) do
-        local content = check(fs.read(root / path, { limit = FILE_LIMIT }))
-        lines[i] = digest.sha256(content) .. "  " .. path
+---What the image is made of, so that the same content has the same digest.
+local function content_digest(context, image, recipe)
+    local lines = { recipe }
+    for target, path in pairs(image.files) do
+        local content = check(fs.read(context / path, { limit = FILE_LIMIT }))
+        lines[#lines + 1] = digest.sha256(content) .. "  " .. target
     end
+    for target, content in pairs(image.texts) do
+        lines[#lines + 1] = digest.sha256(content) .. "  " .. target
+    end
+    table.sort(lines)
     return digest.sha256(table.concat(lines, "\n"))
 end
 
-local function copy_tree(from, to, files)
-    for _, path in ipairs(files) do
-        local target = to / path
-        check(fs.mkdir(path_of.dirname(target), { parents = true }))
-        check(fs.copy(from / path, target))
+---The folder of an image: its files below root/, and image.json.
+local function write_image(context, dir, image, recipe, workdir)
+    local part = dir .. ".part"
+    fs.remove(part, { recursive = true })
+    check(fs.mkdir(part / "root" .. workdir, { parents = true }))
+    for target, path in pairs(image.files) do
+        check(fs.mkdir(path_of.dirname(part / "root" .. target), { parents = true }))
+        check(fs.copy(context / path, part / "root" .. target))
     end
+    for target, content in pairs(image.texts) do
+        check(fs.mkdir(path_of.dirname(part / "root" .. target), { parents = true }))
+        check(fs.write(part / "root" .. target, content))
+    end
+    check(fs.write(part / "image.json", recipe))
+    check(fs.rename(part, dir))
+end
+
+---The file that says what stays out of the image.
+local function ignore_text(body, dockerfile)
+    for _, path in ipairs { body.ignorefile or false, dockerfile .. ".dockerignore",
+        body.dir / ".dockerignore" } do
+        local text = path and fs.read(path, { limit = 1024 * 1024 })
+        if text then
+            return text
+        end
+    end
+end
+
+local function files_of_context(body, dockerfile)
+    local is_ignored = dockerignore.parse(ignore_text(body, dockerfile))
+    local files = {}
+    for _, path in ipairs(files_below(body.dir, "", {})) do
+        files[#files + 1] = not is_ignored(path) and path or nil
+    end
+    return files
+end
+
+---The folder of the Dockerfile within the context: "." for its top.
+local function folder_in(context, dockerfile)
+    local folder = path_of.dirname(dockerfile)
+    return folder:sub(1, #context + 1) == context .. "/" and folder:sub(#context + 2) or "."
 end
 
 local function split(reference)
@@ -55,7 +98,8 @@ local function split(reference)
     return registry, repository, tag
 end
 
----POST /sandbox/v1/builds {app, label, dir, dockerfile?}: like a build and push of that folder;
+---POST /sandbox/v1/builds {app, label, dir, dockerfile?, ignorefile?, target?, args?}: like a build
+---and push of that folder, except that RUN is not executed: not_run says how many there are.
 ---dockerfile: its path, when it is not Dockerfile in the folder
 function M.build(world, _, body)
     body = body or {}
@@ -69,26 +113,37 @@ function M.build(world, _, body)
     if type(dockerfile) ~= "string" or not fs.stat(dockerfile) then
         answer.fail(422, "there is no Dockerfile in " .. body.dir)
     end
-    local files = files_below(body.dir, "", {})
-    local hash = content_digest(body.dir, files)
-    if body.dockerfile then
-        hash = digest.sha256(hash .. check(fs.read(dockerfile, { limit = FILE_LIMIT })))
+    for name, kind in pairs { args = "table", ignorefile = "string", target = "string" } do
+        if body[name] ~= nil and type(body[name]) ~= kind then
+            answer.fail(422, ("%s must be a %s"):format(name, kind))
+        end
     end
+    local recipe = dockerfile_of.parse(check(fs.read(dockerfile, { limit = FILE_LIMIT })),
+        { args = body.args, target = body.target })
+    local files, missing = image_files.of(recipe, files_of_context(body, dockerfile))
+    if not files then
+        answer.fail(422, ("COPY: the build context has no %s, or .dockerignore leaves it out")
+            :format(missing))
+    end
+    local text = json.encode { workdir = recipe.workdir, env = recipe.env, cmd = recipe.cmd,
+        entrypoint = recipe.entrypoint, foreign = files.foreign,
+        folder = folder_in(body.dir, dockerfile) }
+    local hash = content_digest(body.dir, files, text)
     local reference = ("registry.fly.io/%s:%s"):format(app.name, body.label)
     local dir = world.dir / "images" / hash:sub(1, 16)
     if world.persist and not fs.exists(dir) then
-        local part = dir .. ".part"
-        fs.remove(part, { recursive = true })
-        copy_tree(body.dir, part, files)
-        check(fs.copy(dockerfile, part / "Dockerfile"))
-        check(fs.rename(part, dir))
+        write_image(body.dir, dir, files, text, recipe.workdir)
+    end
+    local size = 0
+    for _ in pairs(files.files) do
+        size = size + 1
     end
     world.images[reference] = {
         registry = "registry.fly.io", repository = app.name, tag = body.label,
-        digest = "sha256:" .. hash, dir = dir, size = #files,
+        digest = "sha256:" .. hash, dir = dir, size = size,
     }
     world_of.save(world)
-    return { image = reference, digest = "sha256:" .. hash }, 201
+    return { image = reference, digest = "sha256:" .. hash, not_run = recipe.run }, 201
 end
 
 ---POST /sandbox/v1/images {ref, digest?, behaviour?}: an image that was pushed by somebody else

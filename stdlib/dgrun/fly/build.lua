@@ -89,9 +89,14 @@ local function on_sandbox(opts, label)
     return {
         name = "sandbox",
         build = function()
-            return api.machines("POST", "/sandbox/v1/builds",
+            local built = api.machines("POST", "/sandbox/v1/builds",
                 { json = { app = opts.app, label = label, dir = opts.dir,
-                    dockerfile = opts.dockerfile }, timeout = 300 })
+                    dockerfile = opts.dockerfile, ignorefile = opts.ignorefile,
+                    target = opts.target, args = opts.args }, timeout = 300 })
+            if (built.not_run or 0) > 0 then
+                effect.note("the local Fly does not execute the RUN instructions of the Dockerfile")
+            end
+            return built
         end,
     }
 end

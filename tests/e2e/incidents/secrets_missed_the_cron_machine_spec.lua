@@ -9,7 +9,7 @@ local APP = "draft-app-prod"
 
 -- A real image: its job tells which key it has.
 local files = {
-    Dockerfile = 'FROM python:3.12-slim\nWORKDIR /app\nCMD ["python", "server.py"]\n',
+    Dockerfile = 'FROM python:3.12-slim\nWORKDIR /app\nCOPY . .\nCMD ["python", "server.py"]\n',
     ["app/cli/cron_runner.py"] = 'import os\nprint("the key is", os.environ["GEMINI_API_KEY"])\n',
     ["server.py"] = [[
 import http.server, os

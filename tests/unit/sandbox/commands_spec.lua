@@ -54,7 +54,8 @@ describe("commands in a machine", function()
         world.run(function(fly)
             local folder = fly.dir / "source"
             assert(fs.mkdir(folder))
-            assert(fs.write(folder / "Dockerfile", 'FROM debian\nENV A=1\nCMD ["sleep", "60"]\n'))
+            assert(fs.write(folder / "Dockerfile",
+                'FROM debian\nENV A=1\nCOPY . .\nCMD ["sleep", "60"]\n'))
             assert(fs.write(folder / "name.txt", "dgrun\n"))
             local _, built = fly.call("POST", "/sandbox/v1/builds",
                 { app = "web", label = "real", dir = folder })
