@@ -338,7 +338,7 @@ describe("dgrun secrets", function()
             ["standard input can be read only once"] = { "set", "prod", "--from", "-", "--stdin",
                 "A" },
             ["NAMES is required"] = { "unset", "prod" },
-            ["nothing is declared for it"] = { "diff", "--app", "other-app" },
+            ["no environment declares the app other-app"] = { "diff", "--app", "other-app" },
         } do
             local result = run(project, { "secrets", unpack(argv) }, "")
             assert.equal(2, result.status, result.all)
