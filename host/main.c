@@ -123,7 +123,7 @@ static bool leaked(unsigned handles)
 #else
     if (!handles)
         return false;
-    char *text = mem_format("dgrun: %u handle(s) were left open at the end; "
+    char *text = mem_format("dgrun: %u open handle(s) at exit; "
                             "DGRUN_DEBUG=1 names them\n",
                             handles);
     log_write(LOG_ERR, text, strlen(text));

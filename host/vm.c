@@ -156,7 +156,7 @@ static void push_module_folder(lua_State *L, const char *program)
     if (len > 0)
         path[len] = '\0';
     else if (!realpath(program, path))
-        luaL_error(L, "cannot find where %s stands: %s", program, strerror(errno));
+        luaL_error(L, "cannot find the path of %s: %s", program, strerror(errno));
     char *slash = strrchr(path, '/');
     if (slash)
         *slash = '\0';
@@ -175,7 +175,7 @@ static int protected_open(lua_State *L)
        fields, about once in 40 runs of tests/unit/fly/operations_spec.lua. dgrun waits
        for others nearly all of its time; the interpreter is fast enough. */
     if (!luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF))
-        return luaL_error(L, "the compiler of LuaJIT cannot be turned off");
+        return luaL_error(L, "cannot turn off the LuaJIT compiler");
     task_open(L);
 
     lua_getglobal(L, "package");

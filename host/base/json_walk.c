@@ -118,7 +118,7 @@ static bool read_string(struct json_reader *r, struct buf *out)
             return false;
     }
     if (r->p == r->end)
-        return fail(r, "a string that does not end");
+        return fail(r, "a string is not terminated");
     r->p++;
     return true;
 }
@@ -155,7 +155,7 @@ static bool skip_number(struct json_reader *r)
             r->p++;
         good = skip_digits(r);
     }
-    return good || fail(r, "a number that is none");
+    return good || fail(r, "an invalid number");
 }
 
 static bool skip_word(struct json_reader *r)
@@ -168,7 +168,7 @@ static bool skip_word(struct json_reader *r)
             return true;
         }
     }
-    return fail(r, r->p == r->end ? "it ends too early" : "no JSON value");
+    return fail(r, r->p == r->end ? "unexpected end" : "a value is missing");
 }
 
 static bool skip_string(struct json_reader *r)
@@ -259,7 +259,7 @@ const char *json_check(const char *text, size_t len, size_t *at)
 {
     struct json_reader r = json_reader(text, len);
     if (json_skip(&r) && (skip_space(&r), r.p < r.end))
-        fail(&r, "more behind its end");
+        fail(&r, "trailing text after the value");
     *at = (size_t)(r.p - text);
     return r.mistake;
 }

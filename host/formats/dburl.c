@@ -45,10 +45,9 @@ static struct err *parse_scheme(const char *text, const char *end, struct dburl 
     if (postgres || strcmp(dialect, "sqlite") == 0)
         url->dialect = mem_string(postgres ? "postgresql" : "sqlite");
     else
-        e = err_new(
-            "dburl.unsupported", "dburl.parse",
-            "databases of the kind '%s' are not supported, postgresql and sqlite are",
-            dialect);
+        e = err_new("dburl.unsupported", "dburl.parse",
+                    "'%s' databases are not supported; postgresql and sqlite are",
+                    dialect);
     mem_free(dialect);
     return e;
 }
@@ -98,7 +97,7 @@ static struct err *parse_host(const char **p, const char *end, struct dburl *url
         url->host = decode(from, (size_t)(to - from), false);
     if (*p == end || **p != ':') {
         if (*p < end && **p != '/' && **p != '?')
-            return invalid("has something odd behind the host");
+            return invalid("has unexpected text after the host");
         return NULL;
     }
     const char *port = *p + 1;
@@ -167,7 +166,7 @@ struct err *dburl_parse(const char *text, size_t len, struct dburl *url)
             return invalid("does not begin with a scheme such as postgresql://");
     for (const char *p = text; p < end; p++)
         if ((unsigned char)*p < ' ' || *p == 0x7f)
-            return invalid("holds a control character");
+            return invalid("contains a control character");
     struct err *e = parse_scheme(text, mark, url);
     return e ? e : parse_rest(mark + 3, end, url);
 }
@@ -370,7 +369,7 @@ static int l_libpq(lua_State *L)
     struct err *e = dburl_parse(text, len, &url);
     if (!e && url.path)
         e = err_new("dburl.unsupported", "dburl.libpq",
-                    "the database URL is not PostgreSQL's");
+                    "the database URL is not a PostgreSQL URL");
     if (!e) {
         const struct secret *s = secret_test(L, 1);
         struct buf out;

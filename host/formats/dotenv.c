@@ -76,7 +76,7 @@ static struct err *read_name(struct reader *r, char name[NAME_LIMIT + 1])
 static struct err *read_equals(struct reader *r)
 {
     if (at_end(r) || *r->p != '=')
-        return syntax_error(r, r->line, "expected '=' behind the name");
+        return syntax_error(r, r->line, "expected '=' after the name");
     r->p++;
     skip_blanks(r);
     return NULL;
@@ -196,9 +196,9 @@ struct err *dotenv_parse(const char *text, size_t len, const char *source,
         return syntax_error(&r, 1, "the file is larger than 1 MiB");
     if (len >= 2 &&
         (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
-        return syntax_error(&r, 1, "the file is UTF-16, save it as UTF-8");
+        return syntax_error(&r, 1, "the file is UTF-16; save it as UTF-8");
     if (len && memchr(text, '\0', len))
-        return syntax_error(&r, 1, "the file holds NUL bytes");
+        return syntax_error(&r, 1, "the file contains NUL bytes");
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         r.p += 3;
     buf_init(&r.value);

@@ -255,7 +255,7 @@ static void write_userdata(struct writer *w, const struct place *at)
 {
     const struct secret *s = secret_test(w->L, -1);
     if (!s) {
-        refuse(w, at, "a userdata is no JSON value");
+        refuse(w, at, "a userdata is not a JSON value");
     } else if (w->sealed == SEALED_REFUSED) {
         refuse_sealed(w, at, s);
     } else {
@@ -296,7 +296,7 @@ static void write_value(struct writer *w, const struct place *at)
             buf_add_text(&w->out, "null");
             break;
         }
-        snprintf(reason, sizeof reason, "a %s is no JSON value", luaL_typename(L, -1));
+        snprintf(reason, sizeof reason, "a %s is not a JSON value", luaL_typename(L, -1));
         refuse(w, at, reason);
     }
 }

@@ -63,7 +63,7 @@ template <typename Date> void push_date(lua_State *L, const Date &date)
 bool push_node(lua_State *L, const toml::node &node, int depth, problem &found)
 {
     if (depth > depth_limit || !lua_checkstack(L, 8)) {
-        found = {"nested too deep", node.source().begin};
+        found = {"nested too deeply", node.source().begin};
         return false;
     }
     switch (node.type()) {

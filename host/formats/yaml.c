@@ -132,7 +132,7 @@ static void push_mapping(struct reader *r, const yaml_node_t *node, unsigned dep
          pair < node->data.mapping.pairs.top && !r->error; pair++) {
         const yaml_node_t *key = yaml_document_get_node(&r->document, pair->key);
         if (key->type != YAML_SCALAR_NODE) {
-            fail(r, key->start_mark, "a key must be a plain text%s", "");
+            fail(r, key->start_mark, "a key must be plain text%s", "");
             return;
         }
         const char *name = (const char *)key->data.scalar.value;
@@ -140,7 +140,7 @@ static void push_mapping(struct reader *r, const yaml_node_t *node, unsigned dep
         lua_pushvalue(r->L, -1);
         lua_rawget(r->L, -3);
         if (!lua_isnil(r->L, -1)) {
-            fail(r, key->start_mark, "the key '%s' stands here twice", name);
+            fail(r, key->start_mark, "the key '%s' occurs twice", name);
             return;
         }
         lua_pop(r->L, 1);
@@ -155,7 +155,7 @@ static void push_node(struct reader *r, int index, unsigned depth)
     const yaml_node_t *node = yaml_document_get_node(&r->document, index);
     luaL_checkstack(r->L, 8, "YAML");
     if (depth > DEPTH_LIMIT)
-        fail(r, node->start_mark, "nested too deep%s", "");
+        fail(r, node->start_mark, "nested too deeply%s", "");
     else if (++r->nodes > NODES_LIMIT)
         fail(r, node->start_mark,
              "too much content, or aliases that expand to too much%s", "");

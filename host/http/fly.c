@@ -77,7 +77,7 @@ static int l_session(lua_State *L)
     http_of(L);
     s->cookies = curl_share_init();
     if (!s->cookies)
-        return luaL_error(L, "libcurl gave no share handle");
+        return luaL_error(L, "libcurl returned no share handle");
     curl_share_setopt(s->cookies, CURLSHOPT_SHARE, CURL_LOCK_DATA_COOKIE);
     return 1;
 }
@@ -136,7 +136,8 @@ static int perform(lua_State *L, const struct session *s, struct http_spec *spec
     if (nonce && !http_add_header(&spec->headers, "fly-machine-lease-nonce", nonce,
                                   strlen(nonce))) {
         http_free_headers(spec->headers);
-        return err_argument(L, spec->op, "the lease's nonce is not one line of text");
+        return err_argument(L, spec->op,
+                            "the lease's nonce must be a single line of text");
     }
     spec->user_agent = s->user_agent;
     spec->share = s->cookies;
@@ -185,8 +186,8 @@ static int l_request(lua_State *L)
     } else if (strcmp(name, "api") == 0) {
         base = s->api_url;
     } else if (strcmp(name, "machines") != 0) {
-        return err_argument(L, "fly.request", "'%s' is not one of machines, api, uiex",
-                            name);
+        return err_argument(L, "fly.request",
+                            "the base must be machines, api, or uiex, not '%s'", name);
     }
     const char *path = opt_string(L, 2, "path", NULL);
     if (path[0] != '/')

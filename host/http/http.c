@@ -358,7 +358,7 @@ struct transfer *http_start(struct http *h, const struct http_spec *spec,
     else if (writes(spec) && gate_closed())
         *error = gate_refusal(spec->op, t->target);
     else if (!(t->easy = curl_easy_init()))
-        *error = err_new("http.failed", spec->op, "libcurl gave no handle");
+        *error = err_new("http.failed", spec->op, "libcurl returned no handle");
     else
         *error = open_body(t, spec);
     if (*error)
@@ -367,8 +367,8 @@ struct transfer *http_start(struct http *h, const struct http_spec *spec,
         t->origin = origin_of(spec->url);
     configure(t, spec);
     if (!multi_add(h->multi, t->easy)) {
-        *error =
-            err_new("http.failed", spec->op, "%s: libcurl did not take it", t->target);
+        *error = err_new("http.failed", spec->op, "%s: libcurl rejected the request",
+                         t->target);
         goto fail;
     }
     t->running = true;
@@ -501,9 +501,9 @@ struct err *http_error(const struct transfer *t)
     static const char poll_error[] = "select/poll returned error";
     const char *reason = curl_easy_strerror(t->result);
     if (t->too_large)
-        reason = "the answer is larger than allowed";
+        reason = "the response is larger than allowed";
     else if (t->repeated || t->result == CURLE_GOT_NOTHING)
-        reason = "the connection was closed before an answer came";
+        reason = "the connection was closed before a response arrived";
     else if (strcmp(t->reason, poll_error) == 0)
         reason = "the connection was reset";
     else if (t->reason[0])
@@ -516,8 +516,8 @@ struct err *http_error(const struct transfer *t)
         err_field(e, "sent", "maybe");
         err_field(e, "location", t->refused);
         err_hint(e,
-                 "If %s is the right place, request it directly. Without 'follow', the "
-                 "redirect itself is the answer.",
+                 "If %s is the right URL, request it directly. Without 'follow', the "
+                 "redirect itself is returned.",
                  t->refused);
         return e;
     }
@@ -687,12 +687,12 @@ struct http *http_of(lua_State *L)
     if (h)
         return h;
     if (http_memory_init() != CURLE_OK)
-        luaL_error(L, "libcurl does not start");
+        luaL_error(L, "cannot initialize libcurl");
     h = lua_newuserdata(L, sizeof *h);
     memset(h, 0, sizeof *h);
     h->multi = multi_open(task_loop(L), on_done);
     if (!h->multi)
-        luaL_error(L, "libcurl gave no multi handle");
+        luaL_error(L, "libcurl returned no multi handle");
     lua_pushlightuserdata(L, (void *)&key);
     lua_insert(L, -2);
     lua_rawset(L, LUA_REGISTRYINDEX);

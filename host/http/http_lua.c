@@ -62,7 +62,7 @@ static void read_headers(lua_State *L, const char *op, struct curl_slist **list,
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
         if (!name || !value || !http_add_header(list, name, value, len)) {
             http_free_headers(*list);
-            err_argument(L, op, "header '%s' is not a name with a value on one line",
+            err_argument(L, op, "header '%s' must be a name with a single-line value",
                          name ? name : "?");
         }
         if (secret_test(L, -1))

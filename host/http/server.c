@@ -362,7 +362,7 @@ static int l_listen(lua_State *L)
         mem_free(s);
         struct err *e = err_new("server.listen", "server.listen",
                                 "cannot listen on %s:%lld", address, port);
-        err_hint(e, "Is the port in use? Port 0 takes a free one.");
+        err_hint(e, "Is the port in use? Port 0 selects a free port.");
         return err_return(L, e);
     }
     const union MHD_DaemonInfo *info =
@@ -470,7 +470,7 @@ static int l_accept(lua_State *L)
     op_check(L);
     struct server *s = check_server(L);
     if (s->accept)
-        return luaL_error(L, "another task waits for requests already");
+        return luaL_error(L, "another task is already waiting for requests");
     struct accept *a = mem_alloc(sizeof *a);
     a->op = (struct op){.source = OP_INSIDE,
                         .cancel = accept_cancel,
@@ -495,7 +495,7 @@ static struct request *check_open(lua_State *L)
 {
     struct request *r = check_request(L);
     if (r->answered)
-        luaL_error(L, "the request was answered already");
+        luaL_error(L, "the request was already answered");
     return r;
 }
 
@@ -547,7 +547,7 @@ static int l_reply(lua_State *L)
                       : MHD_create_response_from_buffer(len, (void *)(body ? body : ""),
                                                         MHD_RESPMEM_MUST_COPY);
     if (!r->response)
-        return luaL_error(L, "no memory for an answer");
+        return luaL_error(L, "out of memory for a response");
     r->status = (unsigned)opt_integer(L, 2, "status", 200);
     if (opt_push(L, 2, "headers")) {
         lua_pushnil(L);
@@ -556,7 +556,7 @@ static int l_reply(lua_State *L)
                 MHD_add_response_header(r->response, lua_tostring(L, -2),
                                         lua_tostring(L, -1)) != MHD_YES)
                 return err_argument(L, "server.reply",
-                                    "a header is not one line of text");
+                                    "a header must be a single line of text");
             lua_pop(L, 1);
         }
     }

@@ -107,14 +107,14 @@ static int l_read(lua_State *L)
     op_check(L);
     const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
     if (!name || !*name)
-        return err_argument(L, op_name, "needs a name for what it reads");
+        return err_argument(L, op_name, "needs a name for the value");
     size_t limit = LIMIT;
     if (!lua_isnoneornil(L, 2)) {
         opt_check(L, 2, op_name, options);
         limit = (size_t)opt_integer(L, 2, "limit", LIMIT);
     }
     if (limit > LIMIT)
-        return err_argument(L, op_name, "reads %d bytes at most", LIMIT);
+        return err_argument(L, op_name, "the limit is %d bytes", LIMIT);
     if (op_cancelled(L))
         return err_return(L, err_cancelled(op_name));
     struct reading *r = mem_alloc(sizeof *r);

@@ -73,8 +73,8 @@ static void on_abandon(lua_State *L, lua_Debug *ar)
 
 static struct err *went_on(const struct task *t)
 {
-    return err_new("cancelled", "task",
-                   "task '%s' went on waiting after it was cancelled", t->name);
+    return err_new("cancelled", "task", "task '%s' kept waiting after it was cancelled",
+                   t->name);
 }
 
 bool task_check(lua_State *L)
@@ -96,10 +96,11 @@ void op_check(lua_State *L)
     if (!t)
         luaL_error(L, "cannot wait here: no task is running");
     else if (t->co != L)
-        luaL_error(L, "cannot wait inside a coroutine made by hand; use dgrun.task");
+        luaL_error(L, "cannot wait inside a raw Lua coroutine; use dgrun.task");
     else if (!lua_isyieldable(L))
         luaL_error(
-            L, "cannot wait inside a callback of string.gsub, table.sort and the like");
+            L,
+            "cannot wait inside a callback, such as that of string.gsub or table.sort");
     else if (!task_check(L) && t->cancelled_waits > CANCELLED_WAITS_LIMIT)
         err_raise(L, went_on(t));
 }
@@ -307,8 +308,7 @@ static void resume(struct task *t)
     }
     if (status == LUA_YIELD) {
         lua_settop(t->co, 0);
-        lua_pushliteral(t->co,
-                        "coroutine.yield was called outside of a coroutine made by hand");
+        lua_pushliteral(t->co, "coroutine.yield was called outside a raw Lua coroutine");
     }
     finish(t, status);
 }
@@ -383,8 +383,8 @@ static struct err *deadlock(struct sched *s)
     buf_init(&names);
     for (struct task *t = s->tasks; t; t = t->next)
         buf_add_format(&names, "%s'%s'", names.len ? ", " : "", t->name);
-    struct err *e = err_new("task.deadlock", "task", "%u task(s) wait for each other: %s",
-                            s->live, buf_text(&names));
+    struct err *e = err_new("task.deadlock", "task", "deadlock of %u task%s: %s", s->live,
+                            s->live == 1 ? "" : "s", buf_text(&names));
     buf_fini(&names);
     return e;
 }

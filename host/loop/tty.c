@@ -116,7 +116,7 @@ static void end_line(struct question *q, const char *rest, size_t len)
                         q->name));
     else if (q->control)
         fail(q, err_new("tty.control", op_name,
-                        "%s: a key that is not text was pressed, such as an arrow key",
+                        "%s: a key without text was pressed, such as an arrow key",
                         q->name));
 }
 
@@ -157,7 +157,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     } else if (status < 0) {
         fail(q, err_uv(status, op_name, "the terminal"));
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        fail(q, n == 0 ? err_new("tty.ended", op_name, "the terminal is gone")
+        fail(q, n == 0 ? err_new("tty.ended", op_name, "the terminal was closed")
                        : err_errno(errno, op_name, "the terminal"));
     }
     mem_wipe(chunk, sizeof chunk);
@@ -222,14 +222,15 @@ static int l_ask(lua_State *L)
     const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
     const char *text = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
     if (!name || !*name || !text)
-        return err_argument(L, op_name, "needs a name and a text to show");
+        return err_argument(L, op_name, "needs a name and a prompt");
     if (terminal.changed)
-        return err_argument(L, op_name, "another question stands at the terminal");
+        return err_argument(L, op_name,
+                            "another prompt is already waiting at the terminal");
     if (op_cancelled(L))
         return err_return(L, err_cancelled(op_name));
     int fd = open_terminal();
     if (fd < 0)
-        return err_return(L, err_new("tty.none", op_name, "there is no terminal"));
+        return err_return(L, err_new("tty.none", op_name, "no terminal is available"));
     if (!silence(fd)) {
         struct err *e = err_errno(errno, op_name, "the terminal");
         close(fd);

@@ -81,7 +81,7 @@ static int l_random_key(lua_State *L)
     unsigned char key[KEY_SIZE];
     if (RAND_bytes(key, sizeof key) != 1)
         return err_return(L, err_new("digest.failed", "digest.random_key",
-                                     "the system gave no random bytes"));
+                                     "the system returned no random bytes"));
     return push_hex(L, key, sizeof key);
 }
 

@@ -88,10 +88,10 @@ bool gate_may_write(const char *path)
 
 struct err *gate_refusal(const char *op, const char *what)
 {
-    struct err *e = err_new(
-        "plan.write_refused", op,
-        "%s: %s was refused: this is a plan, and a plan changes nothing", op, what);
-    err_hint(e, "Write through a verb of dgrun or effect.write, which a plan records.");
+    struct err *e =
+        err_new("plan.write_refused", op,
+                "%s: %s was refused, because a plan must not change anything", op, what);
+    err_hint(e, "Use a dgrun function or effect.write, which a plan records.");
     err_field(e, "what", what);
     return e;
 }

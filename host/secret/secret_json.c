@@ -49,10 +49,10 @@ static void found(struct search *s, const struct buf *name, const struct buf *va
     if (!is_wanted(s->names, text, name->len))
         return;
     if (value->len && memchr(value->data, '\0', value->len))
-        refuse(s, "the value of %s holds a NUL character", text);
+        refuse(s, "the value of %s contains a NUL character", text);
     for (size_t i = 0; i < s->count; i++)
         if (strcmp(secret_name(s->values[i]), text) == 0)
-            refuse(s, "%s stands there twice", text);
+            refuse(s, "%s occurs twice", text);
     if (s->error)
         return;
     s->values = mem_resize(s->values, (s->count + 1) * sizeof(void *));
@@ -144,7 +144,7 @@ static void collect(struct search *s, const char *text, size_t len, char **at,
     const char *mistake = json_check(text, len, &place);
     if (mistake) {
         s->error = err_new("json.syntax", "secret.from_json",
-                           "%s: no JSON: %s, at byte %zu of %zu", s->source, mistake,
+                           "%s: invalid JSON: %s, at byte %zu of %zu", s->source, mistake,
                            place + 1, len);
         return;
     }

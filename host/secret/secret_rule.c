@@ -171,7 +171,7 @@ int secret_rule_test(lua_State *L, const char *data, size_t len, int kind, const
         return 1;
     }
     const char *nearest = opt_nearest(name, names);
-    return err_argument(L, op, "there is no test '%s'%s%s", name,
+    return err_argument(L, op, "unknown test '%s'%s%s", name,
                         nearest ? ", did you mean " : "", nearest ? nearest : "");
 }
 
@@ -188,7 +188,7 @@ int secret_l_test(lua_State *L)
 int secret_l_pattern_fault(lua_State *L)
 {
     const char *pattern = luaL_checkstring(L, 1);
-    char reason[200] = "holds a NUL byte";
+    char reason[200] = "contains a NUL byte";
     regex_t regex;
     if (strlen(pattern) == lua_objlen(L, 1)) {
         int status = compile(&regex, pattern);

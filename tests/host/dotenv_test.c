@@ -90,17 +90,17 @@ static void takes_an_export_alone(void **state)
 {
     (void)state;
     reads("A=1\nexport A\nexport B # later\r\nexport C", "A@1=<1>\n");
-    fails("export A B", ".env:1: expected '=' behind the name");
-    fails("A=1\nA", ".env:2: expected '=' behind the name");
+    fails("export A B", ".env:1: expected '=' after the name");
+    fails("A=1\nA", ".env:2: expected '=' after the name");
 }
 
 static void names_the_line_of_a_mistake(void **state)
 {
     (void)state;
-    fails("A=1\nnonsense\n", ".env:2: expected '=' behind the name");
+    fails("A=1\nnonsense\n", ".env:2: expected '=' after the name");
     fails("=x", ".env:1: expected NAME=value");
     fails("9A=x", ".env:1: expected NAME=value");
-    fails("\nA-B=x", ".env:2: expected '=' behind the name");
+    fails("\nA-B=x", ".env:2: expected '=' after the name");
     fails("A=1\nB=\"open\nC=2\n", ".env:2: the quote that opens here is never closed");
     fails("A='x", ".env:1: the quote that opens here is never closed");
     fails("A=\"x\\", ".env:1: the quote that opens here is never closed");
@@ -126,10 +126,10 @@ static void has_limits(void **state)
     e = dotenv_parse("\xff\xfe"
                      "A\0",
                      4, ".env", on_entry, &found);
-    assert_string_equal(err_msg(e), ".env:1: the file is UTF-16, save it as UTF-8");
+    assert_string_equal(err_msg(e), ".env:1: the file is UTF-16; save it as UTF-8");
     err_free(e);
     e = dotenv_parse("A=\0", 3, ".env", on_entry, &found);
-    assert_string_equal(err_msg(e), ".env:1: the file holds NUL bytes");
+    assert_string_equal(err_msg(e), ".env:1: the file contains NUL bytes");
     err_free(e);
     buf_fini(&text);
     buf_fini(&found);

@@ -42,7 +42,7 @@ describe("host.gate", function()
         ]]
         local count = 0
         for line in refused:gmatch("[^\n]+") do
-            assert.matches("^plan%.write_refused: fs%.%w+: .*gate%-spec.*this is a plan", line)
+            assert.matches("^plan%.write_refused: fs%.%w+: .*gate%-spec.*because a plan", line)
             count = count + 1
         end
         assert.equal(9, count)

@@ -415,8 +415,8 @@ describe("host.http and secrets", function()
                 assert.is_nil(answer)
                 assert.equal("http.redirect", e.code)
                 assert.truthy(e.location:match "^http://localhost:%d+$")
-                assert.matches(("If %s is the right place, request it directly. Without 'follow', "
-                    .. "the redirect itself is the answer."):format(e.location), e.hint, 1, true)
+                assert.matches(("If %s is the right URL, request it directly. Without 'follow', "
+                    .. "the redirect itself is returned."):format(e.location), e.hint, 1, true)
                 assert.equal(0, seen)
             end
         end

@@ -82,7 +82,7 @@ describe("secrets out of JSON", function()
             [[{"ARN": "arn:aws:x", "SecretString": "{\"A\":\"of aws\",\"B\":2}"}]],
             { at = { "SecretString" } })
         gives({ A = "deep" }, [[{"S": "{\"in\":{\"A\":\"deep\"}}"}]], { at = { "S", "in" } })
-        fails("json.syntax", "no JSON", [[{"S": "plain text"}]], { at = { "S" } })
+        fails("json.syntax", "invalid JSON", [[{"S": "plain text"}]], { at = { "S" } })
         local text = '{"A":"x"}'
         for _ = 1, 8 do
             text = require("dgrun.core.json").encode(text)
@@ -105,9 +105,9 @@ describe("secrets out of JSON", function()
     end)
 
     it("that are ambiguous are refused", function()
-        fails("json.shape", "op: A stands there twice",
+        fails("json.shape", "op: A occurs twice",
             '[{"label": "A", "value": "one"}, {"label": "A", "value": "two"}]', { source = "op" })
-        fails("json.shape", "A stands there twice", '{"A": "one", "A": "two"}')
+        fails("json.shape", "A occurs twice", '{"A": "one", "A": "two"}')
         gives({ A = "one" }, [=[[{"label": "A", "value": "one"}, {"label": "A"},
             {"label": "A", "value": null}]]=])
         gives({ B = "x" }, '{"A": 1, "A": 2, "B": "x"}', { names = { "B" } })
@@ -117,7 +117,7 @@ describe("secrets out of JSON", function()
         fails("json.shape", "not an object", "5")
         fails("json.shape", "not an object", "null")
         fails("json.shape", "what is there is not an object", '{"a": true}', { at = { "a" } })
-        fails("json.shape", "the value of A holds a NUL", '{"A": "x\\u0000y"}')
+        fails("json.shape", "the value of A contains a NUL", '{"A": "x\\u0000y"}')
     end)
 
     it("are read strictly, and nothing of the text is quoted", function()
@@ -130,11 +130,11 @@ describe("secrets out of JSON", function()
             '{"A":"a\tb"}', '{"A":"a\nb"}', "{'A':'x'}", '{"A":1]', "canary", '"\\', "\0",
             '{"A"\0:1}',
             ("["):rep(70), ("["):rep(65) .. ("]"):rep(65) } do
-            local e = fails("json.syntax", "no JSON", text)
+            local e = fails("json.syntax", "invalid JSON", text)
             assert.is_nil(e.msg:find("canary", 1, true), e.msg)
         end
         gives({}, ("["):rep(60) .. ("]"):rep(60))
-        assert.matches("at byte 6 of 7", fails("json.syntax", "no JSON", '{"A":x}').msg)
+        assert.matches("at byte 6 of 7", fails("json.syntax", "invalid JSON", '{"A":x}').msg)
     end)
 
     it("survive every cut and every wrong byte", function()

@@ -276,11 +276,12 @@ echo '{"T_KEY": "of a command", "T_PORT": 5432, "T_FLAG": true, "OTHER": "not of
 
     it("that prints something else is told so, without its words", function()
         for script, message in pairs {
-            ["true"] = "it printed nothing", ["echo canary"] = "no JSON: no JSON value, at byte 1",
-            ["echo '[\"canary\"'"] = "no JSON", ["echo '\"canary\"'"] = "no JSON",
+            ["true"] = "it printed nothing", ["echo canary"]
+                = "invalid JSON: a value is missing, at byte 1",
+            ["echo '[\"canary\"'"] = "invalid JSON", ["echo '\"canary\"'"] = "invalid JSON",
             ["echo 5"] = "it is not an object",
             [ [[echo '[{"name":"T_KEY","value":"canary1"},{"name":"T_KEY","value":"c2"}]']] ] =
-                "T_KEY stands there twice",
+                "T_KEY occurs twice",
         } do
             command("", script)
             local e = caught(secrets_of)
