@@ -146,8 +146,9 @@ static struct err *parse_rest(const char *p, const char *end, struct dburl *url)
     if (!sqlite)
         return NULL;
     if (url->host || url->port)
-        return invalid("names a host, but SQLite has none: sqlite:///relative.db or "
-                       "sqlite:////absolute.db");
+        return invalid(
+            "names a host, which SQLite does not use: sqlite:///relative.db or "
+            "sqlite:////absolute.db");
     url->path = mem_string(url->database ? url->database : ":memory:");
     return NULL;
 }

@@ -168,7 +168,7 @@ static void collect(struct search *s, const char *text, size_t len, char **at,
         buf_fini_wiped(&inner);
     } else {
         refuse(s, "%s an object or a list of objects",
-               at > s->at ? "what is there is not" : "it is not");
+               at > s->at ? "the value there is not" : "it is not");
     }
 }
 

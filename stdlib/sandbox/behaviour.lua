@@ -33,7 +33,7 @@ function M.check(given)
     end
     for name, value in pairs(given) do
         if fields[name] ~= "any" and type(value) ~= fields[name] then
-            answer.fail(422, ("behaviour: %q is not known, or of another type"):format(
+            answer.fail(422, ("behaviour: unknown field %q, or a value of the wrong type"):format(
                 tostring(name)))
         end
     end

@@ -26,7 +26,8 @@ local mishaps = {
 local function verify(body)
     for name, value in pairs(body) do
         if type(value) ~= fields[name] then
-            answer.fail(422, ("faults: '%s' is not a field, or of another type"):format(name))
+            answer.fail(422, ("faults: unknown field '%s', or a value of the wrong type")
+                :format(name))
         end
     end
     local status, rate = body.status, body.rate

@@ -54,7 +54,7 @@ end
 local function verify(value, path, depth)
     local kind = type(value)
     if depth > DEEPEST then
-        refuse("the body", "is nested too deep")
+        refuse("the body", "is nested too deeply")
     elseif json.is_number(value) or (kind == "number"
             and not (value > -LARGEST and value < LARGEST)) then
         refuse(path, "the number is out of range")

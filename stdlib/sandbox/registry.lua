@@ -111,7 +111,7 @@ function M.build(world, _, body)
     end
     local dockerfile = body.dockerfile or body.dir / "Dockerfile"
     if type(dockerfile) ~= "string" or not fs.stat(dockerfile) then
-        answer.fail(422, "there is no Dockerfile in " .. body.dir)
+        answer.fail(422, "no Dockerfile in " .. body.dir)
     end
     for name, kind in pairs { args = "table", ignorefile = "string", target = "string" } do
         if body[name] ~= nil and type(body[name]) ~= kind then

@@ -55,7 +55,7 @@ function M.state(world, context)
         end
         world_of.wait_change(world, machine.id, left)
         if world.closing then
-            answer.fail(503, "the sandbox ends")
+            answer.fail(503, "the sandbox is stopping")
         end
     end
 end

@@ -65,7 +65,8 @@ local function lock_folder(dir)
         err.raise {
             code = "sandbox.in_use", op = "sandbox.start",
             msg = ("the local Fly in %s is in use by another dgrun"):format(dir),
-            hint = "Wait for its end, or talk to it: dgrun sandbox serves it to several.",
+            hint = "Wait until that dgrun exits, or share a local Fly: dgrun sandbox serves "
+                .. "several clients.",
         }
     end
     return check(lock, e)

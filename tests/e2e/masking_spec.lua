@@ -82,7 +82,7 @@ describe("what machines print", function()
             local result = fly:run(argv)
             assert.equal(0, result.status, result.all)
             for _, text in ipairs {
-                "prod: values of .env.age are not masked: there is no identity key.txt",
+                "prod: values of .env.age are not masked: the identity file key.txt does not exist",
                 "prod: values of `cat secrets.json` are not masked: cat exited with status 1",
             } do
                 assert.matches(text, result.stderr, 1, true)

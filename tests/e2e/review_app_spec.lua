@@ -117,7 +117,7 @@ describe("a review app", function()
             assert.equal(3, result.status, result.all)
             assert.matches("dgrun did not create it for a pull request", result.stderr)
         end
-        assert.matches("left alone because they have no dgrun mark: draft%-app%-pr%-7",
+        assert.matches("unchanged because they have no dgrun mark: draft%-app%-pr%-7",
             run(project, nil, "sweep", "--open", "none").stderr)
         assert.same({ "draft-app-pr-7 foreign 0" }, listed(project))
     end)

@@ -76,7 +76,8 @@ describe("secrets of a deploy", function()
         local run = project:run({ "--sandbox", "plan", "prod_deploy", "--ref", "v1.2.0" },
             { env = env })
         assert.equal(3, run.status, run.all)
-        assert.matches("cannot read .env.prod.age: there is no identity ../identity.txt",
+        assert.matches("cannot read .env.prod.age: the identity file ../identity.txt "
+            .. "does not exist",
             run.stderr, 1, true)
 
         project:write("scripts/environments.yaml", (project:read("scripts/environments.yaml")

@@ -44,7 +44,7 @@ local function pattern(r, value, keys)
     local fault = #r:string(value, keys) > 1000 and "longer than 1000 characters"
         or secret.pattern_fault(value)
     if fault then
-        r:refuse(keys, ("%s is no POSIX extended regular expression: %s"):format(named(keys),
+        r:refuse(keys, ("%s is not a POSIX extended regular expression: %s"):format(named(keys),
             fault))
     end
     return value

@@ -154,12 +154,13 @@ function open.age(entry, declared, source)
     local identity, key = identity_of(entry, declared.root)
     if not identity then
         return err.new { code = "secrets.no_identity",
-            msg = "nothing names the identity that decrypts it",
+            msg = "no identity is configured to decrypt the file",
             hint = ("Write { age: %s, identity: FILE }, or set AGE_IDENTITY to a key or its file.")
                 :format(entry.file) }
     elseif not key and not fs.exists(identity) then
         return err.new { code = "secrets.no_identity",
-            msg = ("there is no identity %s"):format(entry.identity or "where AGE_IDENTITY says") }
+            msg = ("the identity file %s does not exist"):format(entry.identity
+                or "in AGE_IDENTITY") }
     end
     local text, e = output_of { argv = { "age", "--decrypt", "-i", identity, file },
         cwd = declared.root, stdin = key, timeout = TIMEOUT,

@@ -36,7 +36,7 @@ local function report(list, strays)
         end
     end
     if #kept > 0 then
-        effect.note(("left alone because they have no dgrun mark: %s"):format(
+        effect.note(("unchanged because they have no dgrun mark: %s"):format(
             format.list(kept)))
     end
     if #strays == 0 then

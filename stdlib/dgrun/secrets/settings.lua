@@ -101,7 +101,7 @@ try:
     value = importlib.import_module(module_name)
 except BaseException as e:
     if isinstance(e, ModuleNotFoundError) and (module_name + ".").startswith((e.name or "?") + "."):
-        tell(reason="there is no module " + e.name)
+        tell(reason="no module named " + e.name)
     lines = str(e).strip().splitlines() or [""]
     tell(reason="importing %s raised %s: %s" % (module_name, type(e).__name__, lines[0]))
 for name in class_name.split("."):

@@ -116,7 +116,7 @@ describe("secrets out of JSON", function()
     it("must be values and objects", function()
         fails("json.shape", "not an object", "5")
         fails("json.shape", "not an object", "null")
-        fails("json.shape", "what is there is not an object", '{"a": true}', { at = { "a" } })
+        fails("json.shape", "the value there is not an object", '{"a": true}', { at = { "a" } })
         fails("json.shape", "the value of A contains a NUL", '{"A": "x\\u0000y"}')
     end)
 

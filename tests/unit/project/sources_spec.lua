@@ -137,7 +137,7 @@ describe("an age-encrypted file", function()
 
         proc.export("AGE_IDENTITY", "nosuch")
         environment.look_from(root / "scripts")
-        assert.matches("no identity where AGE_IDENTITY says", caught(secrets_of).msg)
+        assert.matches("the identity file in AGE_IDENTITY does not exist", caught(secrets_of).msg)
 
         proc.export("AGE_IDENTITY", key)
         environment.look_from(root / "scripts")
@@ -161,7 +161,8 @@ describe("an age-encrypted file", function()
         encrypt(root, ".env.age", "T_AGE=for another\n")
         local e = caught(secrets_of)
         assert.equal("secrets.unreadable", e.code)
-        assert.matches("cannot read .env.age: there is no identity key.txt", e.msg, 1, true)
+        assert.matches("cannot read .env.age: the identity file key.txt does not exist", e.msg,
+            1, true)
 
         assert(fs.write(root / "key.txt", encrypt(root, "other.age", "x")))
         environment.look_from(root / "scripts")
@@ -197,7 +198,7 @@ describe("an age-encrypted file", function()
             .. 'require("dgrun").environment("prod").secrets)' },
             cwd = root, timeout = 30 })
         assert.equal(1, result.status)
-        assert.matches("nothing names the identity", result.stderr)
+        assert.matches("no identity is configured", result.stderr)
         assert.matches("set AGE_IDENTITY to a key or its file", result.stderr)
         result = assert(proc.run { argv = { fs.real "/proc/self/exe", "-e",
             'require("dgrun.project.environment").complete('

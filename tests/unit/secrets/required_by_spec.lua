@@ -205,8 +205,8 @@ environments:
             ["app/lacks.py"] = "import no_such_package\n",
         })
         for settings, reason in pairs {
-            ["app.nosuch:Settings"] = "there is no module app.nosuch",
-            ["nosuch.settings:Settings"] = "there is no module nosuch",
+            ["app.nosuch:Settings"] = "no module named app.nosuch",
+            ["nosuch.settings:Settings"] = "no module named nosuch",
             ["app.settings:Setings"] = "app.settings has no Setings",
             ["app.settings:Settings"] = "app.settings:Settings is not a pydantic BaseSettings "
                 .. "class",

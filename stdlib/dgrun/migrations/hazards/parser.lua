@@ -11,7 +11,7 @@ cjson.decode_max_depth(4000)
 local function decoded(text)
     local found = cjson.decode(text)
     if not found then
-        return nil, "nested too deep"
+        return nil, "nested too deeply"
     end
     return found
 end

@@ -98,7 +98,7 @@ class Calls:
 
     def call_function(self, function, args, options, node):
         if self.depth >= DEPTH:
-            raise NotRead("the functions of the file call each other too deep")
+            raise NotRead("the functions of the file call each other too deeply")
         scope, spec = Scope(function.scope), function.node.args
         args = ([function.first] if function.first else []) + list(args)
         names = [arg.arg for arg in getattr(spec, "posonlyargs", []) + spec.args]

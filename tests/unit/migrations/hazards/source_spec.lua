@@ -232,7 +232,7 @@ class Moves(Base):
             self.drop(name)
         Moves.last("b")
 ]]))
-        assert.matches("too deep", statements("f()", "def f():\n    f()\n")[1])
+        assert.matches("too deeply", statements("f()", "def f():\n    f()\n")[1])
     end)
 
     it("has lines, also those of the statements of one text", function()
