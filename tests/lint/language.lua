@@ -2,7 +2,11 @@
 --   build/dev/dgrun tests/lint/language.lua
 local proc = require "dgrun.proc"
 
-local phrases = { "is told", "any more", "anew", "so many", "of now", "the one before" }
+local phrases = { "is told", "any more", "anew", "so many", "of now", "the one before",
+    "gives no sign", "done before", "no json", "take it as seen", "go on where", "stands there",
+    "as they should be", "shall", "for whom", "none of them", "was so already", "made by hand",
+    "waited for by",
+    "gave no", "does not say", "do not say", "given up", "all the same", "took it" }
 
 local function lines_of(path)
     local list = {}
@@ -64,7 +68,7 @@ local listed = proc.run { argv = { "git", "ls-files", "stdlib", "scripts", "host
 for path in listed.stdout:gmatch "[^\n]+" do
     for i, text in ipairs(is_checked(path) and texts(path, lines_of(path)) or {}) do
         for _, phrase in ipairs(phrases) do
-            if text:find("%f[%w]" .. phrase .. "%f[%W]") then
+            if text:lower():find("%f[%w]" .. phrase .. "%f[%W]") then
                 print(("%s:%d: %s"):format(path, i, phrase))
                 count = count + 1
             end
