@@ -1,6 +1,6 @@
 ---@meta host.dburl
 
----Database URLs as SQLAlchemy reads them.
+---Database URLs in SQLAlchemy's syntax.
 ---@class host.dburl
 local M = {}
 
@@ -14,13 +14,13 @@ local M = {}
 ---@field path? string of SQLite: a file, or ":memory:"
 ---@field options table<string, string> without passwords
 
----All but the password.
+---The parts of a URL, without the password.
 ---@param url string|host.secret.value
 ---@return host.dburl.parts?
 ---@return dgrun.err? dburl.invalid, dburl.unsupported
 function M.parse(url) end
 
----The URL as libpq takes it: no driver, asyncpg's `ssl` as `sslmode`, only known parameters.
+---The URL for libpq: without a driver, asyncpg's `ssl` as `sslmode`, only known parameters.
 ---@param url string|host.secret.value
 ---@return host.secret.value?
 ---@return dgrun.err?

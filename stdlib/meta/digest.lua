@@ -8,7 +8,7 @@ local M = {}
 ---@return dgrun.err?
 function M.sha256(bytes) end
 
----HMAC-SHA256: tells equal values apart from others without giving them to a table of common ones.
+---HMAC-SHA256: shows whether values are equal, and resists lookup in tables of common values.
 ---@param bytes string|host.secret.value
 ---@param key string|host.secret.value
 ---@return string? hex

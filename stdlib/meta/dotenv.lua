@@ -1,7 +1,7 @@
 ---@meta host.dotenv
 
----NAME=value files: `export`, comments, also behind a value, single quotes, double quotes with
----escapes, values over several lines. Nothing is expanded or run.
+---NAME=value files: `export`, comments, also after a value, single quotes, double quotes with
+---escapes, multiline values. Nothing is expanded or run.
 ---@class host.dotenv
 local M = {}
 
@@ -9,10 +9,10 @@ local M = {}
 ---@field name string
 ---@field value host.secret.value
 ---@field line integer
----@field expands? true it holds ${…}, $(…) or a backquote, outside of single quotes and not escaped
+---@field expands? true it contains ${…}, $(…) or a backquote, unescaped and not in single quotes
 
 ---@param path string
----@param opts? {names?: string[]} seal (and so mask) only these; the others are not read
+---@param opts? {names?: string[]} seal, and therefore mask, only these names
 ---@return host.dotenv.entry[]?
 ---@return dgrun.err? dotenv.syntax with source and line, dotenv.not_found, …
 function M.read(path, opts) end

@@ -1,7 +1,7 @@
 ---@meta host.fly
 
----Fly on the wire: a session with its token, addresses and cookies. What an answer means is
----stdlib/dgrun/fly/api.lua.
+---Requests to Fly, in a session with a token, addresses, and cookies. stdlib/dgrun/fly/api.lua
+---interprets the responses.
 ---@class host.fly
 local M = {}
 
@@ -9,7 +9,7 @@ local M = {}
 local session = {}
 
 ---@class host.fly.request
----@field api "machines"|"api"|"uiex" which of Fly's addresses, and how the token is sent to it
+---@field api "machines"|"api"|"uiex" Fly's address, and how the token is sent to it
 ---@field method string
 ---@field path string with its query, escaped
 ---@field body? string|host.secret.value JSON
@@ -27,7 +27,7 @@ local session = {}
 ---@return dgrun.err?
 function session:request(opts) end
 
----A plan refuses documents with anything but queries.
+---A plan refuses documents that are not pure queries.
 ---@param opts {document: string, body: string|host.secret.value, timeout?: number}
 ---@return host.fly.answer?
 ---@return dgrun.err?

@@ -1,7 +1,8 @@
 ---@meta host.fs
 
----Small files, at once. Failures are fs.not_found, fs.denied, fs.exists, fs.too_large, fs.locked or
----fs.failed; in a plan, writes outside temporary folders are plan.write_refused.
+---Small files, read and written synchronously. Failures are fs.not_found, fs.denied, fs.exists,
+---fs.too_large, fs.locked or fs.failed; in a plan, writes outside temporary folders are
+---plan.write_refused.
 ---@class host.fs
 local M = {}
 
@@ -12,8 +13,8 @@ local M = {}
 ---@return dgrun.err?
 function M.read(path, opts) end
 
----Atomic unless told otherwise: readers see the old content or the new one. A link at `path` is
----replaced, never followed.
+---Atomic by default: readers see either the old or the new content. A link at `path` is replaced,
+---never followed.
 ---@param path string
 ---@param data string
 ---@param opts? {mode?: string|integer, atomic?: boolean} mode is "0600" unless given
@@ -27,14 +28,14 @@ function M.write(path, data, opts) end
 ---@return dgrun.err?
 function M.append(path, data) end
 
----Private (0700). With parents, as unless told otherwise, it may exist already.
+---Creates a private folder (0700). With `parents`, the default, the folder may already exist.
 ---@param path string
 ---@param opts? {parents?: boolean}
 ---@return true? ok
 ---@return dgrun.err?
 function M.mkdir(path, opts) end
 
----Follows no link.
+---Does not follow links.
 ---@param path string
 ---@param opts? {recursive?: boolean}
 ---@return true? ok
@@ -42,8 +43,8 @@ function M.mkdir(path, opts) end
 function M.remove(path, opts) end
 
 ---@param path string
----@param order? "sorted"|"unsorted" by bytes, or as the folder has them, which is the order of
----  Python's os.listdir
+---@param order? "sorted"|"unsorted" by bytes, or in the folder's own order, as in Python's
+---  os.listdir
 ---@return string[]? names
 ---@return dgrun.err?
 function M.list(path, order) end
@@ -54,13 +55,13 @@ function M.list(path, order) end
 ---@field mtime number
 ---@field mode integer
 
----Of a link itself.
+---Does not follow links.
 ---@param path string
 ---@return host.fs.stat?
 ---@return dgrun.err?
 function M.stat(path) end
 
----A link counts as what it points at.
+---Follows links.
 ---@param path string
 ---@return boolean
 function M.exists(path) end
@@ -71,7 +72,7 @@ function M.exists(path) end
 ---@return dgrun.err?
 function M.rename(from, to) end
 
----One file, with its mode.
+---Copies one file, with its mode.
 ---@param from string
 ---@param to string
 ---@return true? ok
@@ -90,12 +91,12 @@ function M.symlink(target, path) end
 ---@return dgrun.err?
 function M.temp_dir(prefix) end
 
----From the root, "." and ".." taken out by name.
+---The absolute path, with "." and ".." removed by name.
 ---@param path string
 ---@return string
 function M.absolute(path) end
 
----Without links.
+---The path with links resolved.
 ---@param path string
 ---@return string? path
 ---@return dgrun.err?
@@ -113,7 +114,7 @@ function lock:release() end
 ---Held until released, collected, or the process ends.
 ---@param path string
 ---@return host.fs.lock?
----@return dgrun.err? fs.locked while another holds it
+---@return dgrun.err? fs.locked while another process holds the lock
 function M.lock(path) end
 
 return M

@@ -1,17 +1,17 @@
 ---@meta host.gate
 
----The gate of plan mode: once closed, primitives refuse what would change the world.
+---The gate of plan mode: once it is closed, primitives refuse external changes.
 ---@class host.gate
 local M = {}
 
----Closes it for the rest of the process.
+---Closes the gate for the rest of the process.
 function M.close() end
 
 ---@return boolean
 function M.closed() end
 
 ---Files below this folder may be written in a plan.
----@param directory string absolute, and there
+---@param directory string absolute path of an existing folder
 function M.allow(directory) end
 
 return M

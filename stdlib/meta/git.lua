@@ -1,15 +1,15 @@
 ---@meta host.git
 
----git primitives: each is one git command that can neither prompt nor run hooks. All wait. All
----take `dir`, a folder in the repository, and `timeout`, in seconds; those that talk to a remote
----take `ssh_command`, to which batch mode is added.
+---git primitives: each runs one git command without prompts or hooks, and waits. All take `dir`, a
+---folder in the repository, and `timeout`, in seconds; primitives that contact a remote take
+---`ssh_command`, to which batch mode is added.
 ---Errors: git.not_a_repository, git.not_owned, git.unknown_ref, git.invalid_ref,
 ---git.ambiguous_ref, git.not_a_commit, git.auth_failed, git.remote_unreachable, git.rejected,
 ---git.tag_exists, git.locked, git.no_identity, git.failed; those of host.proc.run.
 ---@class host.git
 local git = {}
 
----Can the text stand where git wants a ref?
+---Checks that git accepts the text as a ref.
 ---@param ref string
 ---@param op? string for the message
 ---@return true?
@@ -25,16 +25,16 @@ function git.info(opts) end
 ---@field commit string full SHA
 ---@field kind "tag"|"branch"|"remote_branch"|"commit"
 ---@field name? string the full name of the tag or branch
----@field remote_commit? string that of the remote's branch of this name
+---@field remote_commit? string the commit of the remote's branch with this name
 
----The commit of a ref, nil without an error where there is none. In this order: a full SHA, a
----tag, a branch, a branch of the remote as it was fetched last, all else that git understands.
+---The commit of a ref; nil without an error for an unknown ref. In this order: a full SHA, a tag, a
+---branch, a branch of the remote as last fetched, any other revision that git understands.
 ---@param opts {dir: string, ref: string, remote: string, timeout: number?}
 ---@return host.git.resolved?
 ---@return dgrun.err?
 function git.resolve(opts) end
 
----Commits that `to` has and `from` has not, newest first; with `path` those that touch it.
+---Commits in `to` but not in `from`, newest first; with `path`, only commits that change it.
 ---@param opts {dir: string, to: string, from: string?, limit: integer?, path: string?,
 ---  timeout: number?} path: from `dir`
 ---@return dgrun.git.commit[]?
@@ -46,26 +46,26 @@ function git.log(opts) end
 ---@return dgrun.err?
 function git.is_ancestor(opts) end
 
----How many commits only `to` has (ahead), only `from` has (behind).
+---The number of commits only in `to` (ahead), and only in `from` (behind).
 ---@param opts {dir: string, from: string, to: string, timeout: number?}
 ---@return {ahead: integer, behind: integer}?
 ---@return dgrun.err?
 function git.count(opts) end
 
----The newest commit that both histories have; nil without an error where there is none.
+---The newest common commit of both histories; nil without an error if there is no common commit.
 ---@param opts {dir: string, one: string, other: string, timeout: number?}
 ---@return string? # full SHA
 ---@return dgrun.err?
 function git.merge_base(opts) end
 
----Files whose content in the working tree is not that of the commit: changed or added ones that
----git knows. A file that was only renamed is left out.
+---Tracked files whose content in the working tree differs from the commit: changed or added files.
+---Files that were only renamed are left out.
 ---@param opts {dir: string, from: string, path: string, timeout: number?} path: from `dir`
 ---@return string[]? # paths from `dir`
 ---@return dgrun.err?
 function git.changed(opts) end
 
----Files that git neither knows nor ignores.
+---Files that git neither tracks nor ignores.
 ---@param opts {dir: string, path: string, timeout: number?} path: from `dir`
 ---@return string[]? # paths from `dir`
 ---@return dgrun.err?
@@ -84,13 +84,13 @@ function git.untracked(opts) end
 ---@return dgrun.err?
 function git.status(opts) end
 
----All tags, branches and remote branches, an annotated tag by the commit it stands for.
+---All tags, branches and remote branches, annotated tags resolved to their commits.
 ---@param opts {dir: string, timeout: number?}
 ---@return {name: string, commit: string}[]?
 ---@return dgrun.err?
 function git.refs(opts) end
 
----A value of git's configuration, nil where it is not set.
+---A value of git's configuration, nil when not set.
 ---@param opts {dir: string, name: string, timeout: number?}
 ---@return string?
 ---@return dgrun.err?
@@ -99,8 +99,8 @@ function git.config(opts) end
 ---@class host.git.export
 ---@field git_dir string from git.info
 ---@field commit string full SHA
----@field into string an existing empty folder, absolute; in a plan one of the run
----@field index string where git keeps its index meanwhile, absolute
+---@field into string an existing empty folder, absolute; in a plan, a folder of the run
+---@field index string path of a temporary index, absolute
 ---@field timeout? number
 
 ---Writes the files of a commit. The repository's own index and working tree stay untouched;
@@ -116,7 +116,7 @@ function git.export(opts) end
 ---@field ssh_command? string
 ---@field timeout? number
 
----The refs of the remote as they are now, an annotated tag by the commit it stands for.
+---The current refs of the remote, annotated tags resolved to their commits.
 ---@param opts host.git.remote|{patterns: string[]?}
 ---@return table<string, string>? # name → commit
 ---@return dgrun.err?
@@ -133,7 +133,7 @@ function git.remote_refs(opts) end
 ---@return dgrun.err?
 function git.fetch(opts) end
 
----Creates a tag, an annotated one where there is a message.
+---Creates a tag, annotated if there is a message.
 ---@param opts {dir: string, name: string, commit: string, message: string?, timeout: number?}
 ---@return true?
 ---@return dgrun.err?
@@ -141,7 +141,7 @@ function git.tag(opts) end
 
 ---@param opts host.git.remote|{refspecs: string[]}
 ---@return {flag: string, from: string, to: string, summary: string}[]?
----@return dgrun.err? # git.rejected when the remote does not take one of them
+---@return dgrun.err? # git.rejected when the remote rejects a ref
 function git.push(opts) end
 
 return git

@@ -14,11 +14,11 @@ function M.err(text) end
 ---@param text string
 function M.debug(text) end
 
----Everything is out after this but what may begin a secret: that leaves when its next bytes tell,
----or at exit.
+---Writes everything except bytes that may be the start of a secret; these are held until the next
+---bytes decide, or until exit.
 function M.flush() end
 
----Text from elsewhere without escape sequences, control characters (but newline and tab) and
+---External text without escape sequences, control characters (except newline and tab), and
 ---bidirectional controls; bytes that are not UTF-8 become U+FFFD.
 ---@param text string
 ---@return string
@@ -28,12 +28,13 @@ function M.clean(text) end
 ---@return boolean
 function M.is_terminal(stream) end
 
----Can what is written still reach somebody? Not once who read a pipe, or the terminal, is gone.
+---Whether output can still reach a reader. False once the reader of a pipe, or the terminal,
+---closed.
 ---@param stream "out"|"err"
 ---@return boolean
 function M.is_open(stream) end
 
----@return integer columns of the terminal, 80 where there is none
+---@return integer columns of the terminal, 80 without a terminal
 function M.columns() end
 
 return M

@@ -19,9 +19,9 @@ local M = {}
 ---@return dgrun.err?
 function M.scan(text, file) end
 
----Many files of a folder at once.
+---Reads several files of a folder.
 ---@param opts {folder: string, names: string[], limit: integer} limit: bytes of a file
----@return (host.migrations.revision|false)[]? # one for each name
+---@return (host.migrations.revision|false)[]? # one result for each name
 ---@return dgrun.err?
 function M.read(opts) end
 

@@ -1,7 +1,7 @@
 ---@meta host.proc
 
----Child processes: argument lists, never a shell. Each child has a session and process group of
----its own and no terminal; its input is /dev/null unless `stdin` is given.
+---Child processes: argument lists, never a shell. Each child has its own session and process
+---group and no terminal; its input is /dev/null unless `stdin` is given.
 ---@class host.proc
 local proc = {}
 
@@ -9,23 +9,23 @@ local proc = {}
 ---@field argv string[] the program, found in the child's PATH, and its arguments
 ---@field cwd? string
 ---@field env? table<string, string|host.secret.value|false> changes; false removes
----@field clean_env? boolean the environment is `env` alone
----@field stdin? string|host.secret.value|true true, for spawn alone: a pipe that child:write fills
+---@field clean_env? boolean the environment is only `env`
+---@field stdin? string|host.secret.value|true true, only for spawn: a pipe that child:write fills
 ---@field timeout? number seconds, then the child is stopped
 ---@field grace? number seconds between SIGTERM and SIGKILL to its group, default 5
----@field limit? integer for run alone: bytes of each output stream, default 16 MiB
----@field read_only? boolean it changes nothing outside: it may run while the gate is closed
----@field seal? string for run alone: stdout becomes a sealed value of this name. It is not masked;
----  what host.dotenv and secret.from_json take out of it is
+---@field limit? integer only for run: bytes of each output stream, default 16 MiB
+---@field read_only? boolean it makes no external changes, so it may run while the gate is closed
+---@field seal? string only for run: stdout becomes a sealed value of this name. It is not masked;
+---  the values that host.dotenv and secret.from_json extract from it are masked
 
 ---@class host.proc.result
----@field status integer the exit status; 128 + signal for a child that a signal ended
+---@field status integer the exit status; 128 + signal if a signal ended the child
 ---@field signal? integer
----@field stdout string sealed where `seal` is given
+---@field stdout string sealed if `seal` is given
 ---@field stderr string
 ---@field seconds number
 
----Runs a child to its end. Waits. A status other than 0 is not an error.
+---Runs a child and waits for its exit. A status other than 0 is not an error.
 ---Errors: proc.not_found, proc.failed, proc.timeout and proc.output_limit (with the last of its
 ---standard error as `stderr`), cancelled, plan.write_refused.
 ---@param opts host.proc.options
@@ -33,16 +33,16 @@ local proc = {}
 ---@return dgrun.err?
 function proc.run(opts) end
 
----Starts a child whose output is read by lines. It is stopped when nothing refers to it.
+---Starts a child whose output is read by lines. It is stopped when no reference to it is left.
 ---@param opts host.proc.options
 ---@return host.proc.child?
 ---@return dgrun.err?
 function proc.spawn(opts) end
 
----Runs a child to its end in the place of this process: it reads this process's standard input, and
----gets the signals that are sent to it. What it writes comes out of this process's own streams,
----masked; where standard input and output are both a terminal, the child gets the terminal, and
----nothing is masked. Waits.
+---Runs a child in the foreground and waits for its exit: the child reads this process's standard
+---input and gets the signals sent to this process. Its output goes to this process's streams,
+---masked; if standard input and output are both a terminal, the child gets the terminal, and
+---nothing is masked.
 ---Errors: proc.not_found, proc.failed, cancelled, plan.write_refused.
 ---@param opts {argv: string[], cwd?: string, env?: table<string, string|host.secret.value|false>}
 ---@return {status: integer, signal: integer?, seconds: number}?
@@ -54,21 +54,21 @@ local child = {}
 
 ---@class host.proc.line
 ---@field stream "stdout"|"stderr"
----@field line string without its end; pieces of 64 KiB of a longer one
----@field cut? true the next line of this stream goes on with it
+---@field line string without the newline; longer lines come in pieces of 64 KiB
+---@field cut? true the next line of this stream continues this line
 
----The next line, nil at the end of both streams. Waits. While more than 1 MiB is unread, the
----child is not listened to.
+---The next line, nil at the end of both streams. Waits. While more than 1 MiB is unread,
+---no more output is read from the child.
 ---@return host.proc.line?
 ---@return dgrun.err?
 function child:read() end
 
----Waits for the child's exit. One that writes much has to be read meanwhile, or it never ends.
+---Waits for the child's exit. Read the output of a child that writes much meanwhile, or it blocks.
 ---@return {status: integer, signal: integer?, seconds: number}?
 ---@return dgrun.err?
 function child:wait() end
 
----Ends the child and its group, politely, then firmly. Waits until all is closed.
+---Stops the child and its group with SIGTERM, then SIGKILL. Waits until everything is closed.
 ---@return {status: integer, signal: integer?, seconds: number}?
 ---@return dgrun.err?
 function child:stop() end
@@ -79,14 +79,14 @@ function child:stop() end
 ---@return dgrun.err?
 function child:kill(name) end
 
----Writes to the child's standard input, where it was started with stdin = true. Waits until the
----pipe has taken it all. Errors: proc.closed, cancelled.
+---Writes to the child's standard input, if it was started with stdin = true. Waits until all data
+---is written to the pipe. Errors: proc.closed, cancelled.
 ---@param data string|host.secret.value
 ---@return true?
 ---@return dgrun.err?
 function child:write(data) end
 
----The child reads the end of its input.
+---Closes the child's standard input.
 function child:close_stdin() end
 
 ---@return integer

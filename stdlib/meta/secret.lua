@@ -1,11 +1,11 @@
 ---@meta host.secret
 
----Values that can be used but not read. All that the process writes is masked against them.
+---Values that can be used but not read. They are masked in all output of the process.
 ---@class host.secret
 local M = {}
 
 ---A value in locked memory. `..` joins it with strings and sealed values to a sealed value, `==`
----compares the bytes, tostring gives `secret(NAME)`; its length is not told.
+---compares the bytes, tostring gives `secret(NAME)`; its length is hidden.
 ---@class host.secret.value
 ---@operator concat(string|number|host.secret.value): host.secret.value
 local value = {}
@@ -18,8 +18,8 @@ function value:name() end
 ---@return host.secret.value
 function value:rename(name) end
 
----The same value without the newline at its end, where it has no other: what `echo` puts behind a
----value is no part of it.
+---The same value without a trailing newline if that is its only newline: the newline that `echo`
+---appends is not part of the value.
 ---@return host.secret.value
 function value:line() end
 
@@ -33,38 +33,38 @@ function value:json() end
 ---@return boolean
 function value:test(kind, argument) end
 
----Seals a string and masks it from now on. Prefer sources that never are a Lua string.
+---Seals a string and masks it from now on. Prefer sources that are never a Lua string.
 ---@param name string
 ---@param text string
 ---@return host.secret.value
 function M.new(name, text) end
 
----Takes a variable out of the process's environment, so that children do not inherit it. Later
----calls give the same value.
+---Removes a variable from the process's environment, so that children do not inherit it. Later
+---calls return the same value.
 ---@param name string
----@return host.secret.value? sealed nil when it is not set
+---@return host.secret.value? sealed nil when not set
 function M.from_env(name) end
 
 ---Secrets out of JSON, sealed and masked: an object of names and values (a value may be an object
 ---that holds it as `value` or `computed`), or a list of objects with `name`, `key` or `label`, and
----`value`. Numbers and booleans are their JSON text, null is none. JSON in a string is read too.
+---`value`. Numbers and booleans are their JSON text, null is skipped. JSON in a string is read too.
 ---@param text string|host.secret.value
----@param opts? {at?: string[], names?: string[], source?: string} at: where they stand, by names of
----  members and places in lists; names: only these; source: for messages
+---@param opts? {at?: string[], names?: string[], source?: string} at: their place, by names of
+---  members and positions in lists; names: only these; source: for messages
 ---@return {name: string, value: host.secret.value}[]?
----@return dgrun.err? json.syntax, json.shape; they quote nothing of the text
+---@return dgrun.err? json.syntax, json.shape; they do not quote the text
 function M.from_json(text, opts) end
 
----Asks something of a value without reading it: "empty", "blank", "multiline", "url" (with a list:
----of one of these schemes), "one_of" (a list), "min_length" and "max_length" (characters),
----"pattern" (a POSIX extended regular expression that must match the whole value, over bytes).
+---Tests a value without revealing it: "empty", "blank", "multiline", "url" (with a list: with one
+---of these schemes), "one_of" (a list), "min_length" and "max_length" (characters), "pattern" (a
+---POSIX extended regular expression that must match the whole value, over bytes).
 ---@param v string|host.secret.value
 ---@param kind "empty"|"blank"|"multiline"|"url"|"one_of"|"min_length"|"max_length"|"pattern"
 ---@param argument? any
 ---@return boolean
 function M.test(v, kind, argument) end
 
----The same of a variable of the environment, which stays there; false when it is not set.
+---The same test of an environment variable, which stays set; false when it is not set.
 ---@param name string
 ---@param kind string
 ---@param argument? any
@@ -72,10 +72,10 @@ function M.test(v, kind, argument) end
 function M.env_test(name, kind, argument) end
 
 ---@param pattern string
----@return string? reason what is wrong with it; nil when it is good
+---@return string? reason what is wrong with the value, or nil
 function M.pattern_fault(pattern) end
 
----From now on a value that is just one of these words is no secret, and is not masked.
+---From now on, a value that equals one of these words is not a secret and is not masked.
 ---@param words string[]
 function M.public(words) end
 

@@ -12,12 +12,12 @@ local M = {}
 ---@field body string
 local request = {}
 
----Answers; once.
+---Sends the response, once.
 ---@param reply {status: integer, headers?: table<string, string>, body?: string, missing?: integer}
 ---  missing: the number of announced bytes that are not sent
 function request:reply(reply) end
 
----Resets the connection, without an answer.
+---Resets the connection, without a response.
 function request:abort() end
 
 ---@class host.server.server
@@ -34,7 +34,7 @@ function server:accept() end
 function server:close() end
 
 ---@param opts {address?: string, port?: integer, body_limit?: integer} address: "127.0.0.1"; port:
----  0 takes a free one; body_limit: bytes of a request's body, larger ones get 413
+---  0 selects a free port; body_limit: bytes of a request's body, larger bodies get 413
 ---@return host.server.server?
 ---@return dgrun.err?
 function M.listen(opts) end

@@ -1,6 +1,6 @@
 ---@meta host.sqlite
 
----SQLite in a thread of its own, one statement after the other.
+---SQLite in its own thread, one statement at a time.
 ---@class host.sqlite
 local M = {}
 
@@ -21,7 +21,7 @@ function database:query(sql, parameters) end
 
 function database:close() end
 
----In a plan always read only.
+---In a plan always read-only.
 ---@param path string
 ---@param opts? {read_only?: boolean, create?: boolean}
 ---@return host.sqlite.database?

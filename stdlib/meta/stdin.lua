@@ -1,10 +1,10 @@
 ---@meta host.stdin
 
----What others give this process on its standard input.
+---The standard input of this process.
 ---@class host.stdin
 local M = {}
 
----All of it, when it has ended.
+---Reads standard input to its end.
 ---@param name string of the sealed value
 ---@param opts? {limit?: integer} bytes, 1 MiB unless given
 ---@return host.secret.value?

@@ -1,6 +1,6 @@
 ---@meta host.task
 
----The scheduler's own words; scripts use dgrun.task, which is structured.
+---Primitives of the scheduler; scripts use dgrun.task, which is structured.
 ---@class host.task
 local M = {}
 
@@ -12,7 +12,7 @@ local handle = {}
 ---@return any … the task's results, or nil and its error object
 function handle:join() end
 
----Asks the task to stop: its current wait and all later ones answer nil, {code = "cancelled"}.
+---Asks the task to stop: its current wait and all later waits return nil, {code = "cancelled"}.
 function handle:cancel() end
 
 ---@return "running"|"done"|"failed"
@@ -29,7 +29,7 @@ function M.spawn(f, opts) end
 ---@return host.task.handle?
 function M.current() end
 
----While shielded, a cancel does not reach the waits of this task. Counts.
+---While shielded, a cancel does not reach the waits of this task. Calls nest.
 ---@param on boolean
 function M.shield(on) end
 
@@ -37,10 +37,11 @@ function M.shield(on) end
 ---@return dgrun.err? cancelled
 function M.check() end
 
----@return integer? signal the one that asked the run to stop
+---@return integer? signal the signal that stopped the run
 function M.signal() end
 
----What a task goes on with, shielded, that was cut off because it went on waiting after a cancel.
+---Sets the function that a task runs, shielded, after it was abandoned for waiting despite a
+---cancel.
 ---@param f fun(e: dgrun.err) raises the error in the end
 function M.on_abandoned(f) end
 

@@ -15,12 +15,12 @@ function M.now() end
 ---@return number seconds since 1970
 function M.wall() end
 
----Pauses the clock, or lets it go on; for tests. While every task sleeps or waits for another task,
+---Pauses or resumes the clock, for tests. While every task sleeps or waits for another task,
 ---a paused clock jumps to the end of the shortest sleep: sleep, now and wall follow. It runs at its
 ---usual speed while a task waits for a child, a query or a transfer, unless a server of this
 ---process has the request in hand.
 ---@param on boolean
----@return boolean # was it paused?
+---@return boolean # whether it was paused
 function M.pause(on) end
 
 ---@param unix number
@@ -29,7 +29,7 @@ function M.iso(unix) end
 
 ---Reads RFC 3339 with any offset and fraction.
 ---@param iso string
----@return number? unix nil where it is no such time
+---@return number? unix nil for an invalid time
 function M.parse(iso) end
 
 return M
