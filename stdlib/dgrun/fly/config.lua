@@ -1,17 +1,16 @@
 -- A fly.toml: found, read, brought to its present form, checked. What a machine gets of it is
 -- machine_config.lua.
 local check = require "dgrun.core.check"
+local config_check = require "dgrun.fly.config_check"
+local config_schema = require "dgrun.fly.config_schema"
 local copy = require("dgrun.core.table").copy
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
-local legacy = require "dgrun.fly.legacy"
 local lines = require "dgrun.fly.lines"
 local machine_config = require "dgrun.fly.machine_config"
 local path_of = require "dgrun.core.path"
-local rules = require "dgrun.fly.rules"
-local validate = require "dgrun.fly.validate"
 local yaml = require "host.yaml"
 
 local M = {}
@@ -108,9 +107,9 @@ end
 ---@param source {path: string, dir: string, find_line?: fun(path: table): integer?}
 ---@return dgrun.fly.config
 function M.of_definition(data, source)
-    local findings = validate.findings(source.find_line or function() end, source.path)
-    data = legacy.patch(without_nulls(data))
-    validate.types(data, findings)
+    local findings = config_check.findings(source.find_line or function() end, source.path)
+    data = config_schema.patch(without_nulls(data))
+    config_check.types(data, findings)
     local problems = findings.problems()
     if #problems > 0 then
         raise_problems(problems)
@@ -119,7 +118,7 @@ function M.of_definition(data, source)
     for _, name in ipairs(M.groups(data)) do
         groups[name] = true
     end
-    rules.check(data, groups, M.default_group(data), findings)
+    config_check.rules(data, groups, M.default_group(data), findings)
     local config = copy(data)
     config.definition, config.path, config.dir = copy(data), source.path, source.dir
     config.env = texts(data.env)

@@ -1,6 +1,6 @@
 local fly_config = require "support.fly_config"
 local json = require "dgrun.core.json"
-local schema = require "dgrun.fly.schema"
+local schema = require("dgrun.fly.config_schema").shape
 
 local problems, warnings = fly_config.problems, fly_config.warnings
 
