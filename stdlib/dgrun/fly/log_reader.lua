@@ -1,6 +1,7 @@
 -- Reads the log of an app, page by page: docs/fly/deploy.md, section 15. The token of the last page
 -- stands for all that was read, so a lost answer loses nothing; ids tell what comes twice.
 local api = require "dgrun.fly.api"
+local clock = require "dgrun.fly.clock"
 local log = require "host.log"
 local time = require "host.time"
 
@@ -67,14 +68,9 @@ function Reader:forget_ids()
     end
 end
 
-local months = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
-    Oct = 10, Nov = 11, Dec = 12 }
-
 ---The time of an answer by the clock of who sent it, which is that of the lines too.
 local function time_of(headers)
-    local day, month, year, clock = (headers.date or ""):match("(%d+) (%a+) (%d+) ([%d:]+) GMT")
-    return day and months[month] and time.parse(("%s-%02d-%02dT%sZ"):format(year, months[month],
-        tonumber(day), clock)) or time.wall()
+    return clock.parse(headers.date or "") or time.wall()
 end
 
 ---When a line was written; nil when it does not say.
