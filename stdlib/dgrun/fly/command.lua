@@ -9,7 +9,7 @@ local format = require "dgrun.core.format"
 local image_of = require "dgrun.core.image_ref"
 local journal = require "dgrun.run.journal"
 local json = require "dgrun.core.json"
-local machine_copy = require "dgrun.fly.machine_copy"
+local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
 local proc = require "dgrun.proc"
@@ -106,7 +106,7 @@ local function model(opts, all)
 end
 
 local function config_of(opts, machine)
-    local config = machine_copy.configuration(machine)
+    local config = machine_config_of.copy_of(machine)
     local init = config.init or {}
     config.image = image_of.of_machine(machine)
     config.init = { cmd = json.array { unpack(opts.command) },

@@ -15,9 +15,9 @@ local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local gate = require "dgrun.fly.gate"
 local given = require "dgrun.project.environment_options"
+local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local leases = require "dgrun.fly.lease"
-local listen = require "dgrun.fly.listen"
 local machines = require "dgrun.fly.machines"
 local migrations = require "dgrun.migrations"
 local release_command_of = require "dgrun.fly.release_command"
@@ -136,7 +136,7 @@ local function listen_warner(app)
         local service = machine.config.services and machine.config.services[1]
         if service and not seen[group] and not service.checks then
             seen[group] = true
-            local problem = listen.problem(app, machine)
+            local problem = health.port_problem(app, machine)
             if problem then
                 effect.note(("group %s: %s"):format(group, problem))
             end

@@ -2,7 +2,7 @@
 -- collect it: events, exit code, failing checks, the last log lines, what was being changed.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
-local listen = require "dgrun.fly.listen"
+local health = require "dgrun.fly.health"
 local log = require "host.log"
 local logs = require "dgrun.fly.logs"
 local machines = require "dgrun.fly.machines"
@@ -96,7 +96,7 @@ local function machine_details(app, e, details)
     add(details, "events", event_lines(machine))
     add(details, "checks", check_lines(machine))
     if machine.state == "started" then
-        local problem = listen.problem(app, machine)
+        local problem = health.port_problem(app, machine)
         add(details, "listen", { problem })
     end
     add(details, "log", logs.tail(app, e.machine, LOG_LINES))

@@ -6,7 +6,6 @@ local err = require "dgrun.core.err"
 local log_line = require "dgrun.core.log_line"
 local log_reader = require "dgrun.fly.log_reader"
 local machines = require "dgrun.fly.machines"
-local names = require "dgrun.fly.machine_names"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -200,7 +199,7 @@ function M.stream(opts)
     local readers, followers = {}, {}
     local instance, apps = opts.instance, opts.apps
     if instance then
-        instance, apps = names.locate(apps, instance)
+        instance, apps = machines.locate(apps, instance)
     end
     for i, app in ipairs(apps) do
         local reader = log_reader.new { app = app, instance = instance, region = opts.region }

@@ -7,7 +7,6 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
 local machines = require "dgrun.fly.machines"
-local names = require "dgrun.fly.machine_names"
 local rows = require "dgrun.fly.machine_view"
 
 local M = {}
@@ -41,7 +40,7 @@ local function chosen(opts)
     elseif (opts.group or opts.region) and not opts.all then
         refuse("input.invalid", "--group and --region filter all machines: add --all")
     elseif #words > 0 then
-        return names.find(opts.app, words)
+        return machines.find(opts.app, words)
     elseif not opts.all then
         refuse("input.missing", "which machines?", "Name machines, or use --all. "
             .. api.command "machines list" .. " lists the machines.")

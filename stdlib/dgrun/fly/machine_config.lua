@@ -1,9 +1,8 @@
 -- The machine configuration of a process group, from a fly.toml: docs/fly/fly-toml.md, section 5.
-local copy = require("dgrun.core.table").copy
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
-local service = require "dgrun.fly.service"
+local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -39,6 +38,130 @@ local function belongs(config, entry, group)
         end
     end
     return false
+end
+
+-- Services and checks of fly.toml as a machine has them: docs/fly/fly-toml.md, sections 2.7 to 2.9
+-- and 5.3 to 5.5. The file was checked before.
+
+local NANOSECOND, MILLISECOND = 1e-9, 1e-3
+
+---@param value? string|number
+---@param unit number seconds that a bare number counts in
+---@return string? # as Go prints it
+local function duration(value, unit)
+    if value == nil then
+        return nil
+    end
+    return units.duration(type(value) == "number" and value * unit or units.seconds(value))
+end
+
+---A table of names, or a list of {name, value}.
+local function headers_of(headers)
+    if not headers then
+        return nil
+    end
+    local result = {}
+    for name, value in pairs(headers) do
+        if type(value) == "table" and value.name then
+            name, value = value.name, value.value
+        end
+        local values = type(value) == "table" and value or { tostring(value) }
+        result[#result + 1] = { name = name, values = values }
+    end
+    table.sort(result, function(a, b) return a.name < b.name end)
+    return result
+end
+
+local function check_of(entry, kind, unit)
+    return {
+        type = kind, interval = duration(entry.interval, unit),
+        timeout = duration(entry.timeout, unit),
+        grace_period = duration(entry.grace_period, unit), method = entry.method,
+        path = entry.path, protocol = entry.protocol, tls_skip_verify = entry.tls_skip_verify,
+        tls_server_name = entry.tls_server_name, headers = headers_of(entry.headers),
+    }
+end
+
+-- "suspend" stands for itself; the others are sent as what the API answers.
+local autostops = { off = false, stop = true, suspend = "suspend", [true] = true, [false] = false }
+
+local function autostop_of(value)
+    if value == nil then
+        return nil
+    end
+    return autostops[value]
+end
+
+local function common(entry)
+    return {
+        internal_port = entry.internal_port, autostop = autostop_of(entry.auto_stop_machines),
+        autostart = entry.auto_start_machines, min_machines_running = entry.min_machines_running,
+        concurrency = entry.concurrency, force_instance_key = json.null,
+    }
+end
+
+local function http_service(entry)
+    local service = common(entry)
+    service.protocol = "tcp"
+    service.ports = {
+        { port = 80, handlers = { "http" }, force_https = entry.force_https,
+            http_options = entry.http_options },
+        { port = 443, handlers = { "http", "tls" }, tls_options = entry.tls_options,
+            http_options = entry.http_options },
+    }
+    local checks = {}
+    for i, one in ipairs(entry.checks or {}) do
+        checks[i] = check_of(one, "http", NANOSECOND)
+    end
+    service.checks = #checks > 0 and checks or nil
+    return service
+end
+
+local function plain_service(entry)
+    local service = common(entry)
+    service.protocol = entry.protocol or "tcp"
+    service.ports = entry.ports
+    local checks = {}
+    for _, kind in ipairs { "tcp", "http" } do
+        for _, one in ipairs(entry[kind .. "_checks"] or {}) do
+            checks[#checks + 1] = check_of(one, kind, MILLISECOND)
+        end
+    end
+    service.checks = #checks > 0 and checks or nil
+    return service
+end
+
+---@param config dgrun.fly.config
+---@param mine fun(entry: table): boolean does it belong to the group?
+---@return table[]? # http_service first, then [[services]]
+local function services_of(config, mine)
+    local services = {}
+    if config.http_service and mine(config.http_service) then
+        services[1] = http_service(config.http_service)
+    end
+    for _, entry in ipairs(config.services) do
+        if mine(entry) then
+            services[#services + 1] = plain_service(entry)
+        end
+    end
+    return #services > 0 and services or nil
+end
+
+---@return table<string, table>?
+local function top_level_checks(config, mine)
+    local checks
+    local fallback = config.http_service and mine(config.http_service)
+        and config.http_service.internal_port
+    for name, entry in pairs(config.checks) do
+        if mine(entry) then
+            local one = check_of(entry, entry.type, MILLISECOND)
+            one.port = entry.port or fallback or nil
+            one.method = one.method and one.method:upper()
+            checks = checks or {}
+            checks[name] = one
+        end
+    end
+    return checks
 end
 
 local function command_of(config, group)
@@ -116,7 +239,7 @@ function M.stop_config(config)
     if not config.kill_signal and not config.kill_timeout then
         return nil
     end
-    return { signal = config.kill_signal, timeout = service.duration(config.kill_timeout, 1) }
+    return { signal = config.kill_signal, timeout = duration(config.kill_timeout, 1) }
 end
 
 local function metrics_of(config, group)
@@ -229,8 +352,8 @@ end
 ---@return table # without image
 function M.of(config, group, existing)
     local function mine(entry) return belongs(config, entry, group) end
-    local machine = copy(existing or {})
-    machine.env = copy(config.env)
+    local machine = tables.copy(existing or {})
+    machine.env = tables.copy(config.env)
     machine.env.FLY_PROCESS_GROUP = group
     machine.env.PRIMARY_REGION = config.primary_region
     local init = type(machine.init) == "table" and machine.init or {}
@@ -240,8 +363,8 @@ function M.of(config, group, existing)
     machine.metadata = machine.metadata or {}
     machine.metadata.fly_platform_version = "v2"
     machine.metadata.fly_process_group = group
-    machine.services = service.all(config, mine)
-    machine.checks = service.top_level_checks(config, mine)
+    machine.services = services_of(config, mine)
+    machine.checks = top_level_checks(config, mine)
     machine.metrics = metrics_of(config, group)
     machine.statics = statics_of(config)
     machine.stop_config = M.stop_config(config)
@@ -303,7 +426,7 @@ end
 
 ---What only shows when a machine configuration is made.
 ---@param config dgrun.fly.config
----@param findings table of validate.lua
+---@param findings table of config_check.findings
 function M.check(config, findings)
     for i, vm in ipairs(config.vm) do
         local _, problem = M.guest(config, vm)
@@ -329,6 +452,18 @@ function M.check(config, findings)
             M.of(config, group)
         end
     end
+end
+
+---The configuration of a machine for another one: without what belongs to this machine alone.
+---@param machine table as the API shows it
+---@return table config of the Machines API
+function M.copy_of(machine)
+    local config = tables.copy(machine.config)
+    for _, mount in ipairs(config.mounts or {}) do
+        mount.volume = nil
+    end
+    config.standbys = nil
+    return config
 end
 
 return M

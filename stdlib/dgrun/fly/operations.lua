@@ -10,10 +10,9 @@ local image_of = require "dgrun.core.image_ref"
 local json = require "dgrun.core.json"
 local leases = require "dgrun.fly.lease"
 local machine_actions = require "dgrun.fly.machine_actions"
-local machine_copy = require "dgrun.fly.machine_copy"
+local machine_config_of = require "dgrun.fly.machine_config"
 local machine_exec = require "dgrun.fly.machine_exec"
 local machines = require "dgrun.fly.machines"
-local names = require "dgrun.fly.machine_names"
 local rows = require "dgrun.fly.machine_view"
 local units = require "dgrun.fly.units"
 
@@ -119,7 +118,7 @@ end
 function M.find(opts)
     check.options(opts, { app = "string", words = "table" }, "fly.machines.find")
     machines.app(opts.app)
-    return names.find(opts.app, opts.words)
+    return machines.find(opts.app, opts.words)
 end
 
 ---What happened to a machine, newest first.
@@ -261,7 +260,7 @@ end
 ---@param opts dgrun.fly.machine.options
 ---@return table config of the Machines API
 function M.configuration(opts)
-    return machine_copy.configuration(M.get(opts))
+    return machine_config_of.copy_of(M.get(opts))
 end
 
 ---Creates a machine with the configuration of another.
@@ -271,7 +270,7 @@ function M.clone(opts)
     options(opts, { name = "string?", region = "string?", stopped = "boolean?" },
         "fly.machines.clone")
     local machine = found(opts, "fly.machines.clone")
-    local config = machine_copy.configuration(machine)
+    local config = machine_config_of.copy_of(machine)
     -- The tag may have moved since; the copy is of what runs.
     config.image = image_of.of_machine(machine)
     return effect.write {

@@ -1,7 +1,7 @@
 -- Several machines one after the other: dg.fly.machines.each, and the words that name machines.
 local fly_run = require "support.fly_run"
 local machines = require "dgrun.fly.operations"
-local names = require "dgrun.fly.machine_names"
+local names = require "dgrun.fly.machines"
 
 local image = "registry.fly.io/web:a"
 
