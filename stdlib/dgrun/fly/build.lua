@@ -1,26 +1,26 @@
 -- From a folder to an image in the registry, by the builder that is there. The local Fly builds by
 -- itself.
 local api = require "dgrun.fly.api"
-local buildah = require "dgrun.fly.builders.buildah"
+local build_programs = require "dgrun.fly.builders"
 local check = require "dgrun.core.check"
-local docker = require "dgrun.fly.builders.docker"
+local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
-local flyctl = require "dgrun.fly.builders.flyctl"
+local flyctl = require "dgrun.fly.flyctl"
 local fs = require "host.fs"
-local image_of = require "dgrun.core.image_ref"
 local given = require "dgrun.project.environment_options"
+local image_of = require "dgrun.core.image_ref"
 local path_of = require "dgrun.core.path"
 local registry = require "dgrun.fly.registry"
 local run = require "dgrun.run.context"
-local config_of = require "dgrun.fly.config"
 local time = require "host.time"
 
 local M = {}
 
 ---In the order in which they are looked for.
 local order = { "flyctl", "docker", "buildah" }
-local builders = { buildah = buildah, docker = docker, flyctl = flyctl }
+local builders = { buildah = build_programs.buildah, docker = build_programs.docker,
+    flyctl = flyctl }
 
 ---Does this plan build the image?
 local function is_planned(reference)
