@@ -1,12 +1,16 @@
--- One machine of a deploy: created, updated or destroyed, each an effect.
+-- One machine of a deploy: created, updated or destroyed, each an effect; and the steps that
+-- strategies are made of, for one deploy.
+local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local gate = require "dgrun.fly.gate"
 local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
+local task = require "dgrun.core.task"
 local test_machines = require "dgrun.fly.test_machines"
 local volumes = require "dgrun.fly.volumes"
 
@@ -30,7 +34,7 @@ local comes_up = { started = true, starting = true, failed = true }
 ---Does a machine start after its update? docs/fly/deploy.md, section 8, skip_launch.
 ---@param config table that it gets
 ---@return boolean
-function M.starts(machine, config)
+local function starts(machine, config)
     return comes_up[machine.state] == true and #(config.standbys or {}) == 0
 end
 
@@ -40,7 +44,6 @@ local function wait_good(deploy, group, machine)
     test_machines.run(deploy, group, machine)
     deploy.warn_listen(group, machine)
 end
-M.wait_good = wait_good
 
 ---@param deploy table of deploy.lua
 ---@param change dgrun.fly.change
@@ -76,7 +79,7 @@ end
 ---@param opts {group: string, what: string, config: table, region: string, hidden?: boolean,
 ---  stopped?: boolean} `what` names it; a hidden one takes no traffic until it is uncordoned
 ---@return table machine as the API answers; in a plan an unknown value
-function M.create_beside(deploy, opts)
+local function create_beside(deploy, opts)
     return effect.write {
         kind = "fly.machine.create", target = deploy.app, name = "machine",
         summary = ("create a %s machine of group %s"):format(opts.what, opts.group),
@@ -93,7 +96,7 @@ end
 
 ---Back to the configuration and image that the machine had before the deploy.
 ---@param nonce? string of the machine's lease
-function M.restore(deploy, change, nonce)
+local function restore(deploy, change, nonce)
     local machine = change.machine
     effect.write {
         kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
@@ -108,7 +111,7 @@ function M.restore(deploy, change, nonce)
             if now and now.instance_id == machine.instance_id then
                 return
             end
-            local launch = M.starts(machine, machine.config)
+            local launch = starts(machine, machine.config)
             local config = tables.copy(machine.config)
             -- By digest: the tag may have moved since.
             config.image = image_of.of_machine(machine)
@@ -169,7 +172,7 @@ end
 
 ---@param nonce? string of the machine's lease
 ---@param waits boolean until it is good
-function M.update(deploy, change, nonce, waits)
+local function update(deploy, change, nonce, waits)
     local machine = change.machine
     return effect.write {
         kind = "fly.machine.update", target = deploy.app .. "/" .. machine.id,
@@ -177,12 +180,105 @@ function M.update(deploy, change, nonce, waits)
         before = changes_of.readable(machine.config, image_of.of_machine(machine)),
         after = changes_of.readable(change.config, deploy.image),
         apply = function()
-            local launch = M.starts(machine, change.config)
+            local launch = starts(machine, change.config)
             local updated = update_or_replace(deploy, change, nonce, launch)
             if launch and waits then
                 wait_good(deploy, change.group, updated)
             end
             return { id = updated.id, instance_id = updated.instance_id }
+        end,
+    }
+end
+
+-- The building blocks that strategies are made of.
+
+local GRACE_SECONDS = 10
+
+---Out of traffic first, so that no request is cut; then stopped, then destroyed. Only what keeps
+---the old machines from going is an error.
+local function retire(deploy, change, nonce)
+    local id = change.machine.id
+    M.destroy(deploy, change, nonce(), function()
+        task.sleep(api.pace(GRACE_SECONDS))
+        pcall(machines.cordon, deploy.app, id, nonce())
+        task.sleep(api.pace(GRACE_SECONDS))
+        local stopped = change.machine.state == "started"
+            and pcall(machines.stop, deploy.app, id, nonce())
+        if stopped then
+            pcall(machines.wait, deploy.app, id,
+                { state = "stopped", seconds = deploy.wait_timeout })
+        end
+    end)
+end
+
+---May the app's organisation have twice as many machines for a while?
+local function check_bluegreen(deploy)
+    local data = api.graphql("query($name: String!) { canPerformBluegreenDeployment(name: $name) }",
+        { name = deploy.app })
+    if data.canPerformBluegreenDeployment ~= true then
+        err.raise { code = "fly.bluegreen_refused", op = "fly.deploy",
+            msg = ("Fly does not allow a bluegreen deploy of %s now: its organization's machines "
+                .. "are "
+                .. "limited"):format(deploy.app),
+            hint = "Deploy with the strategy rolling." }
+    end
+end
+
+local function remove(deploy, machine, what)
+    effect.write {
+        kind = "fly.machine.destroy", target = deploy.app, before = { what = what },
+        summary = ("destroy the %s machine"):format(what),
+        apply = function() machines.destroy(deploy.app, machine.id) end,
+    }
+end
+
+---@param deploy table of deploy.lua
+---@param updates dgrun.fly.change[]
+---@param nonces table<string, string> leases by machine id
+---@return dgrun.fly.deploy.blocks
+function M.steps(deploy, updates, nonces)
+    local function nonce(change) return nonces[change.machine.id] end
+    table.sort(updates, function(a, b) return a.machine.id < b.machine.id end)
+    return {
+        app = deploy.app, updates = updates, planning = deploy.plan,
+        already = deploy.already or 0,
+        max_unavailable = deploy.max_unavailable, on_failure = deploy.on_failure,
+        update = function(change) return update(deploy, change, nonce(change), true) end,
+        update_only = function(change)
+            return update(deploy, change, nonce(change), false)
+        end,
+        restore = function(change) return restore(deploy, change, nonce(change)) end,
+        create = function(opts)
+            opts.region = deploy.config.primary_region
+            return create_beside(deploy, opts)
+        end,
+        gate = gate.of(deploy),
+        starts = function(change) return starts(change.machine, change.config) end,
+        wait_good = function(machine, group)
+            if not deploy.plan then
+                wait_good(deploy, group, machine)
+            end
+        end,
+        check_bluegreen = function() check_bluegreen(deploy) end,
+        mark = function(change, name, value)
+            if not deploy.plan then
+                pcall(machines.set_metadata, deploy.app, change.machine.id, name, value,
+                    nonce(change))
+            end
+        end,
+        uncordon = function(machine)
+            if not deploy.plan then
+                machines.uncordon(deploy.app, machine.id)
+            end
+        end,
+        retire = function(change)
+            return retire(deploy, change, function() return nonce(change) end)
+        end,
+        remove = function(machine, what) return remove(deploy, machine, what) end,
+        sleep = function(seconds)
+            if not deploy.plan then
+                task.sleep(api.pace(seconds))
+            end
         end,
     }
 end

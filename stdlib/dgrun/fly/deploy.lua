@@ -7,10 +7,10 @@ local changes_of = require "dgrun.fly.diff"
 local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local config_of = require "dgrun.fly.config"
-local deploy_steps = require "dgrun.fly.deploy_steps"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local flyctl = require "dgrun.fly.flyctl"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local gate = require "dgrun.fly.gate"
@@ -27,7 +27,6 @@ local run = require "dgrun.run.context"
 local secrets = require "dgrun.fly.secrets"
 local strategies = require "dgrun.fly.strategies"
 local units = require "dgrun.fly.units"
-local via_flyctl = require "dgrun.fly.via_flyctl"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -197,7 +196,7 @@ local function change_existing(deploy, changes)
         for _, change in ipairs(changes.destroy) do
             apply.destroy(deploy, change, nonces[change.machine.id])
         end
-        deploy.strategy(deploy_steps.of(deploy, changes.update, nonces))
+        deploy.strategy(apply.steps(deploy, changes.update, nonces))
     end
     if deploy.plan or #ids == 0 then
         return go {}
@@ -245,7 +244,7 @@ local function deploy_via(opts, config)
         err.raise { code = "input.invalid", op = "fly.deploy",
             msg = ("fly.deploy: via must be flyctl, not '%s'"):format(opts.via) }
     end
-    local release = via_flyctl.deploy(opts, config, context_of(opts, config))
+    local release = flyctl.deploy(opts, config, context_of(opts, config))
     gate.of { app = opts.app, plan = effect.planning(), gate = opts.gate,
         on_inconclusive = opts.on_inconclusive } ()
     return result_of({ app = opts.app, plan = effect.planning(), release = release,
