@@ -15,7 +15,7 @@ local pages = {
     { "dg.fly.build", "stdlib/dgrun/fly/build.lua", prefix = "dg.fly",
         only = { build = true } },
     { "dg.fly.config", "stdlib/dgrun/fly/config.lua" },
-    { "dg.fly.machines", "stdlib/dgrun/fly/operations.lua" },
+    { "dg.fly.machines", "stdlib/dgrun/fly/machine_actions.lua" },
     { "dg.fly.apps", "stdlib/dgrun/fly/apps.lua" },
     { "dg.fly.run", "stdlib/dgrun/fly/command.lua", prefix = "dg.fly" },
     { "dg.fly.leases", "stdlib/dgrun/fly/lease.lua" },

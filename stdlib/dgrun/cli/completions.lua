@@ -1,16 +1,16 @@
 -- Completions of an argument, by its kind. Values that only Fly knows are requested with a short
 -- timeout; without a response there are no completions.
+local command_words = require "dgrun.cli.words"
 local environment = require "dgrun.project.environment"
 local execute = require "dgrun.cli.execute"
 local history = require "dgrun.run.history"
-local operations = require "dgrun.fly.operations"
+local machine_actions = require "dgrun.fly.machine_actions"
 local place_of = require "dgrun.project.target"
 local releases = require "dgrun.fly.releases"
 local scripts = require "dgrun.cli.scripts"
 local secrets = require "dgrun.secrets"
 local shipped = require "dgrun.cli.shipped"
 local task = require "dgrun.core.task"
-local command_words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -51,7 +51,7 @@ end
 ---Ids, described by name and state, and names.
 function kinds.machine(input)
     local list = {}
-    for _, machine in ipairs(operations.list { app = app_of(input) }) do
+    for _, machine in ipairs(machine_actions.list { app = app_of(input) }) do
         list[#list + 1] = { value = machine.id,
             text = ("%s, %s"):format(machine.name or "?", machine.state) }
         list[#list + 1] = machine.name and { value = machine.name, text = machine.state } or nil

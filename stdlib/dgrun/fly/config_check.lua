@@ -1,5 +1,5 @@
 -- Checks a fly.toml: types and keys against its schema, then flyctl's rules. What flyctl cannot
--- read is a problem; what it would silently ignore is a warning that names the nearest key there is.
+-- read is a problem; what it would silently ignore is a warning that names the nearest key.
 local opt = require "host.opt"
 local schema = require "dgrun.fly.config_schema"
 local units = require "dgrun.fly.units"

@@ -6,7 +6,7 @@ local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local guard = require "dgrun.fly.no_downgrade"
 local machines = require "dgrun.fly.machines"
-local operations = require "dgrun.fly.operations"
+local operations = require "dgrun.fly.machine_actions"
 local repository = require "support.repository"
 
 local toml = [[
