@@ -15,7 +15,7 @@ local functions = {
     refuse_older = { "dgrun.fly.no_downgrade", "refuse_older" },
     deployed = { "dgrun.fly.no_downgrade", "deployed" },
     run = { "dgrun.fly.command", "run" },
-    exit_problem = { "dgrun.fly.exit", "problem" },
+    exit_problem = { "dgrun.fly.command", "exit_problem" },
 }
 
 ---@class dgrun.fly
