@@ -4,14 +4,12 @@ local err = require "dgrun.core.err"
 local check = require "dgrun.core.check"
 local clock = require "dgrun.fly.clock"
 local context = require "dgrun.run.context"
-local errors = require "dgrun.fly.errors"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 local fs = require "host.fs"
 local http = require "dgrun.http"
 local log = require "host.log"
 local pretend = require "dgrun.fly.plan_overlay"
-local rate_limit = require "dgrun.fly.rate_limit"
 local secret = require "host.secret"
 local yaml = require "host.yaml"
 
@@ -165,7 +163,7 @@ local function readable(what, answer, e)
     local ok, body = pcall(json.decode, answer.text, what)
     if not ok then
         return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly",
-            msg = "the response is not valid JSON" .. errors.request_note(answer.request_id) }
+            msg = "the response is not valid JSON" .. retry.request_note(answer.request_id) }
     end
     answer.body = good and body or nil
     return answer
@@ -191,7 +189,7 @@ local function call(api, method, path, opts)
         sandbox = M.is_sandbox(),
         send = function()
             if api == "machines" and not M.is_sandbox() then
-                rate_limit.wait(method, path)
+                retry.await_turn(method, path)
             end
             return readable(what, current:request(request))
         end,
@@ -199,7 +197,7 @@ local function call(api, method, path, opts)
     clock.hear(answer.headers.date)
     local accepted = answer.status >= 200 and answer.status < 300
     if not accepted and not (opts.ok and opts.ok[answer.status]) then
-        local e = errors.of_answer(answer, what, opts.nonce, M.is_sandbox())
+        local e = retry.of_answer(answer, what, opts.nonce, M.is_sandbox())
         e.machine = path:match("/machines/([^/?]+)")
         err.raise(e)
     end
@@ -243,7 +241,7 @@ function M.graphql(document, variables)
         end,
     }
     if answer.status ~= 200 then
-        err.raise(errors.of_answer(answer, what, nil, M.is_sandbox()))
+        err.raise(retry.of_answer(answer, what, nil, M.is_sandbox()))
     end
     local result = answer.body
     local first = type(result.errors) == "table" and result.errors[1]
@@ -254,7 +252,7 @@ function M.graphql(document, variables)
                 or "fly.graphql",
             op = "fly.graphql", graphql_code = extensions.code, request_id = answer.request_id,
             msg = ("GraphQL: %s%s"):format(log.clean(tostring(first.message)),
-                errors.request_note(answer.request_id)),
+                retry.request_note(answer.request_id)),
         }
     end
     return result.data

@@ -1,7 +1,6 @@
 -- An image registry's own API: what a tag stands for. OCI distribution specification.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
-local errors = require "dgrun.fly.errors"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 
@@ -61,7 +60,7 @@ local function refused(answer, what)
             or "fly.registry",
         op = "fly.registry", status = answer.status,
         msg = ("%s: the registry answered %d%s"):format(what, answer.status,
-            errors.request_note(answer.headers["fly-request-id"])),
+            retry.request_note(answer.headers["fly-request-id"])),
     }
 end
 
