@@ -2,6 +2,7 @@
 -- strategies are made of, for one deploy.
 local api = require "dgrun.fly.api"
 local changes_of = require "dgrun.fly.diff"
+local deploy_commands = require "dgrun.fly.deploy_commands"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local gate = require "dgrun.fly.gate"
@@ -11,7 +12,6 @@ local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
-local test_machines = require "dgrun.fly.test_machines"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -41,7 +41,7 @@ end
 ---Until a machine is good, by all that is known of its group.
 local function wait_good(deploy, group, machine)
     health.wait(deploy.app, machine, deploy.wait_timeout)
-    test_machines.run(deploy, group, machine)
+    deploy_commands.check(deploy, group, machine)
     deploy.warn_listen(group, machine)
 end
 

@@ -7,6 +7,7 @@ local changes_of = require "dgrun.fly.diff"
 local check = require "dgrun.core.check"
 local checkouts = require "dgrun.core.checkouts"
 local config_of = require "dgrun.fly.config"
+local deploy_commands = require "dgrun.fly.deploy_commands"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
@@ -20,7 +21,6 @@ local image_of = require "dgrun.core.image_ref"
 local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
 local migrations = require "dgrun.migrations"
-local release_command_of = require "dgrun.fly.release_command"
 local release_record = require "dgrun.fly.release_record"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
@@ -173,7 +173,7 @@ local function release_command(deploy)
     effect.write {
         kind = "fly.release_command.run", target = deploy.app, once = deploy.release.id,
         summary = ("run the release command: %s"):format(command),
-        apply = function() return release_command_of.run(deploy) end,
+        apply = function() return deploy_commands.release(deploy) end,
     }
 end
 

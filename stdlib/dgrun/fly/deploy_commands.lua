@@ -1,8 +1,10 @@
--- The release command: a machine of its own that runs it once, before any other is touched.
--- docs/fly/deploy.md, section 6.
+-- Commands that a deploy runs on machines of their own: the release command, before any machine is
+-- touched (docs/fly/deploy.md, section 6), and the machine checks of a group, short-lived machines
+-- that test an updated one (section 11).
 local config_of = require "dgrun.fly.config"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local one_off = require "dgrun.fly.one_off"
@@ -12,7 +14,8 @@ local units = require "dgrun.fly.units"
 
 local M = {}
 
-local GROUP = "fly_app_release_command"
+local RELEASE_GROUP = "fly_app_release_command"
+local CHECK_GROUP = "fly_app_test_machine_command"
 
 local function largest_guest(all, group)
     local largest
@@ -26,10 +29,10 @@ local function largest_guest(all, group)
     return largest
 end
 
-local function machine_config(deploy)
+local function release_config(deploy)
     local config = deploy.config
     local env = tables.copy(config.env)
-    env.RELEASE_COMMAND, env.FLY_PROCESS_GROUP = "1", GROUP
+    env.RELEASE_COMMAND, env.FLY_PROCESS_GROUP = "1", RELEASE_GROUP
     env.PRIMARY_REGION = config.primary_region
     local vm = config.deploy.release_command_vm
     return {
@@ -44,7 +47,7 @@ local function machine_config(deploy)
             or largest_guest(deploy.all, config_of.default_group(config))
             or { cpu_kind = "shared", cpus = 2, memory_mb = 512 },
         metadata = {
-            fly_platform_version = "v2", fly_process_group = GROUP,
+            fly_platform_version = "v2", fly_process_group = RELEASE_GROUP,
             fly_release_id = deploy.release.id,
             fly_release_version = tostring(deploy.release.version),
         },
@@ -59,7 +62,7 @@ local running = { started = true, starting = true, stopping = true }
 local function remove_leftovers(deploy, options)
     local own
     for _, machine in ipairs(deploy.all) do
-        if machines.group(machine) == GROUP and machine.state ~= "destroyed" then
+        if machines.group(machine) == RELEASE_GROUP and machine.state ~= "destroyed" then
             local runs = running[machine.state] and machine.config.metadata.fly_release_id
             if runs and runs == deploy.release.id then
                 own = machine
@@ -76,10 +79,10 @@ local function remove_leftovers(deploy, options)
     return own
 end
 
----Runs it; raises when it does not exit with 0.
+---Runs the release command; raises when it does not exit with 0.
 ---@param deploy table {app, config, image, release, all, secrets_version, wait_timeout, …}
 ---@return {exit_code: integer}
-function M.run(deploy)
+function M.release(deploy)
     local lines = {}
     local options = {
         app = deploy.app, region = deploy.config.primary_region,
@@ -95,7 +98,7 @@ function M.run(deploy)
     if own then
         exit, id = one_off.adopt(options, own.id)
     else
-        options.config = machine_config(deploy)
+        options.config = release_config(deploy)
         exit, id = one_off.run(options)
     end
     if not exit then
@@ -118,6 +121,47 @@ function M.run(deploy)
             exit.oom_killed and ", out of memory" or ""),
         hint = "No machine of the app was changed. See the command's output above.",
     }
+end
+
+local function check_config(deploy, check, machine)
+    local config = machine.config
+    local env = tables.copy(config.env or {})
+    env.FLY_TEST_COMMAND, env.FLY_TEST_MACHINE_IP = "1", machine.private_ip
+    env.FLY_PROCESS_GROUP = CHECK_GROUP
+    local init = config.init or {}
+    return {
+        image = check.image or image_of.tagged(deploy.image), env = env,
+        init = { cmd = check.command,
+            entrypoint = deploy.config.experimental.entrypoint or check.entrypoint
+                or init.entrypoint },
+        guest = tables.copy(config.guest),
+        metadata = { fly_platform_version = "v2", fly_process_group = CHECK_GROUP },
+    }
+end
+
+---Runs the checks of a machine's group against it; raises for the first that fails.
+---@param deploy table of deploy.lua
+---@param group string
+---@param machine table that is up
+function M.check(deploy, group, machine)
+    for _, check in ipairs(machine_config_of.machine_checks(deploy.config, group)) do
+        local exit, id = one_off.run {
+            app = deploy.app, region = machine.region,
+            config = check_config(deploy, check, machine),
+            secrets_version = deploy.secrets_version, wait_timeout = deploy.wait_timeout,
+            timeout = deploy.wait_timeout, on_line = run.log,
+        }
+        if not exit or exit.exit_code ~= 0 then
+            err.raise {
+                code = "fly.machine_check_failed", op = "fly.deploy", machine = machine.id,
+                exit_code = exit and exit.exit_code,
+                msg = ("machine %s of %s fails its machine check `%s`: %s"):format(machine.id,
+                    deploy.app, table.concat(check.command, " "),
+                    exit and ("exit code %d"):format(exit.exit_code) or "it did not end in time"),
+                hint = ("See its output above; the check ran in machine %s."):format(id),
+            }
+        end
+    end
 end
 
 return M
