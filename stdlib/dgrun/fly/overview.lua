@@ -1,6 +1,7 @@
 -- Machines as those read them who want to know how an app is: without the API's own shapes.
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
+local view = require "dgrun.fly.machine_view"
 
 local M = {}
 
@@ -26,15 +27,6 @@ local M = {}
 local passing = { fly_app_release_command = true, fly_app_console = true,
     fly_app_test_machine_command = true }
 
-local function checks_of(machine)
-    local list = {}
-    for i, one in ipairs(machines.checks(machine)) do
-        list[i] = { name = tostring(one.name), status = tostring(one.status),
-            output = tostring(one.output or "") }
-    end
-    return list
-end
-
 local function kind_of(machine)
     return machines.is_managed(machine) and "web" or machines.is_cron(machine) and "cron"
         or "other"
@@ -44,15 +36,17 @@ end
 ---@param commit_of? fun(machine: table): string? of fly.commit; without it no commit is told
 ---@return dgrun.fly.overview
 function M.of(machine, commit_of)
-    local image = image_of.of_machine(machine)
-    local ok, parsed = pcall(image_of.parse, image)
+    local row = view.of(machine, commit_of or function() end)
+    local ok, parsed = pcall(image_of.parse, row.image)
     local lease = type(machine.lease) == "table" and machine.lease
+    for _, one in ipairs(row.checks) do
+        one.output = one.output or ""
+    end
     return {
-        id = machine.id, name = machine.name, group = machines.group(machine),
-        kind = kind_of(machine), state = machine.state, region = machine.region,
-        image = image, label = ok and parsed.tag or nil, digest = ok and parsed.digest or nil,
-        commit = commit_of and commit_of(machine), checks = checks_of(machine),
-        cordoned = machine.cordoned == true, host = machine.host_status or "ok",
+        id = row.id, name = row.name, group = machines.group(machine), kind = kind_of(machine),
+        state = row.state, region = row.region, image = row.image, commit = row.commit,
+        label = ok and parsed.tag or nil, digest = ok and parsed.digest or nil,
+        checks = row.checks, cordoned = row.cordoned, host = row.host or "ok",
         lease = lease and { owner = lease.owner, description = lease.description,
             expires = lease.expires_at } or nil,
         crashing = machines.is_crashing(machine), exit = machines.last_exit(machine),
