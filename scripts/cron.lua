@@ -2,14 +2,14 @@ local dg = require "dgrun"
 local log = require "host.log"
 local ui = dg.ui.cron
 
-local where = { name = "where", required = true, complete = "place", help = "an environment" }
+local where = { name = "where", required = true, complete = "target", help = "an environment" }
 local wait = { type = "seconds", help = "how long to wait for a running job to end" }
 local outcome = {
     choices = { "skip", "fail", "interrupt" }, help = "what to do if the job does not end in time",
 }
 
-local function declared(place)
-    return place.environment and place.environment.crons or {}
+local function declared(target)
+    return target.environment and target.environment.crons or {}
 end
 
 local function print_line(line) log.out(log.clean(line) .. "\n") end
@@ -22,7 +22,7 @@ end
 ---Names of the cron machines of the target on the command line.
 local function names(input)
     local found = {}
-    for i, row in ipairs(dg.cron.list { app = dg.place(input.where).app }) do
+    for i, row in ipairs(dg.cron.list { app = dg.target(input.where).app }) do
         found[i] = row.name
     end
     return found
@@ -36,16 +36,16 @@ return dg.command {
             description = "list cron machines with their last run, next run, and problems",
             read_only = true,
             arguments = {
-                { name = "where", many = true, complete = "place",
+                { name = "where", many = true, complete = "target",
                     help = "environments (default: all environments)" },
             },
             inputs = {
                 check = { type = "boolean", help = "exit with status 3 if there are problems" },
             },
             run = function(input)
-                return dg.cron.overview(dg.places(input.where), input.check)
+                return dg.cron.overview(dg.targets(input.where), input.check)
             end,
-            show = function(places) return ui.text(places, dg.cron.now()) end,
+            show = function(targets) return ui.text(targets, dg.cron.now()) end,
         },
         run = {
             description = "run a cron machine's job now, on a separate machine; follow its log",

@@ -20,7 +20,7 @@ end
 return dg.command {
     description = "Run a command with an app's image and secrets; its exit status is dgrun's",
     arguments = {
-        { name = "where", complete = "place", required = true,
+        { name = "where", complete = "target", required = true,
             help = "an environment, or its app" },
     },
     inputs = {

@@ -3,7 +3,7 @@ local dg = require "dgrun"
 return dg.command {
     description = "Show the last log lines, or follow new lines",
     arguments = {
-        { name = "where", complete = "place", many = true,
+        { name = "where", complete = "target", many = true,
             help = "environments or their apps (default: all environments)" },
     },
     inputs = {
@@ -26,9 +26,9 @@ return dg.command {
         json = { type = "boolean", help = "one JSON object per line" },
     },
     run = function(input)
-        local places = dg.places(input.where)
-        dg.secrets.mask(places)
-        local view = dg.ui.logs.new(places, input.json)
+        local targets = dg.targets(input.where)
+        dg.secrets.mask(targets)
+        local view = dg.ui.logs.new(targets, input.json)
         dg.fly.logs.stream {
             apps = view.apps, follow = input.follow, count = input.last,
             instance = input.instance, region = input.region, since = input.since,

@@ -2,7 +2,7 @@ local dg = require "dgrun"
 local ui = dg.ui.machines
 
 local where = {
-    name = "where", complete = "place", required = true, help = "an environment, or its app",
+    name = "where", complete = "target", required = true, help = "an environment, or its app",
 }
 local named = "its id, the beginning of its id, or its name"
 local id = { name = "id", complete = "machine", required = true, help = "a machine: " .. named }
@@ -56,7 +56,7 @@ return dg.command {
     actions = {
         list = {
             description = "list machines with their state, health, image, and commit",
-            arguments = { { name = "where", complete = "place", help = where.help } },
+            arguments = { { name = "where", complete = "target", help = where.help } },
             inputs = {
                 group = group, region = region,
                 state = { short = "s", help = "only machines in this state, such as started" },
@@ -64,7 +64,7 @@ return dg.command {
             read_only = true,
             run = function(input)
                 return dg.fly.machines.overview {
-                    app = dg.place(input.where).app, group = input.group, region = input.region,
+                    app = dg.target(input.where).app, group = input.group, region = input.region,
                     state = input.state,
                 }
             end,

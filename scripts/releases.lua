@@ -3,7 +3,7 @@ local dg = require "dgrun"
 return dg.command {
     description = "List an app's releases with their time, author, image, and commit",
     arguments = {
-        { name = "where", complete = "place", help = "an environment, or its app" },
+        { name = "where", complete = "target", help = "an environment, or its app" },
     },
     inputs = {
         last = { type = "integer", short = "n", default = 25, help = "number of releases, newest "
@@ -11,7 +11,7 @@ return dg.command {
     },
     read_only = true,
     run = function(input)
-        return dg.fly.releases.overview { app = dg.place(input.where).app, limit = input.last }
+        return dg.fly.releases.overview { app = dg.target(input.where).app, limit = input.last }
     end,
     show = dg.ui.releases.table,
 }

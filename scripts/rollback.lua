@@ -1,10 +1,10 @@
 local dg = require "dgrun"
-local place_of = require "dgrun.project.target"
+local target_of = require "dgrun.project.target"
 
 return dg.pipeline {
     description = "Restore the image and configuration of an earlier release",
     arguments = {
-        { name = "where", complete = "place", required = true,
+        { name = "where", complete = "target", required = true,
             help = "an environment, or its app" },
     },
     inputs = {
@@ -42,7 +42,7 @@ return dg.pipeline {
         local release = dg.step("Roll back", function()
             return dg.fly.rollback {
                 app = app, environment = env, to = target.version,
-                database = place_of.secret(input.where, "DATABASE_URL"),
+                database = target_of.secret(input.where, "DATABASE_URL"),
                 despite_database = input.despite_database,
             }
         end)

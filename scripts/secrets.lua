@@ -1,7 +1,7 @@
 local dg = require "dgrun"
 
-local one = { name = "where", help = "an environment or an app", complete = "place" }
-local the_one = { name = "where", help = one.help, complete = "place", required = true }
+local one = { name = "where", help = "an environment or an app", complete = "target" }
+local the_one = { name = "where", help = one.help, complete = "target", required = true }
 local stage = { type = "boolean", help = "do not update machines now; the next deploy does" }
 
 local function show(what)
@@ -9,16 +9,16 @@ local function show(what)
 end
 
 ---The data, with the environment it belongs to.
-local function of(place, data)
-    data.environment = place.environment and place.name
-    data.declared = place.environment and dg.secrets.declared(place.environment.secrets)
+local function of(target, data)
+    data.environment = target.environment and target.name
+    data.declared = target.environment and dg.secrets.declared(target.environment.secrets)
     return data
 end
 
-local function environment(place)
-    return place.environment or dg.err.raise { code = "input.invalid",
+local function environment(target)
+    return target.environment or dg.err.raise { code = "input.invalid",
         msg = ("no environment declares the app %s, so it has no declared secrets")
-            :format(place.app) }
+            :format(target.app) }
 end
 
 ---The arguments for dgrun itself: `run` passes the arguments after -- to a program unchanged.
@@ -36,9 +36,9 @@ return dg.command {
             read_only = true,
             arguments = { one },
             run = function(input)
-                local place = dg.place(input.where)
-                return of(place, dg.secrets.overview { app = place.app,
-                    secrets = place.environment and place.environment.secrets })
+                local target = dg.target(input.where)
+                return of(target, dg.secrets.overview { app = target.app,
+                    secrets = target.environment and target.environment.secrets })
             end,
             show = show "list",
         },
@@ -54,11 +54,11 @@ return dg.command {
                 stage = stage,
             },
             run = function(input)
-                local place = input.where
-                local values = dg.secrets.values { app = place.app, names = input.names,
+                local target = input.where
+                local values = dg.secrets.values { app = target.app, names = input.names,
                     file = input.file, from = input.from, stdin = input.stdin,
-                    secrets = place.environment and place.environment.secrets }
-                return of(place, dg.secrets.set { app = place.app, secrets = values,
+                    secrets = target.environment and target.environment.secrets }
+                return of(target, dg.secrets.set { app = target.app, secrets = values,
                     apply = not input.stage })
             end,
             show = show "set",
@@ -70,9 +70,9 @@ return dg.command {
             inputs = { stage = stage,
                 force = { type = "boolean", help = "also remove required secrets" } },
             run = function(input)
-                local place = input.where
-                local env = not input.force and place.environment
-                return of(place, dg.secrets.unset { app = place.app, names = input.names,
+                local target = input.where
+                local env = not input.force and target.environment
+                return of(target, dg.secrets.unset { app = target.app, names = input.names,
                     secrets = env and env.secrets or nil, apply = not input.stage })
             end,
             show = show "unset",
@@ -82,9 +82,9 @@ return dg.command {
             read_only = true,
             arguments = { one },
             run = function(input)
-                local place = dg.place(input.where)
-                return of(place, dg.secrets.diff { app = place.app,
-                    secrets = environment(place).secrets })
+                local target = dg.target(input.where)
+                return of(target, dg.secrets.diff { app = target.app,
+                    secrets = environment(target).secrets })
             end,
             show = show "diff",
         },
@@ -93,7 +93,7 @@ return dg.command {
             read_only = true,
             arguments = { one },
             run = function(input)
-                return dg.secrets.where(environment(dg.place(input.where)))
+                return dg.secrets.where(environment(dg.target(input.where)))
             end,
             show = function(data) return dg.ui.secrets_where.text(data) end,
         },
@@ -111,8 +111,8 @@ return dg.command {
             description = "compare two environments: missing names, and equal values",
             read_only = true,
             arguments = {
-                { name = "left", help = "an environment", complete = "place", required = true },
-                { name = "right", help = "another environment", complete = "place",
+                { name = "left", help = "an environment", complete = "target", required = true },
+                { name = "right", help = "another environment", complete = "target",
                     required = true },
             },
             run = function(input)

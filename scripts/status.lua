@@ -4,7 +4,7 @@ return dg.command {
     description = "Show commit, machines, cron machines, migrations, secrets, and site",
     read_only = true,
     arguments = {
-        { name = "where", many = true, complete = "place",
+        { name = "where", many = true, complete = "target",
             help = "environments or apps (default: all environments)" },
     },
     inputs = {
@@ -24,7 +24,7 @@ return dg.command {
     },
     run = function(input)
         local report = dg.status.ask {
-            places = dg.places(input.where), branch = input.branch, timeout = input.timeout,
+            targets = dg.targets(input.where), branch = input.branch, timeout = input.timeout,
         }
         return report, dg.status.verdict(report, {
             max_age = input.max_age, max_behind = input.max_behind,

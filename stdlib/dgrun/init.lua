@@ -4,8 +4,8 @@ local opt = require "host.opt"
 ---@class dgrun
 ---@field pipeline fun(declaration: dgrun.pipeline.declaration): dgrun.pipeline
 ---@field command fun(declaration: dgrun.command.declaration): dgrun.command
----@field place fun(word?: string|dgrun.place): dgrun.place
----@field places fun(words?: (string|dgrun.place)[]): dgrun.place[]
+---@field target fun(word?: string|dgrun.target): dgrun.target
+---@field targets fun(words?: (string|dgrun.target)[]): dgrun.target[]
 ---@field step fun(name: string, opts: dgrun.step.options|fun(): any, fn?: fun(): any): any
 ---@field environment fun(name: string): dgrun.environment
 ---@field note fun(text: string)
@@ -20,8 +20,8 @@ local dg = {}
 local functions = {
     pipeline = { "dgrun.project.pipeline", "new" },
     command = { "dgrun.project.command", "new" },
-    place = { "dgrun.project.target", "find" },
-    places = { "dgrun.project.target", "list" },
+    target = { "dgrun.project.target", "find" },
+    targets = { "dgrun.project.target", "list" },
     step = { "dgrun.run.step", "run" },
     log = { "dgrun.run.context", "log" },
     environment = { "dgrun.project.environment", "get" },

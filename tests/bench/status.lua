@@ -83,8 +83,8 @@ local function ask(dir)
     local started = time.now()
     local text
     local record = run.execute({ name = "status", root = dir, journal = false }, function()
-        local places = require("dgrun.project.target").list()
-        local report = require("dgrun.status").ask { places = places }
+        local targets = require("dgrun.project.target").list()
+        local report = require("dgrun.status").ask { targets = targets }
         text = require("dgrun.ui.status").text(report)
     end)
     assert(record.status == "done", tostring(record.error))

@@ -85,7 +85,7 @@ local special = {
 ---What a word of the command line may be.
 local function kinds_of(w)
     local kinds = {}
-    for _, name in ipairs { "place", "environment" } do
+    for _, name in ipairs { "target", "environment" } do
         kinds[name] = function() return "stage" end
     end
     kinds.secret = function() return "GEMINI_API_KEY" end

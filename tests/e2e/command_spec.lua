@@ -13,11 +13,11 @@ return dg.command {
     actions = {
         list = {
             description = "the things",
-            arguments = { { name = "where", complete = "place", many = true } },
+            arguments = { { name = "where", complete = "target", many = true } },
             run = function(input)
                 local apps = {}
-                for i, place in ipairs(dg.places(input.where)) do
-                    apps[i] = place.app
+                for i, target in ipairs(dg.targets(input.where)) do
+                    apps[i] = target.app
                 end
                 if input.json and apps[2] then
                     return apps, dg.err.new { code = "refused.many", msg = "more than one app" }
@@ -28,7 +28,7 @@ return dg.command {
         },
         change = {
             description = "changes one",
-            arguments = { { name = "where", complete = "place", required = true },
+            arguments = { { name = "where", complete = "target", required = true },
                 { name = "id", complete = "machine", required = true } },
             rest = "command",
             run = function(input)

@@ -46,7 +46,7 @@ local function understood(face, words)
         at = at + 1
     end
     for i, argument in ipairs(face.arguments or {}) do
-        if argument.complete == "place" and values.app then
+        if argument.complete == "target" and values.app then
             table.insert(plain, i, values.app)
         end
         values[argument.name] = argument.many and { unpack(plain, i) } or plain[i]

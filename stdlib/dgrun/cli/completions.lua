@@ -5,7 +5,7 @@ local environment = require "dgrun.project.environment"
 local execute = require "dgrun.cli.execute"
 local history = require "dgrun.run.history"
 local machine_actions = require "dgrun.fly.machine_actions"
-local place_of = require "dgrun.project.target"
+local target_of = require "dgrun.project.target"
 local releases = require "dgrun.fly.releases"
 local scripts = require "dgrun.cli.scripts"
 local secrets = require "dgrun.secrets"
@@ -28,21 +28,21 @@ end
 local function app_of(input)
     local where = input.app or input.where
     where = type(where) == "table" and where[1] or where
-    return place_of.find(where).app
+    return target_of.find(where).app
 end
 
 ---By kind: each function gets the values on the line so far.
 ---@type table<string, fun(input: table): dgrun.cli.candidate[]>
 local kinds = {}
 
-function kinds.place()
+function kinds.target()
     local list = {}
     for i, name in ipairs(environment.names()) do
         list[i] = { value = name, text = environment.get(name, { lazy = true }).app }
     end
     return list
 end
-kinds.environment = kinds.place
+kinds.environment = kinds.target
 
 function kinds.app()
     return values(environment.apps("."))
@@ -60,10 +60,10 @@ function kinds.machine(input)
 end
 
 function kinds.secret(input)
-    local place = place_of.of_app(app_of(input))
+    local target = target_of.of_app(app_of(input))
     local list = {}
-    for i, secret in ipairs(secrets.overview { app = place.app,
-        secrets = place.environment and place.environment.secrets }.secrets) do
+    for i, secret in ipairs(secrets.overview { app = target.app,
+        secrets = target.environment and target.environment.secrets }.secrets) do
         list[i] = { value = secret.name, text = (secret.declared or "not declared")
             .. (secret.present and "" or ", not set") }
     end

@@ -11,7 +11,7 @@ local lease = require "dgrun.run.lock"
 local library = require "dgrun.cli.library"
 local outcome = require "dgrun.cli.outcome"
 local pipeline_of = require "dgrun.project.pipeline"
-local place = require "dgrun.project.target"
+local target = require "dgrun.project.target"
 local run = require "dgrun.run.execute"
 local scripts = require "dgrun.cli.scripts"
 local task = require "dgrun.core.task"
@@ -108,13 +108,13 @@ local function with_places(action, input)
     end
     for _, argument in ipairs(action.arguments) do
         local value = input[argument.name]
-        if argument.complete == "place" and input.app then
-            local app = place.of_app(input.app)
+        if argument.complete == "target" and input.app then
+            local app = target.of_app(input.app)
             resolved[argument.name] = argument.many and { app } or app
-        elseif argument.complete == "place" and value ~= nil then
-            resolved[argument.name] = argument.many and place.list(value) or place.find(value)
+        elseif argument.complete == "target" and value ~= nil then
+            resolved[argument.name] = argument.many and target.list(value) or target.find(value)
         end
-        local found = argument.complete == "place" and resolved[argument.name] or {}
+        local found = argument.complete == "target" and resolved[argument.name] or {}
         for _, one in ipairs(argument.many and found or { found }) do
             if one.environment then
                 environment.mask(one.environment)

@@ -161,7 +161,7 @@ end
 function Reading:assign(plain)
     local arguments, at = self.face.arguments or {}, 1
     for _, argument in ipairs(arguments) do
-        if argument.complete == "place" and self.values.app then
+        if argument.complete == "target" and self.values.app then
             self.values[argument.name] = argument.many and { self.values.app } or self.values.app
         else
             repeat

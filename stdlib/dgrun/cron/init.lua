@@ -140,14 +140,14 @@ function M.list(opts)
     return require("dgrun.cron.verify").list(opts)
 end
 
----The cron machines of several places, asked for side by side; a place that does not answer is
+---The cron machines of several targets, asked for side by side; a target that does not answer is
 ---reported as such.
----@param places dgrun.place[]
+---@param targets dgrun.target[]
 ---@param strict? boolean something that is wrong is an error, of code refused.cron
----@return dgrun.cron.place[]
----@return dgrun.err? # of the first place that could not be asked, else of what is wrong
-function M.overview(places, strict)
-    return require("dgrun.cron.verify").overview(places, strict)
+---@return dgrun.cron.target[]
+---@return dgrun.err? # of the first target that could not be asked, else of what is wrong
+function M.overview(targets, strict)
+    return require("dgrun.cron.verify").overview(targets, strict)
 end
 
 ---What time it is for Fly, whose clock schedules go by: by the date of its last answer.

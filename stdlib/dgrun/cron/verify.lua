@@ -277,31 +277,31 @@ function M.list(opts)
         known = opts.known }
 end
 
----@class dgrun.cron.place the cron machines of an environment or an app
+---@class dgrun.cron.target the cron machines of an environment or an app
 ---@field name string
 ---@field app string
 ---@field crons dgrun.cron.row[]
 ---@field error? string why they are not known
 
 ---What an environment has; what fails is told of this one only.
-local function of_place(place)
-    local declared = place.environment and place.environment.crons or {}
-    local ok, list = pcall(M.list, { app = place.app, crons = declared,
+local function of_target(target)
+    local declared = target.environment and target.environment.crons or {}
+    local ok, list = pcall(M.list, { app = target.app, crons = declared,
         dir = run.current() and run.current().root })
     if not ok and err.is(list, "cancelled") then
         err.raise(list)
     end
-    return { name = place.name, app = place.app, crons = json.array(ok and list or {}),
+    return { name = target.name, app = target.app, crons = json.array(ok and list or {}),
         error = not ok and err.object(list).msg or nil }, not ok and err.object(list) or nil
 end
 
 ---What is wrong, for a monitor.
-local function refusal(places)
+local function refusal(targets)
     local lines = {}
-    for _, place in ipairs(places) do
-        for _, row in ipairs(place.crons) do
+    for _, target in ipairs(targets) do
+        for _, row in ipairs(target.crons) do
             for _, problem in ipairs(row.problems) do
-                lines[#lines + 1] = ("%s of %s: %s"):format(row.name, place.name, problem.text)
+                lines[#lines + 1] = ("%s of %s: %s"):format(row.name, target.name, problem.text)
             end
         end
     end
@@ -310,15 +310,15 @@ local function refusal(places)
             problems = lines } or nil
 end
 
----The cron machines of several places, asked for side by side.
----@param places dgrun.place[]
+---The cron machines of several targets, asked for side by side.
+---@param targets dgrun.target[]
 ---@param strict? boolean
----@return dgrun.cron.place[]
+---@return dgrun.cron.target[]
 ---@return dgrun.err?
-function M.overview(places, strict)
+function M.overview(targets, strict)
     local failure
-    local found = task.map(places, {}, function(place)
-        local result, e = of_place(place)
+    local found = task.map(targets, {}, function(target)
+        local result, e = of_target(target)
         failure = failure or e
         return result
     end)

@@ -3,7 +3,7 @@ local check = require "dgrun.core.check"
 
 local parts = {
     api = "dgrun.fly.api", apps = "dgrun.fly.apps", config = "dgrun.fly.config",
-    image = "dgrun.core.image_ref", leases = "dgrun.fly.lease",
+    image = "dgrun.core.image_ref", lease = "dgrun.fly.lease",
     machines = "dgrun.fly.machine_actions",
     releases = "dgrun.fly.releases", strategies = "dgrun.fly.strategies", logs = "dgrun.fly.logs",
 }

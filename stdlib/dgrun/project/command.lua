@@ -8,14 +8,14 @@ local format = require "dgrun.core.format"
 local input_of = require "dgrun.project.input"
 local opt = require "host.opt"
 local pipeline = require "dgrun.project.pipeline"
-local place_of = require "dgrun.project.target"
+local target_of = require "dgrun.project.target"
 
 local M = {}
 
 ---@class dgrun.command.argument: dgrun.input
 ---@field name string
----@field complete? string|fun(input: table): string[] "place" for an environment or an app: `run`
----  gets a dgrun.place (or a list of them), and the command gets --app too, for other apps
+---@field complete? string|fun(input: table): string[] "target" for an environment or an app: `run`
+---  gets a dgrun.target (or a list of them), and the command gets --app too, for other apps
 
 ---@class dgrun.command.action
 ---@field description string one line
@@ -123,7 +123,7 @@ function M.action(command, arguments, script)
     elseif word and command.actions[word] then
         return command.actions[word], { unpack(arguments, 2) }
     elseif command.default and (not word or word:sub(1, 1) == "-"
-            or place_of.is_name(word)) then
+            or target_of.is_name(word)) then
         return command.actions[command.default], arguments
     end
     if not word then

@@ -181,9 +181,9 @@ local function checked_arguments(declared, who)
     return arguments
 end
 
-local function has_place(arguments)
+local function has_target(arguments)
     for _, argument in ipairs(arguments) do
-        if argument.complete == "place" then
+        if argument.complete == "target" then
             return true
         end
     end
@@ -199,7 +199,7 @@ local function all_inputs(action, arguments)
     if action.show and not inputs.json then
         inputs.json = { type = "boolean", help = "print JSON" }
     end
-    if has_place(arguments) and not inputs.app then
+    if has_target(arguments) and not inputs.app then
         inputs.app = { help = "an app; it need not belong to an environment", complete = "app" }
     end
     return inputs

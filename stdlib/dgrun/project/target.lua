@@ -6,37 +6,37 @@ local opt = require "host.opt"
 
 local M = {}
 
----@class dgrun.place
+---@class dgrun.target
 ---@field name string as people call it: the environment's name, else the app's
 ---@field app string the Fly app
 ---@field environment? dgrun.environment its secrets are looked up when they are used
-local Place = { __name = "dgrun.place" }
+local Target = { __name = "dgrun.target" }
 
 ---@return boolean
 function M.is(value)
-    return type(value) == "table" and getmetatable(value) == Place
+    return type(value) == "table" and getmetatable(value) == Target
 end
 
 local function of_environment(name)
     local env = environment.get(name, { lazy = true })
-    return setmetatable({ name = name, app = env.app, environment = env }, Place)
+    return setmetatable({ name = name, app = env.app, environment = env }, Target)
 end
 
----The place of an app, with its environment where one names it.
+---The target of an app, with its environment where one names it.
 ---@param app string
----@return dgrun.place
+---@return dgrun.target
 function M.of_app(app)
     if type(app) ~= "string" or not app:match("^[a-z0-9][a-z0-9-]*$") or #app > 63 then
         err.raise { code = "input.invalid", msg = ("'%s' is not a valid app name"):format(
             tostring(app)), hint = "App names contain a-z, 0-9, and -." }
     end
     for _, name in ipairs(environment.names()) do
-        local place = of_environment(name)
-        if place.app == app then
-            return place
+        local target = of_environment(name)
+        if target.app == app then
+            return target
         end
     end
-    return setmetatable({ name = app, app = app }, Place)
+    return setmetatable({ name = app, app = app }, Target)
 end
 
 ---Is this word an environment's name or the app of one?
@@ -61,12 +61,12 @@ local function the_only(names)
         hint = "Name an environment, or an app with --app NAME." }
 end
 
----@param word? string|dgrun.place an environment's name, or the app of one; without it the only
+---@param word? string|dgrun.target an environment's name, or the app of one; without it the only
 ---  environment there is
----@return dgrun.place
+---@return dgrun.target
 function M.find(word)
     if M.is(word) then
-        return word --[[@as dgrun.place]]
+        return word --[[@as dgrun.target]]
     end
     local names = environment.names()
     if word == nil then
@@ -90,31 +90,31 @@ function M.find(word)
                 format.list(names)) }
 end
 
----@param words? (string|dgrun.place)[] without any: all environments
----@return dgrun.place[]
+---@param words? (string|dgrun.target)[] without any: all environments
+---@return dgrun.target[]
 function M.list(words)
-    local places = {}
+    local targets = {}
     if not words or #words == 0 then
         for i, name in ipairs(environment.names()) do
-            places[i] = of_environment(name)
+            targets[i] = of_environment(name)
         end
-        return #places > 0 and places or { the_only {} }
+        return #targets > 0 and targets or { the_only {} }
     end
     for i, word in ipairs(words) do
-        places[i] = M.find(word)
+        targets[i] = M.find(word)
     end
-    return places
+    return targets
 end
 
----A secret of the place's environment; nil where it has none, or does not declare this one.
----@param place dgrun.place
+---A secret of the target's environment; nil where it has none, or does not declare this one.
+---@param target dgrun.target
 ---@param name string
 ---@return any
-function M.secret(place, name)
-    if not place.environment then
+function M.secret(target, name)
+    if not target.environment then
         return nil
     end
-    local ok, value = pcall(function() return place.environment.secrets[name] end)
+    local ok, value = pcall(function() return target.environment.secrets[name] end)
     if not ok and not err.is(value, "secrets.undeclared") then
         err.raise(value)
     end

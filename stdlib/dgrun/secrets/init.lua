@@ -204,7 +204,7 @@ end
 ---Where each secret of an environment comes from: the source that provides it, the sources it
 ---overrides, the rules it breaks. Reads all sources; never returns a value. dgrun.ui.secrets_where
 ---formats the result.
----@param where string|dgrun.environment|dgrun.place
+---@param where string|dgrun.environment|dgrun.target
 ---@return dgrun.secrets.where data
 ---@return dgrun.err? problem what is missing, invalid, or unreadable, if anything
 function M.where(where)
@@ -233,7 +233,7 @@ end
 ---From now on, masks the values of all sources of these targets' environments in dgrun's output,
 ---and notes each source that cannot be opened. For the output of machines, which know the values
 ---too.
----@param where dgrun.place|dgrun.place[]
+---@param where dgrun.target|dgrun.target[]
 function M.mask(where)
     require("dgrun.secrets.mask").mask(where)
 end

@@ -4,7 +4,7 @@
 local effect = require "dgrun.run.effect"
 local environment = require "dgrun.project.environment"
 local format = require "dgrun.core.format"
-local place_of = require "dgrun.project.target"
+local target_of = require "dgrun.project.target"
 local sources = require "dgrun.project.sources"
 local task = require "dgrun.core.task"
 
@@ -52,11 +52,11 @@ local function mask(env)
     report(entry, opened)
 end
 
----@param where dgrun.place|dgrun.place[]
+---@param where dgrun.target|dgrun.target[]
 function M.mask(where)
     local list = {}
-    for _, place in ipairs(place_of.is(where) and { where } or where) do
-        list[#list + 1] = place.environment or environment.of_review_app(place.app)
+    for _, target in ipairs(target_of.is(where) and { where } or where) do
+        list[#list + 1] = target.environment or environment.of_review_app(target.app)
     end
     task.map(list, {}, mask)
 end

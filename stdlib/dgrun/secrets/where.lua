@@ -6,7 +6,7 @@ local err = require "dgrun.core.err"
 local exposure = require "dgrun.secrets.exposure"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
-local place_of = require "dgrun.project.target"
+local target_of = require "dgrun.project.target"
 local rules = require "dgrun.project.secret_rules"
 local secret = require "host.secret"
 local sources = require "dgrun.project.sources"
@@ -140,13 +140,13 @@ local function entry_of(env)
     return entry
 end
 
----@param where string|dgrun.environment|dgrun.place
+---@param where string|dgrun.environment|dgrun.target
 ---@return dgrun.secrets.where data
 ---@return dgrun.err? problem what is wrong, if anything
 function M.of(where)
     if type(where) == "string" then
         where = environment.get(where, { lazy = true })
-    elseif place_of.is(where) then
+    elseif target_of.is(where) then
         where = where.environment
     end
     local entry = entry_of(where)

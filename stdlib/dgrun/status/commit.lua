@@ -65,14 +65,14 @@ end
 
 ---For how long the deployed commit has been behind: since the oldest missing commit on the branch
 ---itself. Commits that a merge brought count from the merge.
-local function lag(repository, place, branch, one)
+local function lag(repository, target, branch, one)
     if one.behind == 0 then
         one.behind_for = 0
     elseif one.behind then
         local list, e = host.log { dir = repository.dir, from = one.commit, to = branch.commit,
             first_parent = true }
         if list and list[1] then
-            one.behind_for = math.max(0, place.now - list[#list].time)
+            one.behind_for = math.max(0, target.now - list[#list].time)
         else
             one.behind_unknown = e and e.msg or "git does not list the missing commits"
         end
@@ -95,8 +95,8 @@ local function count(repository, branch, one)
     }
 end
 
-local function compare(place, one, recent)
-    local repository = place.repository
+local function compare(target, one, recent)
+    local repository = target.repository
     local branch, e = shared.attempt(repository.branch)
     if not branch then
         one.behind_unknown = e.msg
@@ -114,18 +114,18 @@ local function compare(place, one, recent)
     else
         count(repository, branch, one)
     end
-    lag(repository, place, branch, one)
+    lag(repository, target, branch, one)
 end
 
 ---Fills in what the repository knows about a commit.
-local function describe(place, one)
-    local repository = place.repository
+local function describe(target, one)
+    local repository = target.repository
     local recent = shared.attempt(repository.recent)
     local found = recent and recent.by_commit[one.commit] or look_up(repository, one)
     if found then
         one.subject, one.author, one.time = found.subject, found.author, found.time
-        one.age = math.max(0, place.now - found.time)
-        compare(place, one, recent)
+        one.age = math.max(0, target.now - found.time)
+        compare(target, one, recent)
     else
         one.behind_unknown = one.unknown
     end
@@ -148,11 +148,11 @@ local function problems_of(all, unsaid)
     return list
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.deployed? # nil when nothing is deployed
 ---@return string[]? problems
-function M.ask(place)
-    local all, unsaid = shared.running(place.machines(), place.commit_of)
+function M.ask(target)
+    local all, unsaid = shared.running(target.machines(), target.commit_of)
     if #all == 0 and unsaid == 0 then
         return nil, { "nothing is deployed" }
     elseif #all == 0 then
@@ -160,7 +160,7 @@ function M.ask(place)
             msg = ("its %s not report a commit: dgrun did not deploy the running "
                 .. "version"):format(format.count(unsaid, "machine does", "machines do")) }
     end
-    task.map(all, {}, function(one) describe(place, one) end)
+    task.map(all, {}, function(one) describe(target, one) end)
     local facts = { unsaid = unsaid, others = json.array { unpack(all, 2) } }
     for name, value in pairs(all[1]) do
         facts[name] = value

@@ -35,25 +35,25 @@ local function leave_out(rows, is_known, reason)
     end
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.cron[]? # nil where there are none
 ---@return string[]? problems
-function M.ask(place)
-    local machines = place.machines()
+function M.ask(target)
+    local machines = target.machines()
     local list = overview.all(machines)
-    local declared = place.environment and place.environment.crons or {}
+    local declared = target.environment and target.environment.crons or {}
     local image = first_image(list)
     if not image then
         declared = {} -- no image has been deployed yet
     end
-    local secrets, releases = shared.attempt(place.secrets), shared.attempt(place.releases)
+    local secrets, releases = shared.attempt(target.secrets), shared.attempt(target.releases)
     local files, e
     if #declared > 0 then
-        files, e = shared.attempt(place.files)
+        files, e = shared.attempt(target.files)
     end
-    local rows = cron.list { app = place.app, crons = declared, dir = files or place.repository.dir,
-        image = image or "none", known = { machines = machines, secrets = secrets or {},
-            releases = releases or {} } }
+    local rows = cron.list { app = target.app, crons = declared,
+        dir = files or target.repository.dir, image = image or "none",
+        known = { machines = machines, secrets = secrets or {}, releases = releases or {} } }
     if not files then
         leave_out(rows, needs_no_files, e and e.msg
             or "the app's machines do not report the deployed commit")
@@ -63,7 +63,7 @@ function M.ask(place)
     end
     local problems = {}
     for _, row in ipairs(rows) do
-        for _, problem in ipairs(place.environment and row.problems or {}) do
+        for _, problem in ipairs(target.environment and row.problems or {}) do
             problems[#problems + 1] = ("%s: %s"):format(row.name, problem.text)
         end
     end

@@ -29,11 +29,11 @@ local function count(list)
     return found
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.image? # the image of most machines
 ---@return string[]? problems
-function M.ask(place)
-    local found = count(overview.all(place.machines()))
+function M.ask(target)
+    local found = count(overview.all(target.machines()))
     local problems = {}
     if #found > 1 then
         local parts = {}

@@ -12,12 +12,12 @@ local time = require "host.time"
 local M = {}
 
 ---The facts about a target, in this order. Each source is a module dgrun.status.NAME with
----`ask(place) → facts?, problems?`, which raises an error when it cannot find out.
+---`ask(target) → facts?, problems?`, which raises an error when it cannot find out.
 M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "secrets", "lease",
     "runs", "site" }
 
 ---@class dgrun.status.options
----@field places dgrun.place[]
+---@field targets dgrun.target[]
 ---@field branch? string the branch to compare with, "main"
 ---@field database? string name of the secret with the URL of the database, "DATABASE_URL"
 ---@field timeout? number seconds, 10; a source that has not responded by then is unknown
@@ -48,9 +48,9 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---@field environments dgrun.status.environment[]
 
 ---Queries one source; errors become `unknown`.
-local function ask_source(place, name)
-    local ok, facts, problems = pcall(place.within, function()
-        return require("dgrun.status." .. name).ask(place)
+local function ask_source(target, name)
+    local ok, facts, problems = pcall(target.within, function()
+        return require("dgrun.status." .. name).ask(target)
     end)
     if ok then
         return { facts = facts, problems = problems or {} }
@@ -61,10 +61,10 @@ local function ask_source(place, name)
     return { unknown = { code = e.code, msg = e.msg, hint = e.hint }, problems = {} }
 end
 
-local function ask_place(place)
-    local answers = task.map(M.sources, {}, function(name) return ask_source(place, name) end)
-    local found = { name = place.name, app = place.app, unknown = {}, problems = json.array {},
-        url = place.environment and place.environment.url }
+local function ask_target(target)
+    local answers = task.map(M.sources, {}, function(name) return ask_source(target, name) end)
+    local found = { name = target.name, app = target.app, unknown = {}, problems = json.array {},
+        url = target.environment and target.environment.url }
     for i, name in ipairs(M.sources) do
         -- When nothing is deployed, it is no news that the site does not respond.
         local deployed = name == "commit" or found.commit or found.unknown.commit
@@ -78,17 +78,17 @@ local function ask_place(place)
 end
 
 ---Queries Fly, the repository, the database, the store, and the sites, all at once.
----    local report = dg.status.ask { places = dg.places { "prod" } }
+---    local report = dg.status.ask { targets = dg.targets { "prod" } }
 ---    print(report.environments[1].commit.behind)
 ---@param opts dgrun.status.options
 ---@return dgrun.status.report
 function M.ask(opts)
-    check.options(opts, { places = "table", branch = "string?", database = "string?",
+    check.options(opts, { targets = "table", branch = "string?", database = "string?",
         timeout = "seconds?" }, "status.ask")
     return task.scope(function()
-        local places = shared.places(opts)
+        local targets = shared.targets(opts)
         return { time = time.wall(),
-            environments = json.array(task.map(places, {}, ask_place)) }
+            environments = json.array(task.map(targets, {}, ask_target)) }
     end)
 end
 

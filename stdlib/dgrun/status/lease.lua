@@ -9,12 +9,12 @@ local M = {}
 ---@field tickets table[] the holder, then the waiting runs in order
 ---@field holds table[] holds that freeze the group
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.lease? # nil when the group is free
 ---@return string[]? problems
-function M.ask(place)
-    local all = place.history()
-    local rows, holds = history.of(all.tickets, place.app), history.of(all.holds, place.app)
+function M.ask(target)
+    local all = target.history()
+    local rows, holds = history.of(all.tickets, target.app), history.of(all.holds, target.app)
     local problems = {}
     for _, hold in ipairs(holds) do
         problems[#problems + 1] = lease.describe_hold(hold)

@@ -74,14 +74,14 @@ local function group_of(facts, by_name, name)
     return by_name[name]
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.machines
 ---@return string[] problems
-function M.ask(place)
+function M.ask(target)
     local array = json.array
     local facts = { groups = array {}, leases = array {}, cordoned = 0, others = 0 }
     local by_name, problems = {}, {}
-    for _, machine in ipairs(overview.all(place.machines())) do
+    for _, machine in ipairs(overview.all(target.machines())) do
         if machine.kind == "web" then
             count(group_of(facts, by_name, machine.group), machine)
             local text = complaint(machine)

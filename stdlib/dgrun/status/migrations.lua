@@ -22,50 +22,50 @@ M.patience = 5
 ---@field to_come? string[] further revisions on the branch; nil when unknown
 ---@field base? string the branch
 
-local function declared(place)
-    local secrets = environment.entry(place.environment).secrets
+local function declared(target)
+    local secrets = environment.entry(target.environment).secrets
     for _, list in ipairs { secrets.required, secrets.optional, secrets.private } do
         for _, name in ipairs(list) do
-            if name == place.database then
+            if name == target.database then
                 return true
             end
         end
     end
-    return secrets.literal[place.database] ~= nil
+    return secrets.literal[target.database] ~= nil
 end
 
 ---Looked up only when needed: a laptop may not have the production secrets.
-local function url_of(place)
-    return place.environment.secrets[place.database]
+local function url_of(target)
+    return target.environment.secrets[target.database]
 end
 
 ---A variable of this process applies to every environment that reads it, but names the database of
 ---only one environment.
-local function check_whose(place, url)
-    if url ~= secret.from_env(place.database) then
+local function check_whose(target, url)
+    if url ~= secret.from_env(target.database) then
         return
     end
-    for _, other in ipairs(place.all) do
-        if other ~= place and other.environment and declared(other)
+    for _, other in ipairs(target.all) do
+        if other ~= target and other.environment and declared(other)
             and shared.attempt(url_of, other) == url then
             err.raise { code = "status.whose_database", op = "status",
                 msg = ("the same %s applies to both %s and %s; only one of them can use that "
-                    .. "database"):format(place.database, place.name, other.name),
-                hint = ("Query one environment at a time: dgrun status %s"):format(place.name) }
+                    .. "database"):format(target.database, target.name, other.name),
+                hint = ("Query one environment at a time: dgrun status %s"):format(target.name) }
         end
     end
 end
 
 ---The revisions of the database.
-local function current_of(place)
-    local env = place.environment
-    local url = url_of(place)
+local function current_of(target)
+    local env = target.environment
+    local url = url_of(target)
     if not url then
         err.raise { code = "status.no_database", op = "status",
-            msg = ("%s has no value"):format(place.database) }
+            msg = ("%s has no value"):format(target.database) }
     end
-    check_whose(place, url)
-    local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, place.left())),
+    check_whose(target, url)
+    local ok, result = pcall(task.timeout, math.min(M.patience, math.max(0.001, target.left())),
         function()
             local root = environment.entry(env).root
             return migrations.current { database = url, dir = root }
@@ -80,8 +80,8 @@ local function current_of(place)
 end
 
 ---The folder with alembic.ini in a checkout, or nil.
-local function alembic_folder(place, dir)
-    local below = (rawget(place.environment, "migrations") or {}).dir or "."
+local function alembic_folder(target, dir)
+    local below = (rawget(target.environment, "migrations") or {}).dir or "."
     local folder = dir and (below == "." and dir or dir / below)
     return folder and fs.exists(folder / "alembic.ini") and folder or nil
 end
@@ -124,19 +124,19 @@ local function of_deployed(dir, current)
     err.raise(e)
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.migrations? # nil for an application without Alembic
 ---@return string[]? problems
-function M.ask(place)
-    if not place.environment or not declared(place) then
+function M.ask(target)
+    if not target.environment or not declared(target) then
         return nil
     end
     local current, unreachable, deployed, branch
     task.all {
-        function() current, unreachable = shared.attempt(current_of, place) end,
-        function() deployed = alembic_folder(place, shared.attempt(place.files)) end,
+        function() current, unreachable = shared.attempt(current_of, target) end,
+        function() deployed = alembic_folder(target, shared.attempt(target.files)) end,
         function()
-            branch = alembic_folder(place, shared.attempt(place.repository.branch_files))
+            branch = alembic_folder(target, shared.attempt(target.repository.branch_files))
         end,
     }
     if not deployed and not branch then
@@ -155,7 +155,7 @@ function M.ask(place)
     local ahead = branch and shared.attempt(pending, branch, current)
     if ahead then
         facts.to_come = without(ahead, facts.pending or {})
-        facts.base = place.repository.branch().name
+        facts.base = target.repository.branch().name
     end
     return facts, problems
 end

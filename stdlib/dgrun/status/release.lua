@@ -16,11 +16,11 @@ local LONG = 3600
 
 local good = { complete = true, succeeded = true }
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.release? # nil before the first one
 ---@return string[]? problems
-function M.ask(place)
-    local list = place.releases()
+function M.ask(target)
+    local list = target.releases()
     local newest = list[1]
     if not newest then
         return nil
@@ -34,7 +34,7 @@ function M.ask(place)
         time = time.parse(newest.created_at or ""),
         user = type(newest.user) == "string" and newest.user or nil,
     }
-    local problems, age = {}, facts.time and place.now - facts.time or 0
+    local problems, age = {}, facts.time and target.now - facts.time or 0
     if newest.in_progress and age > LONG then
         problems[1] = ("v%d has been %s for %s: its deploy was abandoned"):format(newest.version,
             newest.status, format.age(age))

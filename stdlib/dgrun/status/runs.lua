@@ -6,11 +6,11 @@ local M = {}
 
 local bad = { failed = true, killed = true }
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return table[]? # newest first; nil when the store has no runs
 ---@return string[]? problems
-function M.ask(place)
-    local rows = place.history().runs[place.app]
+function M.ask(target)
+    local rows = target.history().runs[target.app]
     local newest = rows[1]
     if not newest then
         return nil

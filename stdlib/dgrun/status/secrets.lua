@@ -10,8 +10,8 @@ local M = {}
 ---@field missing string[] required secrets and literals that the app lacks
 ---@field undeclared string[] names on the app that are not declared
 
-local function contract(place)
-    local declared = environment.entry(place.environment).secrets
+local function contract(target)
+    local declared = environment.entry(target.environment).secrets
     local wanted, known = {}, {}
     for name in pairs(declared.literal) do
         -- A literal may also be listed as required.
@@ -29,19 +29,19 @@ local function contract(place)
     return wanted, known
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.secrets
 ---@return string[] problems
-function M.ask(place)
+function M.ask(target)
     local array = json.array
     local facts, there = { set = array {}, missing = array {}, undeclared = array {} }, {}
-    for i, secret in ipairs(place.secrets()) do
+    for i, secret in ipairs(target.secrets()) do
         facts.set[i], there[secret.name] = secret.name, true
     end
-    if not place.environment then
+    if not target.environment then
         return facts, {}
     end
-    local wanted, known = contract(place)
+    local wanted, known = contract(target)
     for _, name in ipairs(wanted) do
         facts.missing[#facts.missing + 1] = not there[name] and name or nil
     end

@@ -16,12 +16,12 @@ local time = require "host.time"
 
 local M = {}
 
----@class dgrun.status.place the target that sources query
+---@class dgrun.status.target the target that sources query
 ---@field app string
 ---@field name string
 ---@field environment? dgrun.environment
 ---@field database string
----@field all dgrun.status.place[] all targets of this status, including this target
+---@field all dgrun.status.target[] all targets of this status, including this target
 ---@field now number unix seconds
 ---@field left fun(): number seconds until the timeout
 ---@field repository dgrun.status.repository
@@ -130,30 +130,30 @@ function M.running(list, commit_of)
     return found, unsaid
 end
 
-local function place_of(given, x)
-    local place = {
+local function target_of(given, x)
+    local target = {
         name = given.name, app = given.app, environment = given.environment,
         database = x.database, now = x.now, left = x.clock.left, repository = x.repository,
-        commit_of = commit_reader(given.app), history = x.history, all = x.places,
+        commit_of = commit_reader(given.app), history = x.history, all = x.targets,
         within = function(f) return within(x.clock, f) end,
     }
     for name, ask in pairs(asked_of_fly) do
-        place[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
+        target[name] = started(x.clock, name, function() return of_app(given.app, ask) end)
     end
-    place.files = started(x.clock, "files", function()
-        local running = M.running(place.machines(), place.commit_of)[1]
+    target.files = started(x.clock, "files", function()
+        local running = M.running(target.machines(), target.commit_of)[1]
         return running and x.repository.files(running.commit)
     end)
-    return place
+    return target
 end
 
 ---@param opts dgrun.status.options
----@return dgrun.status.place[]
-function M.places(opts)
+---@return dgrun.status.target[]
+function M.targets(opts)
     local timeout = opts.timeout or DEFAULT_TIMEOUT
     local deadline = time.now() + timeout
     local x = {
-        database = opts.database or "DATABASE_URL", now = time.wall(), places = {},
+        database = opts.database or "DATABASE_URL", now = time.wall(), targets = {},
         clock = { timeout = timeout, left = function() return deadline - time.now() end },
     }
     local run = execute.current()
@@ -165,16 +165,16 @@ function M.places(opts)
     x.repository = repository_of.open(root, opts.branch or "main", start)
     task.defer(x.repository.close)
     local apps = {}
-    for i, place in ipairs(opts.places) do
-        apps[i] = place.app
+    for i, target in ipairs(opts.targets) do
+        apps[i] = target.app
     end
     x.history = start("history", function()
         return history.read(root, apps)
     end)
-    for i, given in ipairs(opts.places) do
-        x.places[i] = place_of(given, x)
+    for i, given in ipairs(opts.targets) do
+        x.targets[i] = target_of(given, x)
     end
-    return x.places
+    return x.targets
 end
 
 return M

@@ -18,16 +18,16 @@ M.patience = 4
 ---@field status? integer
 ---@field seconds? number
 
-local function ask_one(place, one)
-    local url = place.environment.url:gsub("/+$", "")
+local function ask_one(target, one)
+    local url = target.environment.url:gsub("/+$", "")
     local found = { path = one.url:sub(#url + 1) }
     local opts = {}
     for name, value in pairs(one) do
         opts[name] = value
     end
-    local spare = math.max(0, place.left() - M.patience)
+    local spare = math.max(0, target.left() - M.patience)
     -- A hanging site must be reported as not responding, not as unknown.
-    opts.timeout = math.min(M.patience, math.max(0.001, place.left() * 0.9))
+    opts.timeout = math.min(M.patience, math.max(0.001, target.left() * 0.9))
     opts.within = math.min(one.within or 0, spare)
     local answer, e = shared.attempt(probe.http, opts)
     if answer then
@@ -41,15 +41,15 @@ local function ask_one(place, one)
     return found
 end
 
----@param place dgrun.status.place
+---@param target dgrun.status.target
 ---@return dgrun.status.probe[]? # nil when there are no probes
 ---@return string[]? problems
-function M.ask(place)
-    local env = place.environment
+function M.ask(target)
+    local env = target.environment
     if not env or #env.probes == 0 or effect.planning() then
         return nil
     end
-    local list = task.map(env.probes, {}, function(one) return ask_one(place, one) end)
+    local list = task.map(env.probes, {}, function(one) return ask_one(target, one) end)
     local problems = {}
     for _, one in ipairs(list) do
         if one.good == false then

@@ -43,36 +43,36 @@ local function cells(row, now)
 end
 
 ---The lines for one target.
-local function of_place(place, now)
-    local lines = { style.text("out", "bold", place.name)
-        .. (place.name ~= place.app and "  " .. log.clean(place.app) or "") }
-    if place.error then
-        lines[2] = "  " .. style.text("out", "red", "unknown: " .. place.error)
+local function of_target(target, now)
+    local lines = { style.text("out", "bold", target.name)
+        .. (target.name ~= target.app and "  " .. log.clean(target.app) or "") }
+    if target.error then
+        lines[2] = "  " .. style.text("out", "red", "unknown: " .. target.error)
         return lines
-    elseif #place.crons == 0 then
+    elseif #target.crons == 0 then
         lines[2] = "  no cron machines"
         return lines
     end
     local rows = { HEAD }
-    for i, row in ipairs(place.crons) do
+    for i, row in ipairs(target.crons) do
         rows[i + 1] = cells(row, now)
     end
     for i, line in ipairs(format.columns(rows, "  ")) do
         lines[#lines + 1] = style.text("out", i == 1 and "dim" or nil, line)
-        for _, problem in ipairs(i > 1 and place.crons[i - 1].problems or {}) do
+        for _, problem in ipairs(i > 1 and target.crons[i - 1].problems or {}) do
             lines[#lines + 1] = style.text("out", "yellow", "    ! " .. problem.text)
         end
     end
     return lines
 end
 
----@param places dgrun.cron.place[]
+---@param targets dgrun.cron.target[]
 ---@param now number seconds since 1970, by Fly's clock
 ---@return string
-function M.text(places, now)
+function M.text(targets, now)
     local blocks = {}
-    for i, place in ipairs(places) do
-        blocks[i] = table.concat(of_place(place, now), "\n")
+    for i, target in ipairs(targets) do
+        blocks[i] = table.concat(of_target(target, now), "\n")
     end
     return table.concat(blocks, "\n\n") .. "\n"
 end

@@ -18,15 +18,15 @@ local levels = { error = "red", err = "red", fatal = "red", critical = "red", wa
 ---@field trouble fun(app: string, e?: dgrun.err)
 
 ---The prefix of each app's lines when there are several apps.
-local function prefixes(places)
+local function prefixes(targets)
     local width, result = 0, {}
-    for _, place in ipairs(places) do
-        width = math.max(width, format.width(place.name))
+    for _, target in ipairs(targets) do
+        width = math.max(width, format.width(target.name))
     end
-    for i, place in ipairs(places) do
-        result[place.app] = #places == 1 and ""
+    for i, target in ipairs(targets) do
+        result[target.app] = #targets == 1 and ""
             or style.text("out", palette[(i - 1) % #palette + 1],
-                format.pad(place.name, width)) .. "  "
+                format.pad(target.name, width)) .. "  "
     end
     return result
 end
@@ -41,14 +41,14 @@ local function line_of(entry)
     return text:gsub("\n", "\n    ") .. "\n"
 end
 
----@param places dgrun.place[]
+---@param targets dgrun.target[]
 ---@param as_json boolean
 ---@return dgrun.ui.logs
-function M.new(places, as_json)
-    local view, names, before = { apps = {} }, {}, prefixes(places)
-    for i, place in ipairs(places) do
-        view.apps[i] = place.app
-        names[place.app] = place.name
+function M.new(targets, as_json)
+    local view, names, before = { apps = {} }, {}, prefixes(targets)
+    for i, target in ipairs(targets) do
+        view.apps[i] = target.app
+        names[target.app] = target.name
     end
 
     function view.page(entries)

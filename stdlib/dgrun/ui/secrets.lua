@@ -36,11 +36,11 @@ local function titled(data)
 end
 
 ---What scripts/secrets.lua adds to the library's data.
----@class dgrun.ui.secrets.place
+---@class dgrun.ui.secrets.target
 ---@field environment? string name of the app's environment
 ---@field declared? table<string, string> by name how the environment declares it
 
----@param overview dgrun.secrets.overview|dgrun.ui.secrets.place
+---@param overview dgrun.secrets.overview|dgrun.ui.secrets.target
 ---@return string
 function M.list(overview)
     local lines = { titled(overview), "" }
@@ -107,7 +107,7 @@ local function advise(result, lines)
     end
 end
 
----@param result dgrun.secrets.result|dgrun.ui.secrets.place
+---@param result dgrun.secrets.result|dgrun.ui.secrets.target
 ---@return string
 function M.set(result)
     local words = { new = "set", changed = "changed", unknown = "set again",
@@ -129,7 +129,7 @@ function M.set(result)
     return finished(lines)
 end
 
----@param result dgrun.secrets.unset.result|dgrun.ui.secrets.place
+---@param result dgrun.secrets.unset.result|dgrun.ui.secrets.target
 ---@return string
 function M.unset(result)
     local rows = {}
@@ -162,7 +162,7 @@ local actions = { new = "set it", changed = "set it", unchanged = "do nothing",
     unknown = "set it again", extra = "do nothing; prune would remove it",
     kept = "do nothing: no source has a value" }
 
----@param diff dgrun.secrets.diff|dgrun.ui.secrets.place
+---@param diff dgrun.secrets.diff|dgrun.ui.secrets.target
 ---@return string
 function M.diff(diff)
     local rows = { { "NAME", "DECLARED", "STATE", "A DEPLOY WOULD" } }

@@ -19,9 +19,9 @@ local machines = command.new {
     description = "machines", default = "list",
     actions = {
         list = { description = "them", run = print, show = tostring,
-            arguments = { { name = "where", complete = "place", many = true } } },
+            arguments = { { name = "where", complete = "target", many = true } } },
         stop = { description = "stops some", run = print, rest = "command", arguments = {
-            { name = "where", complete = "place", required = true },
+            { name = "where", complete = "target", required = true },
             { name = "ids", many = true, required = true },
         }, inputs = { wait = { type = "seconds", short = "w" }, tag = { many = true } } },
     },

@@ -39,7 +39,7 @@ describe("the declaration of a pipeline", function()
 
     it("has plain words as a command has, and --app with a place", function()
         local p = pipeline.new { description = "x", run = print, inputs = { to = {} },
-            arguments = { { name = "where", complete = "place", required = true },
+            arguments = { { name = "where", complete = "target", required = true },
                 { name = "more", many = true } } }
         assert.same({ "where", "more" }, { p.arguments[1].name, p.arguments[2].name })
         assert.same({ where = "prod", more = { "a", "b" }, to = "3" },

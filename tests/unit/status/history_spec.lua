@@ -1,7 +1,7 @@
 -- What status tells of the store: who holds the app, whether it is frozen, the last runs.
 local environment = require "dgrun.project.environment"
 local lease = require "dgrun.run.lock"
-local place = require "dgrun.project.target"
+local target = require "dgrun.project.target"
 local project = require "support.project"
 local run = require "dgrun.run"
 local status = require "dgrun.status"
@@ -23,7 +23,7 @@ local function ask(root)
         machines_url = "http://127.0.0.1:1", uiex_url = "http://127.0.0.1:1" }
     local report
     local record = run.execute({ name = "status", root = root, journal = false }, function()
-        report = status.ask { places = place.list(), timeout = 5 }
+        report = status.ask { targets = target.list(), timeout = 5 }
     end)
     require("dgrun.fly.api").use {}
     assert(record.status == "done", tostring(record.error))

@@ -3,7 +3,7 @@
 local api = require "dgrun.fly.api"
 local environment = require "dgrun.project.environment"
 local fs = require "host.fs"
-local place = require "dgrun.project.target"
+local target = require "dgrun.project.target"
 local proc = require "host.proc"
 local repository = require "support.repository"
 local retry = require "dgrun.fly.retry"
@@ -60,7 +60,7 @@ local function make_project()
     return project
 end
 
----with(function(fly, project, ask) … end): ask returns what is told of the first of these places,
+---with(function(fly, project, ask) … end): ask returns what is told of the first of these targets,
 ---and the whole report.
 local function with(body, opts)
     opts = opts or {}
@@ -74,7 +74,7 @@ local function with(body, opts)
             root = root or project.dir
             environment.look_from(root / "scripts")
             local record = run.execute({ name = "status", root = root, journal = false }, function()
-                local all = { places = place.list(words) }
+                local all = { targets = target.list(words) }
                 for name, value in pairs(more or {}) do
                     all[name] = value
                 end
@@ -412,7 +412,7 @@ describe("a source that does not answer", function()
 
     it("because Fly knows no such app, is told so", function()
         with(function(_, _, ask)
-            local found = ask { place.of_app "nowhere" }
+            local found = ask { target.of_app "nowhere" }
             for _, name in ipairs { "commit", "machines", "release", "secrets" } do
                 assert.equal("Fly has no app named 'nowhere'", found.unknown[name].msg)
             end
@@ -484,7 +484,7 @@ describe("a source that does not answer", function()
             local record = run.execute({ name = "status", root = project.dir, journal = false },
                 function()
                     task.timeout(0.3, function()
-                        status.ask { places = place.list { "prod" }, timeout = 60 }
+                        status.ask { targets = target.list { "prod" }, timeout = 60 }
                     end)
                 end)
             assert.equal("timeout", record.error.code)
