@@ -43,7 +43,7 @@ describe("the league application", function()
         lives_on(project, "sqlite+aiosqlite:///" .. project.dir .. "/a.db")
     end)
 
-    it("lives on PostgreSQL, with the URL of a hosted one", function()
+    full_it("lives on PostgreSQL, with the URL of a hosted one", function()
         local server = postgres.start()
         lives_on(league.new(), server.url .. "?sslmode=disable&channel_binding=prefer")
     end)

@@ -1,6 +1,7 @@
 -- Every pipeline, killed once at each point where it can be: at each call of Fly (before it is
 -- carried out, behind that and before the answer, behind the answer), before and after each write
 -- of the journal, in each child. Then it is resumed, and all must be as if nothing had happened.
+local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local points = require "support.kill_points"
 local task = require "dgrun.core.task"
@@ -41,7 +42,8 @@ describe("a run that is killed and resumed ends as if nothing had happened:", fu
     teardown(pipelines.forget_templates)
 
     for _, pipeline in ipairs(pipelines.list) do
-        it(pipeline.name, function()
+        local declare = pipeline.alike and matrix.full_it or it
+        declare(pipeline.name, function()
             print(("    %s: killed at %d points and resumed (%s)"):format(pipeline.name,
                 points.walk({ at_once = AT_ONCE, one = killed }, pipeline)))
         end)

@@ -1,5 +1,6 @@
 -- A pipeline that is interrupted at its points: it stops at a safe one, or says what it waits for,
 -- tells by its exit status, and can be resumed.
+local matrix = require "support.matrix"
 local pipelines = require "support.pipelines"
 local points = require "support.kill_points"
 local task = require "dgrun.core.task"
@@ -55,7 +56,8 @@ describe("a run that is interrupted stops at a safe point and is resumed:", func
     teardown(pipelines.forget_templates)
 
     for _, pipeline in ipairs(pipelines.list) do
-        it(pipeline.name, function()
+        local declare = pipeline.alike and matrix.full_it or it
+        declare(pipeline.name, function()
             print(("    %s: interrupted at %d points and resumed (%s)"):format(pipeline.name,
                 points.walk({ at_once = AT_ONCE, one = interrupted }, pipeline)))
         end)

@@ -104,7 +104,7 @@ end
 local function walk_rest(opts, pipeline, template, expected, counts)
     local sum, parts = 0, {}
     for i, place in ipairs(M.places) do
-        local some = math.max(1, math.floor(counts[place] / (pipeline.alike and 2 or 3)))
+        local some = math.max(1, math.floor(counts[place] / 3))
         local count = M.all { at_once = opts.at_once, last = counts[place],
             every = matrix.pick(some, 1),
             one = function(at)

@@ -17,7 +17,7 @@ end
 ---they begin with: nothing was ever deployed, or v1.1.0 was. `migrated`: the same, but the database
 ---is already where the pipeline takes it; so a run costs no start of Alembic, which is most of what
 ---it costs, and leaves the same state. `alike`: much of it is as in others,
----so that few of its points will do where a matrix is to be quick.
+---so that only the full tier runs it.
 M.list = {
     { name = "a first prod_deploy", from = "new", app = "draft-app-prod", database = "prod.db",
         migrated = "new_migrated", alike = true,
