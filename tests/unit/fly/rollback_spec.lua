@@ -162,7 +162,7 @@ for _, dialect in ipairs(matrix.pick({ "postgresql" }, { "postgresql", "sqlite" 
 end
 
 describe("fly.rollback", function()
-    it("lists what rewrites and what is not known, and goes on", function()
+    matrix.full_it("lists what rewrites and what is not known, and goes on", function()
         with_releases(function(self)
             local index = app.revision("bbbb", "aaaa", 'op.create_index("i", "news", ["title"])')
             local looks = app.revision("cccc", "bbbb",
@@ -205,7 +205,7 @@ describe("fly.rollback", function()
         end, "postgresql")
     end)
 
-    it("finds its way through branches and merges, also those with code", function()
+    matrix.full_it("finds its way through branches and merges, also those with code", function()
         with_releases(function(self)
             local merge = app.revision("dddd", nil, 'op.drop_column("news", "title")')
             merge = merge:gsub("down_revision = None", 'down_revision = ("bbbb", "cccc")')
@@ -239,7 +239,7 @@ describe("fly.rollback", function()
         end)
     end)
 
-    it("counts what a release that failed has migrated", function()
+    matrix.full_it("counts what a release that failed has migrated", function()
         with_releases(function(self)
             is_done(select(2, self:release("b", {})))
             local _, failed = self:release("c", { ["b.py"] = adds }, { health = "critical" })
@@ -265,7 +265,7 @@ describe("fly.rollback", function()
         end)
     end)
 
-    it("reads from the commit what was not noted with a release", function()
+    matrix.full_it("reads from the commit what was not noted with a release", function()
         with_releases(function(self)
             is_done(select(2, self:release("b", { ["b.py"] = (drops:gsub("bbbb", "aaaa")) })))
             local e = is_refused("refused.database_ahead", self:back {})
