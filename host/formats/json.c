@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,13 +23,16 @@ static const char number_type[] = "dgrun.json.number";
 
 enum { DEPTH_LIMIT = 200 };
 
-enum sealed_rule { SEALED_REFUSED, SEALED_WRITTEN };
+enum mode {
+    PLAIN,
+    MASKED, /* each string by itself */
+    BODY,   /* of a request: a sealed value is written, and seals the whole text */
+};
 
 struct writer {
     lua_State *L;
     struct buf out;
-    enum sealed_rule sealed;
-    bool masked;
+    enum mode mode;
     const char *sealed_name; /* of the first sealed value that was written */
     struct err *error;
 };
@@ -53,24 +57,17 @@ static void add_place(struct buf *text, const struct place *at)
         buf_add_format(text, "[%zu]", at->number);
 }
 
-static void refuse(struct writer *w, const struct place *at, const char *reason)
+/* `format` has one %s, for `subject`. */
+static void refuse(struct writer *w, const struct place *at, const char *code,
+                   const char *format, const char *subject)
 {
     struct buf text;
     buf_init(&text);
     add_place(&text, at);
-    w->error = err_new("json.invalid", op_name, "%s: %s", buf_text(&text), reason);
-    buf_fini(&text);
-}
-
-static void refuse_sealed(struct writer *w, const struct place *at,
-                          const struct secret *s)
-{
-    struct buf text;
-    buf_init(&text);
-    add_place(&text, at);
-    w->error = err_new("json.sealed", op_name, "%s: secret(%s) cannot be encoded as JSON",
-                       buf_text(&text), secret_name(s));
-    err_hint(w->error, "Only the body of a request may contain a secret.");
+    char *reason =
+        mem_format(format, subject); // NOLINT(clang-diagnostic-format-nonliteral)
+    w->error = err_new(code, op_name, "%s: %s", buf_text(&text), reason);
+    mem_free(reason);
     buf_fini(&text);
 }
 
@@ -86,7 +83,7 @@ static bool has_type(lua_State *L, int index, const char *type)
 
 static void write_string(struct writer *w, const char *bytes, size_t len)
 {
-    if (!w->masked) {
+    if (w->mode != MASKED) {
         json_add_string(&w->out, bytes, len);
         return;
     }
@@ -102,8 +99,8 @@ static void write_number(struct writer *w, const struct place *at, double n)
 {
     char text[40];
     if (!isfinite(n)) {
-        refuse(w, at,
-               isnan(n) ? "nan is not a JSON number" : "infinity is not a JSON number");
+        refuse(w, at, "json.invalid", "%s is not a JSON number",
+               isnan(n) ? "nan" : "infinity");
         return;
     }
     int len = 0;
@@ -188,9 +185,7 @@ static void collect_keys(struct writer *w, const struct place *at, struct keys *
         lua_pop(L, 1);
         int type = lua_type(L, -1);
         if (type != LUA_TSTRING && type != LUA_TNUMBER) {
-            char reason[60];
-            snprintf(reason, sizeof reason, "a key is a %s", lua_typename(L, type));
-            refuse(w, at, reason);
+            refuse(w, at, "json.invalid", "a key is a %s", lua_typename(L, type));
             lua_pop(L, 1);
             return;
         }
@@ -255,9 +250,11 @@ static void write_userdata(struct writer *w, const struct place *at)
 {
     const struct secret *s = secret_test(w->L, -1);
     if (!s) {
-        refuse(w, at, "a userdata is not a JSON value");
-    } else if (w->sealed == SEALED_REFUSED) {
-        refuse_sealed(w, at, s);
+        refuse(w, at, "json.invalid", "a %s is not a JSON value", "userdata");
+    } else if (w->mode != BODY) {
+        refuse(w, at, "json.sealed", "secret(%s) cannot be encoded as JSON",
+               secret_name(s));
+        err_hint(w->error, "Only the body of a request may contain a secret.");
     } else {
         secret_add_json(&w->out, s);
         w->sealed_name = w->sealed_name ? w->sealed_name : secret_name(s);
@@ -270,7 +267,6 @@ static void write_value(struct writer *w, const struct place *at)
     lua_State *L = w->L;
     size_t len;
     const char *bytes;
-    char reason[60];
     switch (lua_type(L, -1)) {
     case LUA_TNIL:
         buf_add_text(&w->out, "null");
@@ -296,15 +292,14 @@ static void write_value(struct writer *w, const struct place *at)
             buf_add_text(&w->out, "null");
             break;
         }
-        snprintf(reason, sizeof reason, "a %s is not a JSON value", luaL_typename(L, -1));
-        refuse(w, at, reason);
+        refuse(w, at, "json.invalid", "a %s is not a JSON value", luaL_typename(L, -1));
     }
 }
 
-static int encode(lua_State *L, enum sealed_rule sealed, bool masked, const char *root)
+static int encode(lua_State *L, enum mode mode)
 {
-    struct writer w = {.L = L, .sealed = sealed, .masked = masked};
-    struct place at = {.name = root};
+    struct writer w = {.L = L, .mode = mode};
+    struct place at = {.name = mode == BODY ? "body" : "value"};
     buf_init(&w.out);
     lua_settop(L, 1);
     write_value(&w, &at);
@@ -315,21 +310,18 @@ static int encode(lua_State *L, enum sealed_rule sealed, bool masked, const char
         secret_push(L, secret_derive(w.sealed_name, w.out.data, w.out.len));
     else
         lua_pushlstring(L, buf_text(&w.out), w.out.len);
-    if (sealed == SEALED_WRITTEN)
-        buf_fini_wiped(&w.out);
-    else
-        buf_fini(&w.out);
+    buf_fini_wiped(&w.out); /* a secret may be in a body */
     return results;
 }
 
 /* encode(value) → text | nil, err */
-static int l_encode(lua_State *L) { return encode(L, SEALED_REFUSED, false, "value"); }
+static int l_encode(lua_State *L) { return encode(L, PLAIN); }
 
 /* masked(value) → text | nil, err */
-static int l_masked(lua_State *L) { return encode(L, SEALED_REFUSED, true, "value"); }
+static int l_masked(lua_State *L) { return encode(L, MASKED); }
 
 /* body(value) → text or sealed text | nil, err */
-static int l_body(lua_State *L) { return encode(L, SEALED_WRITTEN, false, "body"); }
+static int l_body(lua_State *L) { return encode(L, BODY); }
 
 int luaopen_host_json(lua_State *L)
 {
