@@ -11,9 +11,6 @@
 #include "proc/proc_own.h"
 #include "secret/log.h"
 
-/* How long a descendant may hold a pipe open after the child's end. */
-#define LINGER_MS 1000
-
 struct writing {
     uv_write_t req;
     proc_written done;
@@ -95,7 +92,7 @@ static void timer_start(struct proc *p, uint64_t ms)
 
 static uint64_t last_moment(const struct proc *p)
 {
-    return p->kill_at + (p->killed ? LINGER_MS : 0);
+    return p->kill_at + (p->killed ? PROC_LINGER_MS : 0);
 }
 
 /* Some of a stopped group live on, or die right now, and hold no pipe. No event tells of
@@ -115,7 +112,7 @@ static void settle(struct proc *p)
         return;
     bool in_time = !p->killed || uv_now(p->family->loop) < last_moment(p);
     if (p->reading > 0 && !p->stop && !p->paused)
-        timer_start(p, LINGER_MS);
+        timer_start(p, PROC_LINGER_MS);
     else if (p->reading == 0 && p->stop && in_time && group_lives(p))
         ask_again(p);
     else if (p->reading == 0)
@@ -146,7 +143,7 @@ static void on_timer(uv_timer_t *timer)
         p->killed = true;
         p->patience = 0;
         group_kill(p, SIGKILL);
-        timer_start(p, LINGER_MS);
+        timer_start(p, PROC_LINGER_MS);
         settle(p);
     } else {
         if (!p->exited && p->family->ending) { /* not even SIGKILL ends it: leave it */

@@ -17,10 +17,6 @@
 #include "proc/proc_own.h"
 #include "secret/log.h"
 
-/* How long the output may stay silent after the child's end, while a descendant holds a
-   pipe open. */
-#define LINGER_MS 1000
-
 static const char op_name[] = "proc.foreground";
 
 static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -126,7 +122,7 @@ static void silence_start(struct front *f)
     if (!f->exited || uv_is_closing((uv_handle_t *)&f->timer))
         return;
     uv_update_time(f->timer.loop); /* it stands still while a slow reader is written to */
-    uv_timer_start(&f->timer, on_silence, LINGER_MS, 0);
+    uv_timer_start(&f->timer, on_silence, PROC_LINGER_MS, 0);
 }
 
 static void on_exit_of(uv_process_t *process, int64_t status, int signal)

@@ -10,6 +10,9 @@
    for this long, and the loop polls in between. */
 #define PROC_POLL_MS 1
 
+/* How long a descendant may hold a pipe open after the child's end. */
+#define PROC_LINGER_MS 1000
+
 struct family { /* the children of one Lua state that are not closed */
     struct proc *first;
     uv_loop_t *loop;

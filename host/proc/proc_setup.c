@@ -238,39 +238,25 @@ static void read_stdin(lua_State *L, int index, struct proc_setup *s)
     lua_pop(L, 1);
 }
 
+/* The options of every child, and of a child in a session of its own. */
+#define CHILD_OPTIONS                                                                    \
+    {"argv", OPT_TABLE, true}, {"cwd", OPT_STRING, false}, { "env", OPT_TABLE, false }
+#define SESSION_OPTIONS                                                                  \
+    CHILD_OPTIONS, {"clean_env", OPT_BOOLEAN, false}, {"stdin", OPT_ANY, false},         \
+        {"timeout", OPT_SECONDS, false}, {"grace", OPT_SECONDS, false},                  \
+    {                                                                                    \
+        "read_only", OPT_BOOLEAN, false                                                  \
+    }
+
 struct proc_setup *proc_options(lua_State *L, int index, const char *op,
                                 enum proc_kind kind)
 {
-    static const struct opt run_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {"clean_env", OPT_BOOLEAN, false},
-        {"stdin", OPT_ANY, false},
-        {"timeout", OPT_SECONDS, false},
-        {"grace", OPT_SECONDS, false},
-        {"read_only", OPT_BOOLEAN, false},
-        {"limit", OPT_INTEGER, false},
-        {"seal", OPT_STRING, false},
-        {NULL, 0, false},
-    };
-    static const struct opt spawn_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {"clean_env", OPT_BOOLEAN, false},
-        {"stdin", OPT_ANY, false},
-        {"timeout", OPT_SECONDS, false},
-        {"grace", OPT_SECONDS, false},
-        {"read_only", OPT_BOOLEAN, false},
-        {NULL, 0, false},
-    };
-    static const struct opt foreground_options[] = {
-        {"argv", OPT_TABLE, true},
-        {"cwd", OPT_STRING, false},
-        {"env", OPT_TABLE, false},
-        {NULL, 0, false},
-    };
+    static const struct opt run_options[] = {SESSION_OPTIONS,
+                                             {"limit", OPT_INTEGER, false},
+                                             {"seal", OPT_STRING, false},
+                                             {NULL, 0, false}};
+    static const struct opt spawn_options[] = {SESSION_OPTIONS, {NULL, 0, false}};
+    static const struct opt foreground_options[] = {CHILD_OPTIONS, {NULL, 0, false}};
     static const struct opt *const options[] = {[PROC_RUN] = run_options,
                                                 [PROC_LINES] = spawn_options,
                                                 [PROC_FOREGROUND] = foreground_options};
