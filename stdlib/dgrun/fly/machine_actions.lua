@@ -142,32 +142,36 @@ function M.status(opts)
     return row
 end
 
----Starts a machine and waits until it is up; one that is up already is left alone.
+---Brings a machine into a state and waits until it is there. Leaves a machine unchanged that is
+---already in that state.
+---@param verb string "start"
+---@param wanted string "started"
+---@param act fun(nonce: string)
+local function bring_to(opts, verb, wanted, act)
+    local state = found(opts, "fly.machines." .. verb).state
+    if state == wanted then
+        return effect.note(("machine %s is already %s"):format(opts.id, wanted))
+    end
+    change(opts, verb, { before = { state = state }, after = { state = wanted } }, act)
+    wait_for(opts, wanted, opts.wait)
+end
+
+---Starts a machine and waits until it is started.
 ---@param opts {app: string, id: string, wait?: number} wait: seconds, 300; 0 does not wait
 function M.start(opts)
     options(opts, { wait = "seconds?" }, "fly.machines.start")
-    local state = found(opts, "fly.machines.start").state
-    if state == "started" then
-        return effect.note(("machine %s is already started"):format(opts.id))
-    end
-    change(opts, "start", { before = { state = state }, after = { state = "started" } },
+    return bring_to(opts, "start", "started",
         function(nonce) machines.start(opts.app, opts.id, nonce) end)
-    wait_for(opts, "started", opts.wait)
 end
 
----Stops a machine and waits until it is down; one that is down already is left alone.
+---Stops a machine and waits until it is stopped.
 ---@param opts {app: string, id: string, signal?: string, timeout?: number, wait?: number}
 ---  signal: "SIGTERM"; timeout: seconds until it is killed; wait as for start
 function M.stop(opts)
     options(opts, { signal = "string?", timeout = "seconds?", wait = "seconds?" },
         "fly.machines.stop")
-    local state = found(opts, "fly.machines.stop").state
-    if state == "stopped" then
-        return effect.note(("machine %s is already stopped"):format(opts.id))
-    end
-    change(opts, "stop", { before = { state = state }, after = { state = "stopped" } },
+    return bring_to(opts, "stop", "stopped",
         function(nonce) machines.stop(opts.app, opts.id, nonce, opts) end)
-    wait_for(opts, "stopped", opts.wait)
 end
 
 ---@param opts {app: string, id: string, signal?: string, timeout?: number, force?: boolean,
@@ -185,17 +189,12 @@ function M.restart(opts)
     wait_for(opts, "started", opts.wait)
 end
 
----Stops a machine and keeps its memory, and waits until it is so.
+---Suspends a machine, which keeps its memory, and waits until it is suspended.
 ---@param opts {app: string, id: string, wait?: number} wait as for start
 function M.suspend(opts)
     options(opts, { wait = "seconds?" }, "fly.machines.suspend")
-    local state = found(opts, "fly.machines.suspend").state
-    if state == "suspended" then
-        return effect.note(("machine %s is already suspended"):format(opts.id))
-    end
-    change(opts, "suspend", { before = { state = state }, after = { state = "suspended" } },
+    return bring_to(opts, "suspend", "suspended",
         function(nonce) api.machines("POST", path(opts, "/suspend"), { nonce = nonce }) end)
-    wait_for(opts, "suspended", opts.wait)
 end
 
 local function set_cordoned(opts, verb, cordoned)
@@ -248,7 +247,7 @@ function M.exec(opts)
         summary = ("run %s in machine %s of %s"):format(
             proc.shown(opts.command), opts.id, opts.app),
         apply = function()
-            -- Once: nobody knows whether doing it twice equals doing it once.
+            -- Not retried: a second execution may have a different effect.
             answer = api.machines("POST", path(opts, "/exec"), {
                 json = { command = json.array { unpack(opts.command) }, timeout = timeout },
                 timeout = timeout + 15, once = true,
