@@ -13,7 +13,7 @@ enum { ROWS_LIMIT = 1000 * 1000 };
 
 struct watch {
     uv_poll_t poll;
-    struct pg_wait *wait; /* NULL when it is no longer wanted */
+    struct pg_wait *wait; /* NULL: no wait needs the socket any longer */
 };
 
 void postgres_wait_init(struct pg_wait *w, lua_State *L, struct connection *c)

@@ -26,7 +26,7 @@ struct deadline {
 /* What a thread does to begin a connection. It may outlive who waits for it. */
 struct start {
     uv_work_t work;
-    struct connecting *owner; /* NULL when it is no longer wanted */
+    struct connecting *owner; /* NULL: the operation has ended */
     struct secret *url;
     PGconn *handle;
 };

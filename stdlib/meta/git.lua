@@ -52,7 +52,7 @@ function git.is_ancestor(opts) end
 ---@return dgrun.err?
 function git.count(opts) end
 
----The newest common commit of both histories; nil without an error if there is no common commit.
+---The newest commit that both histories contain. Returns nil and no error if they share none.
 ---@param opts {dir: string, one: string, other: string, timeout: number?}
 ---@return string? # full SHA
 ---@return dgrun.err?

@@ -1,7 +1,7 @@
 -- A machine whose image was built from a folder: its command runs as a real process there.
 --
 -- Programs that the image's folder does not have come from the project's virtual environment or
--- from PATH (image_command.lua). A web process is told a free port in PORT.
+-- from PATH (image_command.lua). A web process gets a free port in PORT.
 local checks = require "sandbox.checks"
 local clock = require "sandbox.clock"
 local fs = require "host.fs"

@@ -125,7 +125,7 @@ local function tell_failure(r, arguments)
     if #r.effects > 0 and not r.plan then
         return M.of_run(r, arguments, true)
     end
-    -- The place in the script is no help to users who did not write the script.
+    -- A line number helps only the author of the script.
     if e.code ~= "lua.error" and not arguments.trace then
         e.where = nil
     end

@@ -216,7 +216,7 @@ end
 ---Removes a machine while no job of it runs.
 ---@param app string
 ---@param machine table as the API shows it
----@param why string "declared by nobody"
+---@param why string "not declared"
 ---@param when? dgrun.cron.when_running
 ---@return {id: string, skipped?: boolean}
 function M.remove(app, machine, why, when)

@@ -283,7 +283,7 @@ end
 ---@field crons dgrun.cron.row[]
 ---@field error? string why they are not known
 
----What an environment has; what fails is told of this one only.
+---The cron machines of an environment. A failure is reported for this environment alone.
 local function of_target(target)
     local declared = target.environment and target.environment.crons or {}
     local ok, list = pcall(M.list, { app = target.app, crons = declared,

@@ -114,7 +114,7 @@ function M.of_answer(answer, what, nonce, sandbox)
     }
 end
 
----The error of a call that nobody answered. A cancel and a refused write stay what they are.
+---The error of a call without a response. Returns a cancel or a refused write unchanged.
 ---@param e dgrun.err of host.http
 ---@param sandbox? boolean it was for the local Fly
 ---@return dgrun.err

@@ -34,7 +34,7 @@ local spec = {
     also = "table?", timeout = "seconds?",
 }
 
----The [env] of the fly.toml; empty when there is no fly.toml.
+---The table [env] of fly.toml; an empty table without a fly.toml.
 local function env_of_config(opts, entry)
     local file = opts.config or entry and entry.config
     local path = opts.dir / (file or "fly.toml")

@@ -66,7 +66,7 @@ local function ask_target(target)
     local found = { name = target.name, app = target.app, unknown = {}, problems = json.array {},
         url = target.environment and target.environment.url }
     for i, name in ipairs(M.sources) do
-        -- When nothing is deployed, it is no news that the site does not respond.
+        -- Before the first deploy, the site is not expected to respond.
         local deployed = name == "commit" or found.commit or found.unknown.commit
         local answer = (deployed or name ~= "site") and answers[i] or { problems = {} }
         found[name], found.unknown[name] = answer.facts, answer.unknown
