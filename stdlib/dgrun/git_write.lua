@@ -4,6 +4,7 @@ local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local host = require "host.git"
 local refs = require "dgrun.git_refs"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -23,17 +24,8 @@ local function local_refs(dir)
 end
 
 local function differences(before, after)
-    local names, list = {}, {}
-    for name in pairs(after) do
-        names[#names + 1] = name
-    end
-    for name in pairs(before) do
-        if after[name] == nil then
-            names[#names + 1] = name
-        end
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
+    local list = {}
+    for _, name in ipairs(tables.keys(before, after)) do
         if before[name] ~= after[name] then
             list[#list + 1] = { name = name, before = before[name], after = after[name] }
         end

@@ -3,6 +3,7 @@ local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -22,10 +23,7 @@ function M.route(url)
 end
 
 local function routed(opts)
-    local copy = {}
-    for name, value in pairs(opts) do
-        copy[name] = value
-    end
+    local copy = tables.merged(opts)
     if type(copy.url) == "string" then
         copy.url = M.route(copy.url)
     end
@@ -73,10 +71,7 @@ local function shown(url)
 end
 
 local function write(method, url, opts)
-    local copy = {}
-    for name, value in pairs(opts or {}) do
-        copy[name] = value
-    end
+    local copy = tables.merged(opts)
     copy.url, copy.method = url, method
     local answer
     local recorded = effect.write {
@@ -149,12 +144,8 @@ end
 ---@param query table
 ---@return string
 function M.query(query)
-    local names, parts = {}, {}
-    for name in pairs(query) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
+    local parts = {}
+    for _, name in ipairs(tables.keys(query)) do
         local values = query[name]
         for _, value in ipairs(type(values) == "table" and values or { values }) do
             parts[#parts + 1] = M.escape(name) .. "=" .. M.escape(value)

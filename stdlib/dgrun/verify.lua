@@ -5,6 +5,7 @@ local cron = require "dgrun.cron"
 local err = require "dgrun.core.err"
 local given = require "dgrun.project.environment_options"
 local probe = require "dgrun.probe"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -25,10 +26,7 @@ local fill = { app = given.app, crons = given.crons, dir = given.dir,
     probes = function(env) return env and env.probes end }
 
 local function run_probe(probe_options)
-    local opts = {}
-    for name, value in pairs(probe_options) do
-        opts[name] = value
-    end
+    local opts = tables.merged(probe_options)
     opts.within = opts.within or PROBE_SECONDS
     probe.http(opts)
 end

@@ -11,6 +11,7 @@ local lease = require "dgrun.run.lock"
 local library = require "dgrun.cli.library"
 local outcome = require "dgrun.cli.outcome"
 local pipeline_of = require "dgrun.project.pipeline"
+local tables = require "dgrun.core.table"
 local target = require "dgrun.project.target"
 local run = require "dgrun.run.execute"
 local scripts = require "dgrun.cli.scripts"
@@ -102,10 +103,7 @@ end
 
 ---The inputs for `run` of an action or a pipeline, with targets resolved.
 local function with_places(action, input)
-    local resolved = {}
-    for name, value in pairs(input) do
-        resolved[name] = value
-    end
+    local resolved = tables.merged(input)
     for _, argument in ipairs(action.arguments) do
         local value = input[argument.name]
         if argument.complete == "target" and input.app then

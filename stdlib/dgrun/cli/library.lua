@@ -3,6 +3,7 @@
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -58,13 +59,8 @@ end
 ---@param text string
 ---@return string
 function M.with_modules(text)
-    local names = {}
-    for name in pairs(modules) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
     local parts = { text }
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(modules)) do
         parts[#parts + 1] = MARK:format(modules[name].path) .. modules[name].text
     end
     return table.concat(parts)

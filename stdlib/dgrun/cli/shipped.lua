@@ -2,6 +2,7 @@
 -- name takes precedence.
 local embedded = require "scripts"
 local fs = require "host.fs"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -19,12 +20,7 @@ end
 
 ---@return string[] sorted
 function M.names()
-    local names = {}
-    for name in pairs(texts()) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    return names
+    return tables.keys(texts())
 end
 
 ---@param name string

@@ -42,12 +42,7 @@ local function names_of_different(a, b)
             end
         end
     end
-    local list = {}
-    for name in pairs(names) do
-        list[#list + 1] = name
-    end
-    table.sort(list)
-    return table.concat(list, ", ")
+    return table.concat(tables.keys(names), ", ")
 end
 
 local parts_of_init = {

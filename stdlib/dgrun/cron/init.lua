@@ -8,6 +8,7 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
 local inventory = require "dgrun.cron.inventory"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -37,20 +38,10 @@ local options = { app = "string", crons = "table", image = "value?", dir = "stri
 
 local fill = { app = given.app, crons = given.crons, dir = given.dir }
 
-local function with(more)
-    local spec = {}
-    for _, list in ipairs { options, more } do
-        for name, kind in pairs(list) do
-            spec[name] = kind
-        end
-    end
-    return spec
-end
-
 ---Options of a function, and its `wait` as seconds.
 local function checked(opts, more, op)
     opts = given.fill(opts, fill, op)
-    check.options(opts, with(more), op)
+    check.options(opts, tables.merged(options, more), op)
     local wait = opts.wait ~= nil and format.seconds(opts.wait)
     if opts.wait ~= nil and not wait then
         err.raise { code = "input.invalid", op = op,

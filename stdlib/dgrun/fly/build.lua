@@ -13,6 +13,7 @@ local image_of = require "dgrun.core.image_ref"
 local path_of = require "dgrun.core.path"
 local registry = require "dgrun.fly.registry"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 local time = require "host.time"
 
 local M = {}
@@ -140,10 +141,7 @@ end
 ---The options as a builder gets them: with the commit as a label, and the Dockerfile for builders
 ---that would look for another one.
 local function prepared(opts, builder)
-    local copy = {}
-    for name, value in pairs(opts) do
-        copy[name] = value
-    end
+    local copy = tables.merged(opts)
     if builder.name ~= "flyctl" then
         copy.dockerfile = M.dockerfile(opts) or opts.dockerfile
     end
@@ -245,10 +243,7 @@ end
 ---@return table
 function M.options_of(config, own)
     local build = config.build
-    local opts = {}
-    for name, value in pairs(own) do
-        opts[name] = value
-    end
+    local opts = tables.merged(own)
     local function below(path)
         return path and (path:find "^https?://" and path or config.dir / path) or nil
     end
@@ -256,11 +251,9 @@ function M.options_of(config, own)
     opts.dockerfile = below(build.dockerfile) or opts.dockerfile
     opts.ignorefile = below(build.ignorefile) or opts.ignorefile
     opts.target = build["build-target"] or opts.target
-    local args = {}
-    for _, list in ipairs { build.args or {}, own.args or {} } do
-        for name, value in pairs(list) do
-            args[name] = tostring(value)
-        end
+    local args = tables.merged(build.args, own.args)
+    for name, value in pairs(args) do
+        args[name] = tostring(value)
     end
     opts.args = next(args) and args or nil
     return opts

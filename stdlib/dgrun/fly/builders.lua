@@ -9,6 +9,7 @@ local json = require "dgrun.core.json"
 local proc = require "dgrun.proc"
 local registry = require "dgrun.fly.registry"
 local run = require "dgrun.run.context"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -91,12 +92,7 @@ end
 ---@param flag string
 ---@param values? table<string, string>
 function M.add_pairs(argv, flag, values)
-    local names = {}
-    for name in pairs(values or {}) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(values)) do
         argv[#argv + 1] = flag
         argv[#argv + 1] = ("%s=%s"):format(name, tostring(values[name]))
     end
@@ -107,12 +103,7 @@ end
 ---@param env table<string, userdata|string>
 ---@param secrets? table<string, userdata|string>
 function M.add_secrets(argv, env, secrets)
-    local names = {}
-    for name in pairs(secrets or {}) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(secrets)) do
         local variable = "DGRUN_SECRET_" .. name
         argv[#argv + 1] = "--secret"
         argv[#argv + 1] = ("id=%s,env=%s"):format(name, variable)

@@ -2,6 +2,7 @@
 -- read is a problem; what it would silently ignore is a warning that names the nearest key.
 local opt = require "host.opt"
 local schema = require "dgrun.fly.config_schema"
+local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -73,11 +74,7 @@ local function duration(value, path, findings)
 end
 
 local function fields(value, known, path, findings)
-    local names = {}
-    for name in pairs(known) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
+    local names = tables.keys(known)
     for name, item in pairs(value) do
         if known[name] then
             walk(item, known[name], extended(path, name), findings)

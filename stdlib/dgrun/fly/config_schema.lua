@@ -5,6 +5,7 @@
 -- A type is a name; {list = type}; {map = type}; {fields = {…}}; {duration = seconds that a bare
 -- number counts in}; {one_of = {…}}.
 local json = require "dgrun.core.json"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -163,16 +164,12 @@ end
 
 ---Tables of a list, merged in its order.
 local function merged(list)
-    local result = {}
     for _, entry in ipairs(list) do
         if type(entry) ~= "table" then
             return list
         end
-        for name, value in pairs(entry) do
-            result[name] = value
-        end
     end
-    return result
+    return tables.merged(unpack(list))
 end
 
 local function patch_env(data)

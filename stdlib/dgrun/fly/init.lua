@@ -1,5 +1,6 @@
 -- Fly.io: each part is loaded when it is first used. dg.fly.deploy{…}, dg.fly.machines.list{…}.
 local check = require "dgrun.core.check"
+local tables = require "dgrun.core.table"
 
 local parts = {
     api = "dgrun.fly.api", apps = "dgrun.fly.apps", config = "dgrun.fly.config",
@@ -36,13 +37,8 @@ return setmetatable({}, {
         elseif parts[name] then
             value = require(parts[name])
         else
-            local known = {}
-            for _, list in ipairs { parts, functions } do
-                for key in pairs(list) do
-                    known[key] = true
-                end
-            end
-            check.known(name, known, "dg.fly has no", "input.unknown_name")
+            check.known(name, tables.merged(parts, functions), "dg.fly has no",
+                "input.unknown_name")
         end
         rawset(self, name, value)
         return value

@@ -6,6 +6,7 @@ local err = require "dgrun.core.err"
 local log_line = require "dgrun.core.log_line"
 local log_reader = require "dgrun.fly.log_reader"
 local machines = require "dgrun.fly.machines"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -162,13 +163,7 @@ local choice = { instance = "string?", region = "string?", count = "integer?", s
     grep = "string?" }
 
 local function options(opts, more, op)
-    local spec = {}
-    for _, list in ipairs { choice, more } do
-        for name, kind in pairs(list) do
-            spec[name] = kind
-        end
-    end
-    check.options(opts, spec, op)
+    check.options(opts, tables.merged(choice, more), op)
     if (opts.count or 0) < 0 then
         err.raise { code = "input.invalid", op = op, msg = "the number of last lines must be 0 or "
             .. "more, not " .. opts.count }

@@ -13,11 +13,7 @@ local FILE_LIMIT = 1024 * 1024
 ---@param config {processes: table<string, string>}
 ---@return string[]
 function M.groups(config)
-    local groups = {}
-    for name in pairs(config.processes or {}) do
-        groups[#groups + 1] = name
-    end
-    table.sort(groups)
+    local groups = tables.keys(config.processes)
     return #groups > 0 and groups or { "app" }
 end
 

@@ -4,6 +4,7 @@ local api = require "dgrun.fly.api"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
+local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
 local M = {}
@@ -83,10 +84,7 @@ function M.kept(wanted, machine)
             .. "mounts '%s'"):format(machine.id, now.name, new.name),
             "Mount the existing volume, or destroy the machine first.")
     end
-    local mount = {}
-    for name, value in pairs(now) do
-        mount[name] = value
-    end
+    local mount = tables.merged(now)
     for _, name in ipairs { "path", "extend_threshold_percent", "add_size_gb", "size_gb_limit" } do
         mount[name] = new[name]
     end

@@ -1,6 +1,7 @@
 -- What the names of revisions mean in a graph of them: heads, labels, abbreviations, relative
 -- steps. It follows alembic/script/revision.py, with its answers and its refusals.
 local err = require "dgrun.core.err"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -326,18 +327,9 @@ local function own_depends(graph, id)
     return list
 end
 
-local function keys(set)
-    local list = {}
-    for id in pairs(set) do
-        list[#list + 1] = id
-    end
-    table.sort(list)
-    return list
-end
-
 ---The tips of what is applied on a branch.
 local function tips(graph, current, branch)
-    local active = M.on_branch(graph, keys(M.ancestors(graph, current)), branch)
+    local active = M.on_branch(graph, tables.keys(M.ancestors(graph, current)), branch)
     local covered, list = {}, {}
     for _, id in ipairs(active) do
         for _, links in ipairs { graph.by_id[id].down, own_depends(graph, id) } do

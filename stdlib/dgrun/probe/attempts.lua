@@ -3,6 +3,7 @@ local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 
@@ -18,16 +19,6 @@ local M = {}
 ---@field result? table the probe's return value when good
 
 local own = { within = "seconds?", every = "seconds?", consecutive = "integer?" }
-
-local function spec_of(kind)
-    local spec = {}
-    for _, options in ipairs { kind.options, own } do
-        for name, type_name in pairs(options) do
-            spec[name] = type_name
-        end
-    end
-    return spec
-end
 
 local function fail(kind, op, probe, tries)
     local known = tries.last.outcome == "bad"
@@ -78,7 +69,7 @@ end
 ---@param opts table
 function M.run(kind, opts)
     local op = "probe." .. kind.name
-    check.options(opts, spec_of(kind), op)
+    check.options(opts, tables.merged(kind.options, own), op)
     if opts.consecutive and opts.consecutive < 1 then
         err.raise { code = "input.invalid", op = op,
             msg = ("%s: consecutive must be 1 or more, not %d"):format(op, opts.consecutive) }

@@ -11,6 +11,7 @@ local run = require "dgrun.run.context"
 local secret = require "host.secret"
 local source_of = require "dgrun.project.source"
 local sources = require "dgrun.project.sources"
+local tables = require "dgrun.core.table"
 local template_of = require "dgrun.project.environment_template"
 local unknown = require "dgrun.core.unknown"
 
@@ -188,11 +189,7 @@ end
 ---@param env dgrun.environment
 ---@return table<string, string|host.secret.value>
 function M.variables(env)
-    local variables = {}
-    for name, value in pairs(M.complete(env.secrets)) do
-        variables[name] = value
-    end
-    return variables
+    return tables.merged(M.complete(env.secrets))
 end
 
 ---The secrets of all environments the script asked for, before its first effect.
@@ -344,10 +341,7 @@ function M.get(name, opts)
     local known, file = read_for(("environment '%s'"):format(tostring(name)))
     check.known(name, known.environments, file .. " has no environment",
         "environment.unknown")
-    local entry = {}
-    for key, value in pairs(known.environments[name]) do
-        entry[key] = value
-    end
+    local entry = tables.merged(known.environments[name])
     entry.name, entry.root, entry.file = name, known.root, file
     return new(entry, opts)
 end

@@ -2,6 +2,7 @@
 -- given by itself.
 local environment_of = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -32,10 +33,7 @@ function M.fill(opts, fill, op)
     if source ~= nil then
         check_source(source, op)
     end
-    local filled = {}
-    for name, value in pairs(opts) do
-        filled[name] = value
-    end
+    local filled = tables.merged(opts)
     filled.environment, filled.source = nil, nil
     for name, value_of in pairs(fill) do
         if filled[name] == nil then

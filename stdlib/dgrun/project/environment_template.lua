@@ -1,6 +1,7 @@
 -- Entries below `templates` of environments.yaml: environments for pull requests, whose number
 -- takes the place of {pr} in the app, the url and the literal secrets.
 local err = require "dgrun.core.err"
+local tables = require "dgrun.core.table"
 local below = require("dgrun.core.yaml").below
 
 local M = {}
@@ -138,10 +139,7 @@ function M.fill(name, template, pr)
     for key, value in pairs(template) do
         entry[key] = type(value) == "string" and key ~= "config" and fill(value, number) or value
     end
-    local secrets, literal = {}, {}
-    for key, value in pairs(template.secrets) do
-        secrets[key] = value
-    end
+    local secrets, literal = tables.merged(template.secrets), {}
     for key, text in pairs(template.secrets.literal) do
         literal[key] = fill(text, number)
     end

@@ -2,6 +2,7 @@
 -- values fit.
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -162,10 +163,7 @@ local function checked_arguments(declared, who)
         if type(one) ~= "table" then
             M.refuse(who, "argument %d must be a table such as { name = \"where\" }", i)
         end
-        local copy = {}
-        for key, value in pairs(one) do
-            copy[key] = value
-        end
+        local copy = tables.merged(one)
         copy.name = nil
         local argument = M.checked(who, one.name, copy)
         argument.positional = true
@@ -192,10 +190,7 @@ end
 
 ---The declared inputs, and those that come by themselves.
 local function all_inputs(action, arguments)
-    local inputs = {}
-    for name, one in pairs(action.inputs or {}) do
-        inputs[name] = one
-    end
+    local inputs = tables.merged(action.inputs)
     if action.show and not inputs.json then
         inputs.json = { type = "boolean", help = "print JSON" }
     end

@@ -7,6 +7,7 @@ local fs = require "host.fs"
 local log = require "host.log"
 local run = require "dgrun.run.context"
 local secret = require "host.secret"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -45,14 +46,12 @@ end
 ---Values are single lines; sealed ones are refused.
 ---@param values table<string, string|number|boolean>
 function M.give(values)
-    local names, lines = {}, {}
+    local lines = {}
     for name, value in pairs(values) do
-        names[#names + 1] = name
         lines[name] = text_of(name, value)
     end
-    table.sort(names)
     local path = os.getenv "GITHUB_OUTPUT"
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(values)) do
         -- The sites of environments are told anyway.
         if not is_site(values[name]) then
             run.fact(name, lines[name])

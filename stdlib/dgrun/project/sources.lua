@@ -10,6 +10,7 @@ local rules = require "dgrun.project.secret_rules"
 local run = require "dgrun.run.context"
 local secret = require "host.secret"
 local source_of = require "dgrun.project.source"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -86,12 +87,7 @@ local function wanted(declared)
 end
 
 local function judge(found, declared, trouble)
-    local names = {}
-    for name in pairs(declared.rules) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(declared.rules)) do
         local one = found[name]
         for _, rule in ipairs(one and rules.broken(declared.rules[name], one.value) or {}) do
             table.insert(trouble.broken, { name = name, rule = rule, from = one.from,

@@ -13,6 +13,7 @@
 local check = require "dgrun.core.check"
 local dburl = require "host.dburl"
 local environment = require "dgrun.project.environment"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -59,13 +60,7 @@ end
 ---@param more? table<string, string|userdata>
 ---@return table<string, string|userdata>
 function M.secrets(env, more)
-    local all = {}
-    for _, values in ipairs { environment.complete(env.secrets), more or {} } do
-        for name, value in pairs(values) do
-            all[name] = value
-        end
-    end
-    return all
+    return tables.merged(environment.complete(env.secrets), more)
 end
 
 ---Creates the app of a pull request, marks it, and allocates addresses. Steps that are already done

@@ -3,6 +3,7 @@
 local format = require "dgrun.core.format"
 local secret = require "host.secret"
 local snapshot = require "dgrun.core.snapshot"
+local tables = require "dgrun.core.table"
 local unknown = require "dgrun.core.unknown"
 
 local M = {}
@@ -11,24 +12,6 @@ M.signs = { create = "+", update = "~", destroy = "-", run = "!" }
 
 local actions = { "create", "update", "destroy", "run" }
 local widest = 88
-
-local function sorted_keys(...)
-    local keys, seen = {}, {}
-    for _, t in ipairs { ... } do
-        for key in pairs(t) do
-            if not seen[key] then
-                keys[#keys + 1], seen[key] = key, true
-            end
-        end
-    end
-    table.sort(keys, function(a, b)
-        if type(a) == type(b) then
-            return a < b
-        end
-        return type(a) == "number"
-    end)
-    return keys
-end
 
 local function quoted(text)
     if #text > 200 then
@@ -64,7 +47,7 @@ local function inline(value)
         return ("secret(%s)"):format(value["$secret"])
     end
     local parts = {}
-    for i, key in ipairs(sorted_keys(value)) do
+    for i, key in ipairs(tables.keys(value)) do
         parts[i] = (is_map(value) and key .. ": " or "") .. inline(value[key])
     end
     local text = table.concat(parts, ", ")
@@ -75,7 +58,7 @@ local function equal(a, b)
     if type(a) ~= "table" or type(b) ~= "table" then
         return a == b and a ~= unknown.text
     end
-    for _, key in ipairs(sorted_keys(a, b)) do
+    for _, key in ipairs(tables.keys(a, b)) do
         if not equal(a[key], b[key]) then
             return false
         end
@@ -97,7 +80,7 @@ local function show(value, path, indent, lines)
         lines[#lines + 1] = indent .. (path ~= "" and path .. ": " or "") .. text
         return
     end
-    for _, key in ipairs(sorted_keys(value)) do
+    for _, key in ipairs(tables.keys(value)) do
         show(value[key], join(path, key), indent, lines)
     end
 end
@@ -134,7 +117,7 @@ local function show_changes(path, before, after, indent, lines)
     if not maps and not same_length_lists(before, after) then
         return show_change(path, before, after, indent, lines)
     end
-    for _, key in ipairs(sorted_keys(before, after)) do
+    for _, key in ipairs(tables.keys(before, after)) do
         show_changes(join(path, key), before[key], after[key], indent, lines)
     end
 end

@@ -2,6 +2,7 @@
 local json = require "dgrun.core.json"
 local secret = require "host.secret"
 local snapshot = require "dgrun.core.snapshot"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -35,11 +36,7 @@ local own_words = { id = true, run = true, status = true, state = true, supersed
 
 ---Names and values of a row, sorted; what is absent is left out: it is NULL.
 local function columns(row)
-    local names, values = {}, {}
-    for name in pairs(row) do
-        names[#names + 1] = name
-    end
-    table.sort(names)
+    local names, values = tables.keys(row), {}
     for i, name in ipairs(names) do
         local value = row[name]
         values[i] = type(value) == "string" and not own_words[name] and M.redacted(value) or value

@@ -7,7 +7,7 @@ local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
-local state = require "dgrun.secrets.state"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 local write = require "dgrun.secrets.write"
 
@@ -156,7 +156,7 @@ function M.of(opts)
         function() return open_side(opts.left) end, function() return open_side(opts.right) end })
     local key = record.key()
     local list = json.array {}
-    for i, name in ipairs(state.names(left.declared, left.there, right.declared, right.there)) do
+    for i, name in ipairs(tables.keys(left.declared, left.there, right.declared, right.there)) do
         list[i] = pair_of(left, right, name, key)
     end
     local comparison = lists_of(list)

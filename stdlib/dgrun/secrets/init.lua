@@ -10,6 +10,7 @@ local format = require "dgrun.core.format"
 local given = require "dgrun.project.environment_options"
 local json = require "dgrun.core.json"
 local state = require "dgrun.secrets.state"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -62,10 +63,7 @@ end
 
 ---@param whole boolean also look at secrets of the app that `opts.secrets` does not name
 local function change_of(opts, op, whole)
-    local values = {}
-    for name, value in pairs(environment.complete(opts.secrets)) do
-        values[name] = value
-    end
+    local values = tables.merged(environment.complete(opts.secrets))
     state.check_values(values, op)
     local there = require("dgrun.secrets.write").read(opts.app)
     local seen = {}

@@ -14,6 +14,7 @@ local json = require "dgrun.core.json"
 local record = require "dgrun.secrets.fingerprints"
 local refresh = require "dgrun.secrets.refresh"
 local secret = require "host.secret"
+local tables = require "dgrun.core.table"
 local unknown = require "dgrun.core.unknown"
 local write = require "dgrun.secrets.write"
 
@@ -93,22 +94,6 @@ local function state_of(app, name, value, there, key)
     return fingerprint == record.fingerprint(key, name, value) and "unchanged" or "changed"
 end
 
----All names of these tables, sorted.
----@return string[]
-function M.names(...)
-    local names, seen = {}, {}
-    for _, list in ipairs { ... } do
-        for name in pairs(list) do
-            if not seen[name] then
-                seen[name] = true
-                names[#names + 1] = name
-            end
-        end
-    end
-    table.sort(names)
-    return names
-end
-
 ---@param app string
 ---@param values table<string, string|host.secret.value>
 ---@param declared table<string, string>? how each name is declared; default: all of `values`
@@ -120,7 +105,7 @@ function M.of(app, values, declared, there)
     for _, word in ipairs(M.words) do
         diff[word] = json.array {}
     end
-    for _, name in ipairs(M.names(values, there)) do
+    for _, name in ipairs(tables.keys(values, there)) do
         local how = declared and declared[name] or values[name] ~= nil and "given" or nil
         local state, reason
         if values[name] ~= nil then
@@ -144,7 +129,7 @@ function M.overview(app, declared)
     local version = app_secrets.version(app)
     local overview = { app = app, version = version, secrets = array {}, missing = array {},
         behind = version and refresh.behind(app, version) or nil }
-    for i, name in ipairs(M.names(declared, there)) do
+    for i, name in ipairs(tables.keys(declared, there)) do
         local one = there[name]
         overview.secrets[i] = { name = name, present = one ~= nil, digest = one and one.digest,
             updated_at = one and one.updated_at, declared = declared[name] }

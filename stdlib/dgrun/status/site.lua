@@ -4,6 +4,7 @@ local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
 local probe = require "dgrun.probe"
 local shared = require "dgrun.status.shared"
+local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
 
 local M = {}
@@ -21,10 +22,7 @@ M.patience = 4
 local function ask_one(target, one)
     local url = target.environment.url:gsub("/+$", "")
     local found = { path = one.url:sub(#url + 1) }
-    local opts = {}
-    for name, value in pairs(one) do
-        opts[name] = value
-    end
+    local opts = tables.merged(one)
     local spare = math.max(0, target.left() - M.patience)
     -- A hanging site must be reported as not responding, not as unknown.
     opts.timeout = math.min(M.patience, math.max(0.001, target.left() * 0.9))

@@ -3,6 +3,7 @@ local format = require "dgrun.core.format"
 local log = require "host.log"
 local opt = require "host.opt"
 local style = require "dgrun.ui.style"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -96,10 +97,7 @@ local function advise(result, lines)
     say(by.literal, "%s: the next deploy sets the literal from environments.yaml; change it there "
         .. "too.")
     say(by.none, "%s: not declared in environments.yaml; deploys do not change it.")
-    local known = {}
-    for name in pairs(result.declared or {}) do
-        known[#known + 1] = name
-    end
+    local known = tables.keys(result.declared)
     for _, name in ipairs(by.none) do
         local nearest = opt.nearest(name, known)
         lines[#lines + 1] = nearest and warning(("Did you mean %s instead of %s?")

@@ -2,6 +2,7 @@
 -- that it executes. Conditions are not evaluated: each branch counts.
 local parser = require "dgrun.migrations.hazards.parser"
 local sql = require "host.sql"
+local tables = require "dgrun.core.table"
 local tree = require "dgrun.migrations.hazards.tree"
 
 local M = {}
@@ -66,14 +67,7 @@ end
 
 ---In the order of the names of fields: JSON objects have none.
 local function walk(found, node)
-    local names = {}
-    for name in pairs(node) do
-        names[#names + 1] = name
-    end
-    table.sort(names, function(a, b)
-        return type(a) == type(b) and a < b or type(a) ~= type(b) and type(a) == "number"
-    end)
-    for _, name in ipairs(names) do
+    for _, name in ipairs(tables.keys(node)) do
         local value = node[name]
         if readers[name] and type(value) == "table" then
             readers[name](found, value)
