@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "loop/task.h"
 #include "loop/tty.h"
+#include "proc/machine_process.h"
 #include "proc/proc.h"
 #include "secret/log.h"
 #include "secret/vault.h"
@@ -134,8 +135,10 @@ static bool leaked(unsigned handles)
 
 int main(int argc, char **argv)
 {
-    vault_close_process();
     open_missing_streams();
+    if (argc > 1 && strcmp(argv[1], MACHINE_PROCESS_WORD) == 0)
+        return machine_process_main(argc - 2, argv + 2);
+    vault_close_process();
     signal(SIGPIPE, SIG_IGN);
     argv = uv_setup_args(argc, argv);
     lua_State *L = vm_open(argv[0]);

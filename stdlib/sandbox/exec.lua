@@ -89,11 +89,19 @@ function M.run(world, context, body)
     return simulated(world, machine, command, seconds)
 end
 
----All interfaces on the port of each service, or what the behaviour says.
+---Where a real process listens; of a simulated one all interfaces on the port of each service, or
+---what the behaviour says.
 local function sockets(world, machine)
+    local running = world.running[machine.id]
     local listen = behaviour.of(world, machine).listen
     local addresses = type(listen) == "table" and listen or { listen }
-    if listen == nil then
+    local ports = running and running.ports and running.ports()
+    if ports and not ports.unsupported then
+        addresses = {}
+        for _, port in ipairs(ports.list) do
+            addresses[#addresses + 1] = ("%s:%d"):format(port.host, port.port)
+        end
+    elseif listen == nil then
         for _, service in ipairs(machine.config.services or {}) do
             addresses[#addresses + 1] = ("[::]:%d"):format(service.internal_port or 8080)
         end

@@ -8,6 +8,7 @@ local fs = require "host.fs"
 local image_command = require "sandbox.image_command"
 local json = require "dgrun.core.json"
 local logs = require "sandbox.logs"
+local machine_ports = require "sandbox.machine_ports"
 local path_of = require "dgrun.core.path"
 local proc = require "host.proc"
 local task = require "dgrun.core.task"
@@ -22,6 +23,9 @@ local substitutes = { SIGILL = "SIGABRT", SIGTRAP = "SIGABRT", SIGFPE = "SIGABRT
 local FIRST_CHECKS_EVERY = 0.2
 local LATER_CHECKS_EVERY = 5
 local STOPPED_EVERY = 0.02
+-- Seconds until the log says that the program is not where the service expects it; less where it
+-- listens elsewhere.
+local NOWHERE_AFTER, ELSEWHERE_AFTER = 3, 1
 
 ---An image that was built here, with what its Dockerfile says.
 ---@return sandbox.image_command.image|sandbox.dockerfile.recipe|nil
@@ -69,14 +73,6 @@ local function environment_of(world, app, machine, built, port)
     return env
 end
 
----The command so that it ends with dgrun, also when dgrun is killed and cannot end it.
-local function bound_to_us(argv)
-    if not fs.exists("/usr/bin/setpriv") then
-        return argv
-    end
-    return { "/usr/bin/setpriv", "--pdeathsig", "KILL", "--", unpack(argv) }
-end
-
 ---A port nobody listens on now.
 local function free_port()
     local server = assert(require("host.server").listen {})
@@ -85,18 +81,61 @@ local function free_port()
     return port
 end
 
-local function watch_checks(world, machine, port)
-    local http = require "host.http"
+---@class sandbox.process.service
+---@field report string file of machine_ports
+---@field expected integer internal_port; 0 for a machine without services
+---@field given? integer the port that stands for it; nil for a machine without services
+
+---Asks a check of a machine once.
+---@return boolean
+---@return string output
+local function ask(check, service, ports)
+    local address = machine_ports.address(ports, check.port or service.expected, service.given)
+    if not address then
+        return false, machine_ports.problem(ports, check.port or service.expected)
+    end
+    local host_http = require "host.http"
+    if check.type == "tcp" then
+        local host, port = address:match("^%[?(.-)%]?:(%d+)$")
+        local there, e = host_http.connect { host = host, port = tonumber(port), timeout = 2 }
+        return there ~= nil, there and "Success" or e.msg
+    end
+    local answer, e = host_http.request {
+        url = ("http://%s%s"):format(address, check.path or "/"),
+        method = (check.method or "GET"):upper(), timeout = 2, connect_timeout = 2,
+    }
+    if not answer then
+        return false, ports.unsupported and machine_ports.problem(ports, service.expected) or e.msg
+    end
+    return answer.status >= 200 and answer.status < 300, ("%d"):format(answer.status)
+end
+
+---Follows the checks of a machine, and says in its log what keeps the program from being reached.
+local function watch_checks(world, app, machine, service)
     local all_good
+    local reported = {}
+    local function report(text)
+        if not reported[text] then
+            reported[text] = true
+            logs.add(world, app, machine, text, "runner", "error")
+        end
+    end
+    local began = clock.steady()
     repeat
+        local ports = machine_ports.read(service.report)
+        if ports.unsupported then
+            report(machine_ports.warning(ports))
+        end
+        all_good = true
         checks.set(world, machine, function(check)
-            local answer, e = http.request {
-                url = ("http://127.0.0.1:%d%s"):format(port, check.path or "/"),
-                method = (check.method or "GET"):upper(), timeout = 2, connect_timeout = 2,
-            }
-            all_good = answer ~= nil and answer.status >= 200 and answer.status < 300
-            return all_good, answer and ("%d"):format(answer.status) or e.msg
+            local is_good, output = ask(check, service, ports)
+            all_good = all_good and is_good
+            return is_good, output
         end)
+        if clock.steady() - began > (#ports.list > 0 and ELSEWHERE_AFTER or NOWHERE_AFTER)
+            and not machine_ports.address(ports, service.expected, service.given) then
+            report(machine_ports.problem(ports, service.expected))
+        end
         local ok = clock.sleep(all_good and LATER_CHECKS_EVERY or FIRST_CHECKS_EVERY)
     until not ok
 end
@@ -114,8 +153,11 @@ function M.exec(world, app, machine, image, opts)
     if not argv then
         return nil, e
     end
+    local running = world.running[machine.id]
+    local ports = running and running.ports and running.ports() or { list = {} }
     return proc.run {
-        argv = bound_to_us(argv), cwd = image_command.folder(built), clean_env = true, grace = 1,
+        argv = machine_ports.wrap(argv, "/dev/null", machine_ports.bound(ports)),
+        cwd = image_command.folder(built), clean_env = true, grace = 1,
         env = environment_of(world, app, machine, built), stdin = opts.stdin,
         timeout = opts.timeout,
     }
@@ -124,7 +166,7 @@ end
 ---Starts the command of a machine.
 ---@return table? child of host.proc
 ---@return dgrun.err?
-local function start_child(world, app, machine, image, port)
+local function start_child(world, app, machine, image, service)
     local built, e = built_image(world, image)
     if not built then
         return nil, e
@@ -139,16 +181,21 @@ local function start_child(world, app, machine, image, port)
         return nil, e
     end
     return proc.spawn {
-        argv = bound_to_us(argv), cwd = image_command.folder(built), clean_env = true, grace = 2,
-        env = environment_of(world, app, machine, built, port),
+        argv = machine_ports.wrap(argv, service.report,
+            { { service.expected, service.given or 0 } }),
+        cwd = image_command.folder(built), clean_env = true, grace = 2,
+        env = environment_of(world, app, machine, built, service.given),
     }
 end
 
 ---@return sandbox.process
 function M.start(world, app, machine, image)
-    local serves = #(machine.config.services or {}) > 0
-    local port = serves and free_port() or nil
-    local child, failure = start_child(world, app, machine, image, port)
+    local first = (machine.config.services or {})[1]
+    local service = {
+        report = machine_ports.new_report(world, machine), given = first and free_port(),
+        expected = first and (first.internal_port or 8080) or 0,
+    }
+    local child, failure = start_child(world, app, machine, image, service)
     if not child then
         logs.add(world, app, machine, failure.msg, "runner", "error")
         return { wait = function() clock.sleep(world.pace) return { exit_code = 127 } end,
@@ -163,16 +210,24 @@ function M.start(world, app, machine, image)
         end
         return child:wait()
     end)
-    local checker = serves and world_of.spawn(world, "checks of " .. machine.id,
-        function() watch_checks(world, machine, port) end)
+    local checker = first and world_of.spawn(world, "checks of " .. machine.id,
+        function() watch_checks(world, app, machine, service) end)
     return {
-        port = port,
+        ports = function() return machine_ports.read(service.report) end,
+        address = first and function()
+            return machine_ports.address(machine_ports.read(service.report), service.expected,
+                service.given)
+        end,
+        problem = function()
+            return machine_ports.problem(machine_ports.read(service.report), service.expected)
+        end,
         wait = function()
             local _, exit = reader:join()
             ended = true
             if checker then
                 checker:cancel()
             end
+            fs.remove(service.report)
             local status = type(exit) == "table" and exit or {}
             return { exit_code = status.signal and 128 + status.signal or status.status or 1,
                 signal = status.signal }

@@ -76,21 +76,24 @@ local function plain(request, status, text)
 end
 
 local function pass_on(request, process, path)
-    local answer
+    local answer, e
     local query = http.query(request.query)
     local deadline = clock.steady() + STARTUP_SECONDS
     repeat
-        answer = require("host.http").request {
-            url = ("http://127.0.0.1:%d%s%s"):format(process.port, path,
-                query ~= "" and "?" .. query or ""),
-            method = request.method, timeout = 30, connect_timeout = 2,
-            body = request.body ~= "" and request.body or nil,
-        }
+        local address = process.address()
+        answer, e = nil, { msg = process.problem() }
+        if address then
+            answer, e = require("host.http").request {
+                url = ("http://%s%s%s"):format(address, path, query ~= "" and "?" .. query or ""),
+                method = request.method, timeout = 30, connect_timeout = 2,
+                body = request.body ~= "" and request.body or nil,
+            }
+        end
         -- The process may not listen yet; Fly's proxy waits for it too.
         local waited = answer or not clock.sleep(0.1)
     until waited or clock.steady() > deadline
     if not answer then
-        return plain(request, 502, "the app does not answer\n")
+        return plain(request, 502, ("the app does not answer: %s\n"):format(e.msg))
     end
     request:reply {
         status = answer.status, body = answer.body,
@@ -106,7 +109,7 @@ function M.forward(world, request)
     end
     for _, machine in ipairs(web_machines(app)) do
         local process = ready_process(world, app, machine)
-        if process and process.port then
+        if process and process.address then
             return pass_on(request, process, path)
         elseif process and process.body then
             request:reply {

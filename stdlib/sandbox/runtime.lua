@@ -11,7 +11,9 @@ local M = {}
 ---@field stop fun(signal: string, seconds: number): table? its exit; waits that long at most
 ---@field signal fun(name: string, number: integer)
 ---@field close? fun() ends what really runs; it is gone when this returns
----@field port? integer where a real web process listens
+---@field address? fun(): string? of a real web process: HOST:PORT, nil while Fly would not reach it
+---@field problem? fun(): string why a real web process is not reached
+---@field ports? fun(): sandbox.machine_ports of a real process
 
 ---Does it come up at all?
 function M.boots(world, machine)

@@ -112,3 +112,82 @@ describe("a program that the image does not have", function()
         end)
     end)
 end)
+
+describe("a program with a fixed port", function()
+    local dockerfile = "FROM debian\nWORKDIR /srv\nCOPY index.html .\n"
+        .. 'CMD ["busybox", "httpd", "-f", "-p", "0.0.0.0:8080"]\n'
+
+    local function site(fly)
+        local answer = assert(require("host.http").request {
+            url = fly.sandbox.site "https://web.fly.dev/index.html" })
+        return answer.status, answer.body
+    end
+
+    local function web_machine(fly, cmd)
+        local config = { image = build(fly).image, services = world.web_config.services }
+        config.services[1].checks[1].path = "/index.html"
+        config.init = cmd and { cmd = cmd }
+        return fly.create { config = config }
+    end
+
+    local function is_healthy(fly, machine)
+        local status = (fly.get(machine.id).checks or {})[1]
+        return status and status.status == "passing"
+    end
+
+    it("serves in several machines at once, on loopback only", function()
+        with_project({ ["Dockerfile"] = dockerfile, ["index.html"] = "hello" }, function(fly)
+            local machines = { web_machine(fly), web_machine(fly) }
+            for _, machine in ipairs(machines) do
+                fly.until_true(function() return is_healthy(fly, machine) end)
+            end
+            assert.same({ 200, "hello" }, { site(fly) })
+            for _, file in ipairs { "/proc/net/tcp", "/proc/net/tcp6" } do
+                local anywhere = ": 0+:1F90 "
+                assert.not_matches(anywhere, fs.read(file))
+            end
+            local _, list = fly.call("GET", "/v1/apps/web/machines/" .. machines[1].id .. "/ps")
+            assert.equal("0.0.0.0:8080", list[2].listen_sockets[1].address)
+        end)
+    end)
+
+    it("says which one where it is another than internal_port", function()
+        with_project({ ["Dockerfile"] = dockerfile, ["index.html"] = "" }, function(fly)
+            local why = "nothing listens on 0.0.0.0:8080 (internal_port), but the program "
+                .. "listens on "
+            for _, where in ipairs { "3000", "127.0.0.1:8080" } do
+                local machine = web_machine(fly, { "busybox", "httpd", "-f", "-p", where })
+                fly.until_true(function()
+                    local check = (fly.get(machine.id).checks or {})[1]
+                    return check and check.output == why .. where
+                end)
+            end
+            fly.until_true(function() return log_of(fly):find(why .. "3000", 1, true) end)
+        end)
+    end)
+
+    it("is reached by a command in its machine", function()
+        with_project({ ["Dockerfile"] = dockerfile, ["index.html"] = "hello" }, function(fly)
+            local machine = web_machine(fly)
+            fly.until_true(function() return is_healthy(fly, machine) end)
+            assert.equal("hello", output(fly, machine, "busybox", "wget", "-q", "-O", "-",
+                "http://127.0.0.1:8080/index.html"))
+        end)
+    end)
+
+    it("reaches itself and the services of this system", function()
+        local outside = assert(require("host.server").listen {})
+        with_project({ ["Dockerfile"] = dockerfile, ["index.html"] = "hello" }, function(fly)
+            local script = ("busybox httpd -f -p 8080 & for i in 1 2 3; do "
+                .. "busybox wget -q -O - http://127.0.0.1:8080/index.html && break; sleep 0.1; "
+                .. "done; busybox nc 127.0.0.1 %d </dev/null && echo reached")
+                :format(outside:port())
+            web_machine(fly, { "sh", "-c", script .. "; wait" })
+            fly.until_true(function()
+                local log = log_of(fly)
+                return log:find("hello", 1, true) and log:find("reached", 1, true)
+            end)
+        end)
+        outside:close()
+    end)
+end)
