@@ -19,8 +19,12 @@ enum {
     NODES_LIMIT = 100 * 1000, /* visited, aliases expanded */
 };
 
+/* The metatable of a typed scalar, shared with host.toml. */
+static const char scalar_type[] = "dgrun.scalar";
+
 struct reader {
     lua_State *L;
+    bool typed; /* floats and large integers become typed scalars */
     yaml_document_t document;
     const char *source;
     unsigned nodes;
@@ -50,11 +54,12 @@ static bool is_one_of(const char *text, const char *const *words)
 }
 
 /* The core schema's numbers, YAML 1.2 section 10.3.2. */
-static bool read_number(const char *text, double *number)
+static bool read_number(const char *text, double *number, bool *whole_number)
 {
     static const char *const nan_words[] = {".nan", ".NaN", ".NAN", NULL};
     static const char *const inf_words[] = {".inf", ".Inf", ".INF", NULL};
     const char *digits = text + (*text == '-' || *text == '+');
+    *whole_number = false;
     if (is_one_of(text, nan_words)) {
         *number = NAN;
         return true;
@@ -64,6 +69,7 @@ static bool read_number(const char *text, double *number)
         return true;
     }
     char *end = NULL;
+    *whole_number = true;
     if (strncmp(text, "0x", 2) == 0 && strspn(text + 2, "0123456789abcdefABCDEF")) {
         *number = (double)strtoull(text + 2, &end, 16);
     } else if (strncmp(text, "0o", 2) == 0 && strspn(text + 2, "01234567")) {
@@ -74,8 +80,24 @@ static bool read_number(const char *text, double *number)
         if ((!whole && !fraction) || strspn(digits, "0123456789.eE+-") != strlen(digits))
             return false;
         *number = strtod(text, &end);
+        *whole_number = !strpbrk(text, ".eE");
     }
     return end && *end == '\0';
+}
+
+/* {kind = "float", number} or {kind = "integer", text}. */
+static void push_scalar(struct reader *r, const char *text, double number, bool whole)
+{
+    lua_createtable(r->L, 0, 2);
+    lua_pushstring(r->L, whole ? "integer" : "float");
+    lua_setfield(r->L, -2, "kind");
+    if (whole)
+        lua_pushstring(r->L, text + (*text == '+'));
+    else
+        lua_pushnumber(r->L, number);
+    lua_setfield(r->L, -2, whole ? "text" : "number");
+    luaL_getmetatable(r->L, scalar_type);
+    lua_setmetatable(r->L, -2);
 }
 
 static void push_plain(struct reader *r, const yaml_node_t *node)
@@ -85,6 +107,7 @@ static void push_plain(struct reader *r, const yaml_node_t *node)
     static const char *const false_words[] = {"false", "False", "FALSE", NULL};
     const char *text = (const char *)node->data.scalar.value;
     double number = 0;
+    bool whole = false;
     if (strlen(text) != node->data.scalar.length)
         lua_pushlstring(r->L, text, node->data.scalar.length);
     else if (is_one_of(text, null_words))
@@ -93,10 +116,11 @@ static void push_plain(struct reader *r, const yaml_node_t *node)
         lua_pushboolean(r->L, 1);
     else if (is_one_of(text, false_words))
         lua_pushboolean(r->L, 0);
-    else if (!read_number(text, &number))
+    else if (!read_number(text, &number, &whole))
         lua_pushstring(r->L, text);
-    else if (fabs(number) > 9007199254740992.0 && isfinite(number) &&
-             !strpbrk(text, ".eE"))
+    else if (r->typed && (!whole || fabs(number) >= 9007199254740992.0))
+        push_scalar(r, text, number, whole);
+    else if (whole && fabs(number) >= 9007199254740992.0)
         fail(r, node->start_mark,
              "the number %s is too large to be kept exactly; quote it", text);
     else
@@ -204,16 +228,18 @@ static void read_document(struct reader *r, yaml_parser_t *parser)
     yaml_document_delete(&r->document);
 }
 
-/* decode(text [, {source=}]) → value | nil, err{line, column} */
+/* decode(text [, {source=, typed=}]) → value | nil, err{line, column} */
 static int l_decode(lua_State *L)
 {
-    static const struct opt options[] = {{"source", OPT_STRING, false}, {NULL, 0, false}};
+    static const struct opt options[] = {
+        {"source", OPT_STRING, false}, {"typed", OPT_BOOLEAN, false}, {NULL, 0, false}};
     size_t len = 0;
     const char *text = luaL_checklstring(L, 1, &len);
     struct reader r = {.L = L, .source = "YAML"};
     if (!lua_isnoneornil(L, 2)) {
         opt_check(L, 2, "yaml.decode", options);
         r.source = opt_string(L, 2, "source", r.source);
+        r.typed = opt_boolean(L, 2, "typed", false);
     }
     if (len > SIZE_LIMIT)
         return err_return(L, err_new("yaml.too_large", "yaml.decode",
@@ -242,5 +268,7 @@ int luaopen_host_yaml(lua_State *L)
     luaL_setfuncs(L, funcs, 0);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
+    luaL_newmetatable(L, scalar_type);
+    lua_setfield(L, -2, "scalar_metatable");
     return 1;
 }

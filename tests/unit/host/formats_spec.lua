@@ -36,6 +36,19 @@ c: [yes, no, on, 0x, 1.2.3, 2026-01-01, 1e]
         end
     end)
 
+    it("tells floats and large integers from other numbers, when asked", function()
+        local read = yaml.decode("[1, 1.0, 1e3, .inf, +9007199254740993, 0x1E, '2.0', 2026-01-01]",
+            { typed = true })
+        local function scalar(value)
+            assert.equal(yaml.scalar_metatable, getmetatable(value))
+            return value.kind .. " " .. (value.text or value.number)
+        end
+        assert.equal(1, read[1])
+        assert.same({ "float 1", "float 1000", "float inf", "integer 9007199254740993" },
+            { scalar(read[2]), scalar(read[3]), scalar(read[4]), scalar(read[5]) })
+        assert.same({ 30, "2.0", "2026-01-01" }, { read[6], read[7], read[8] })
+    end)
+
     it("bounds depth, size and what aliases expand to", function()
         refused(yaml.decode, ("["):rep(100) .. ("]"):rep(100))
         assert.equal("yaml.too_large", refused(yaml.decode, ("x"):rep(2 ^ 20 + 1)).code)
@@ -74,5 +87,29 @@ n = 2
         for _, text in ipairs { "a = 1\na = 2", "a = ", "n = 9223372036854775807", "a = '\255'" } do
             refused(toml.decode, text)
         end
+    end)
+
+    it("tells floats, dates and large integers from other values, when asked", function()
+        local read = toml.decode([=[
+i = 1
+f = 1.0
+big = 9223372036854775807
+dt = 2026-07-01T10:00:00Z
+ldt = 2026-07-01T10:00:00
+d = 2026-07-01
+t = 10:00:00
+s = "1.0"
+]=], { typed = true })
+        local function scalar(value)
+            assert.equal(yaml.scalar_metatable, getmetatable(value))
+            return value.kind .. " " .. (value.text or value.number)
+        end
+        assert.same({ 1, "1.0" }, { read.i, read.s })
+        assert.equal("float 1", scalar(read.f))
+        assert.equal("integer 9223372036854775807", scalar(read.big))
+        assert.equal("date-time 2026-07-01T10:00:00Z", scalar(read.dt))
+        assert.equal("local-date-time 2026-07-01T10:00:00", scalar(read.ldt))
+        assert.equal("date 2026-07-01", scalar(read.d))
+        assert.equal("time 10:00:00", scalar(read.t))
     end)
 end)
