@@ -5,28 +5,20 @@ local input = require "sandbox.input"
 local json = require "dgrun.core.json"
 local leases = require "sandbox.leases"
 local lifecycle = require "sandbox.lifecycle"
+local signals = require "sandbox.signals"
 local world_of = require "sandbox.world"
 
 local M = {}
 
 local LONGEST_STOP = 300
 
-local numbers = {
-    SIGHUP = 1, SIGINT = 2, SIGQUIT = 3, SIGILL = 4, SIGTRAP = 5, SIGABRT = 6, SIGFPE = 8,
-    SIGKILL = 9, SIGUSR1 = 10, SIGSEGV = 11, SIGUSR2 = 12, SIGPIPE = 13, SIGALRM = 14,
-    SIGTERM = 15,
-}
-local names = {}
-for name, number in pairs(numbers) do
-    names[number] = name
-end
 local stopping = { SIGHUP = true, SIGINT = true, SIGQUIT = true, SIGKILL = true, SIGUSR1 = true,
     SIGUSR2 = true, SIGTERM = true }
 
 ---The name of a signal given by name or number.
 local function signal_of(given, allowed)
     local number = type(given) == "string" and given:match("^%d+$") and tonumber(given) or given
-    local name = names[number] or (numbers[given] and given)
+    local name = signals.name(number) or (signals.number(given) and given)
     if not name or (allowed and not allowed[name]) then
         answer.fail(400, ("invalid_argument: signal %s is not one that can be sent"):format(
             tostring(given)))
@@ -114,7 +106,7 @@ function M.signal(world, context, body)
         answer.fail(412, ("failed_precondition: unable to signal machine, currently %s"):format(
             machine.state))
     end
-    process.signal(name, numbers[name])
+    process.signal(name, signals.number(name))
     return { ok = true }
 end
 

@@ -5,6 +5,7 @@ local input = require "sandbox.input"
 local json = require "dgrun.core.json"
 local logs = require "sandbox.logs"
 local runtime = require "sandbox.runtime"
+local signals = require "sandbox.signals"
 local volumes = require "sandbox.volumes"
 local world_of = require "sandbox.world"
 
@@ -61,6 +62,15 @@ local function comes_back(machine, result)
         and machine.restart_count < (restart.max_retries or DEFAULT_RETRIES)
 end
 
+---The last line of a main process: clients wait for this very text.
+local function log_exit(world, app, machine, result)
+    local signal = result.signal and signals.name(result.signal)
+    logs.add(world, app, machine, signal
+        and ("INFO Main child exited with signal (with signal '%s', core dumped? false)"):format(
+            signal)
+        or ("INFO Main child exited normally with code: %d"):format(result.exit_code or 0))
+end
+
 local run
 
 local function after_exit(world, app, machine, result)
@@ -69,10 +79,7 @@ local function after_exit(world, app, machine, result)
     if again then
         machine.restart_count = machine.restart_count + 1
     end
-    logs.add(world, app, machine,
-        result.exit_code == 0 and "Main child exited normally with code: 0"
-        or ("Main child exited with code: %s"):format(tostring(result.exit_code)),
-        "runner", result.exit_code == 0 and "info" or "error")
+    log_exit(world, app, machine, result)
     exit_event(world, machine, result, false, again)
     machine.check_status = nil
     if again then
@@ -147,7 +154,7 @@ local DEFAULT_STOP_SECONDS = 5
 ---Ends the main process: asked to, and made to when it takes too long.
 ---@param way? {signal: string?, seconds: number?} else as the configuration says
 ---@return {exit_code: integer, signal: integer?}
-local function end_process(world, machine, way)
+local function end_process(world, app, machine, way)
     local process = world.running[machine.id]
     world.running[machine.id] = nil
     machine.check_status = nil
@@ -156,8 +163,10 @@ local function end_process(world, machine, way)
     end
     local default = machine.config.stop_config or {}
     way = way or {}
-    return process.stop(way.signal or default.signal or "SIGINT", way.seconds
+    local result = process.stop(way.signal or default.signal or "SIGINT", way.seconds
         or input.duration(default.timeout) or DEFAULT_STOP_SECONDS) or { exit_code = 0 }
+    log_exit(world, app, machine, result)
+    return result
 end
 
 ---A new version. One that was not started before is left stopped, whatever was asked for.
@@ -170,7 +179,7 @@ function M.replace(world, app, machine, skip, way)
     machine.state = "replacing"
     machine.preparing = nil
     transition(world, machine, function(pause)
-        end_process(world, machine, way)
+        end_process(world, app, machine, way)
         if not pause() then
             return
         end
@@ -185,12 +194,12 @@ function M.replace(world, app, machine, skip, way)
 end
 
 ---@param way? {into: string?, signal: string?, seconds: number?} "suspended" keeps its memory
-function M.stop(world, _, machine, way)
+function M.stop(world, app, machine, way)
     local into = way and way.into or "stopped"
     local was_up = machine.state ~= "suspended"
     machine.state = into == "suspended" and "suspending" or "stopping"
     transition(world, machine, function(pause)
-        local result = end_process(world, machine, way)
+        local result = end_process(world, app, machine, way)
         if pause() then
             if was_up and into == "stopped" then
                 exit_event(world, machine, result, true, false)
@@ -206,7 +215,7 @@ function M.destroy(world, app, machine)
     machine.state = "destroying"
     machine.preparing = nil
     transition(world, machine, function(pause)
-        end_process(world, machine, { signal = "SIGKILL", seconds = 0 })
+        end_process(world, app, machine, { signal = "SIGKILL", seconds = 0 })
         if pause() then
             machine.destroyed = clock.now(world)
             machine.lease = nil

@@ -205,8 +205,7 @@ function M.start(world, app, machine, image)
 
     local reader = world_of.spawn(world, "output of " .. machine.id, function()
         for line in function() return child:read() end do
-            logs.add(world, app, machine, line.line, "app",
-                line.stream == "stderr" and "error" or "info")
+            logs.add(world, app, machine, line.line)
         end
         return child:wait()
     end)

@@ -231,6 +231,15 @@ function M.follower(app, instance, on_line)
     }
 end
 
+---Is it the last line of a machine's main process? Fly's init writes it to the app's own log.
+---@param entry dgrun.fly.log.entry
+---@return boolean
+function M.is_exit(entry)
+    local message = entry.message
+    return message:find "^%s*INFO Main child exited normally with code: %-?%d+%s*$" ~= nil
+        or message:find "^%s*INFO Main child exited with signal %(.*%)%s*$" ~= nil
+end
+
 ---One line as people read it.
 ---@param entry dgrun.fly.log.entry
 ---@param paint? fun(part: "origin"|"level", words: string): string

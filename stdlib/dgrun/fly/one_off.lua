@@ -64,13 +64,14 @@ end
 ---How long lines may be on their way when all has ended.
 local LAST_LINES_SECONDS = 20
 
----Prints lines until the platform says that the command has ended.
+---Prints lines until the one that says that the command has ended.
 local function tell_lines(opts, id)
     local ok, e = pcall(logs.follow, { app = opts.app, instance = id, on_entry = function(entry)
-        if entry.provider == "app" then
+        local ended = logs.is_exit(entry)
+        if entry.provider == "app" and not ended then
             opts.on_line(entry.message)
         end
-        return entry.provider ~= "app" and entry.message:find("^Main child exited") ~= nil
+        return ended
     end })
     if not ok and not err.is(e, "cancelled") then
         effect.note(("cannot read the output of machine %s: %s"):format(id, e.msg))
