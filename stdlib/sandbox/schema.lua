@@ -113,15 +113,14 @@ local function verify(value, shape, path)
     elseif type(value) ~= "table" then
         refuse(path, "must be an object or a list, not a " .. type(value))
     elseif shape.list then
-        if #value == 0 and next(value) then
+        if not json.is_array(value) then
             refuse(path, "must be a list, not an object")
         end
-        json.array(value)
         for i, item in ipairs(value) do
             verify(item, shape.list, ("%s[%d]"):format(path, i - 1))
         end
     else
-        if #value > 0 then
+        if json.is_array(value) then
             refuse(path, "must be an object, not a list")
         end
         for name, item in pairs(value) do

@@ -67,7 +67,7 @@ function M.get(_, context)
 end
 
 function M.set_all(world, context, body)
-    if not body or type(body.values) ~= "table" then
+    if not body or type(body.values) ~= "table" or json.is_array(body.values) then
         answer.fail(422, "values must be an object")
     end
     local version = write(world, context.app, body.values)

@@ -20,6 +20,14 @@ function M.array(t)
     return setmetatable(t, host.array_metatable)
 end
 
+---Is it an array, as JSON that was read says, or as `array` marked it? A table that only was never
+---filled is not.
+---@return boolean
+function M.is_array(value)
+    return type(value) == "table"
+        and (#value > 0 or getmetatable(value) == host.array_metatable)
+end
+
 function host.number_metatable.__tostring(self)
     return self.text
 end

@@ -32,11 +32,12 @@ local scalars = {
         return type(value) == "number" and value % 1 == 0 and math.abs(value) < 2 ^ 31 and value
             or nil
     end,
+    Float = function(value) return type(value) == "number" and value or nil end,
     JSON = function(value) return value end,
 }
 
 local function input_object(schema, fields, value, name, path)
-    if type(value) ~= "table" or #value > 0 then
+    if type(value) ~= "table" or json.is_array(value) then
         fail(("%s: expected value of type %s, found %s"):format(path, name, shown(value)))
     end
     local result = {}
@@ -66,8 +67,8 @@ function M.value(schema, kind, value, path)
     end
     local item = optional:match "^%[(.*)%]$"
     if item then
-        local list = type(value) == "table" and (#value > 0 or next(value) == nil) and value
-            or { value }
+        -- A single value stands for a list of itself; an empty object is not one.
+        local list = json.is_array(value) and value or { value }
         local result = json.array {}
         for i, one in ipairs(list) do
             result[i] = M.value(schema, item, one, ("%s[%d]"):format(path, i - 1))
