@@ -25,15 +25,27 @@ function M.guard(world, machine, nonce)
     end
 end
 
----The machine of a call that changes it: it is there, and nobody else holds it.
----@return table machine
-function M.changeable(world, context)
+local function existing(context)
     local machine = context.machine
     if machine.state == "destroyed" or machine.state == "destroying" then
         answer.fail(404, "machine not found")
     end
+    return machine
+end
+
+---The machine of a call that changes it: it is there, and nobody else holds it.
+---@return table machine
+function M.changeable(world, context)
+    local machine = existing(context)
     M.guard(world, machine, context.nonce)
     return machine
+end
+
+---The same for metadata: the official client changes those of a machine that it holds without the
+---lease's nonce.
+---@return table machine
+function M.changeable_metadata(world, context)
+    return context.nonce and M.changeable(world, context) or existing(context)
 end
 
 ---@return integer

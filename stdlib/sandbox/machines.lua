@@ -134,7 +134,8 @@ function M.update(world, context, body)
     if current and current ~= machine.instance_id then
         answer.fail(409, "current_version does not match the machine's version")
     elseif machine.state == "replacing" then
-        answer.fail(412, "failed_precondition: machine getting replaced, refusing to update")
+        answer.fail(409,
+            "aborted: machine is replacing: concurrent update in progress")
     end
     local image = image_of(world, body.config)
     standbys.check(context.app, body.config, machine)

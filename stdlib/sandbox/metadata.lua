@@ -20,7 +20,7 @@ end
 ---@return table machine
 local function check(world, context, body)
     local given = input.field(body, "metadata", "table")
-    if not given then
+    if not given or json.is_array(given) then
         answer.fail(400, "invalid_argument: metadata must be an object of strings")
     end
     for name, value in pairs(given) do
@@ -29,7 +29,7 @@ local function check(world, context, body)
                 tostring(name)))
         end
     end
-    local machine = leases.changeable(world, context)
+    local machine = leases.changeable_metadata(world, context)
     local version = input.field(body, "machine_version", "string")
     if version and version ~= machine.instance_id then
         answer.fail(412, "failed_precondition: machine_version does not match")
@@ -60,14 +60,14 @@ function M.set(world, context, body)
     if not value then
         answer.fail(400, "invalid_argument: value must be a string")
     end
-    local machine = leases.changeable(world, context)
+    local machine = leases.changeable_metadata(world, context)
     machine.config.metadata[input.clean(context.parameters.key)] = value
     world_of.changed(world, machine)
     return nil, 204
 end
 
 function M.delete(world, context)
-    local machine = leases.changeable(world, context)
+    local machine = leases.changeable_metadata(world, context)
     machine.config.metadata[context.parameters.key] = nil
     world_of.changed(world, machine)
     return nil, 204

@@ -14,6 +14,8 @@ local M = {}
 
 local WAIT_LIMIT = 60
 local VISIBLE_SECONDS = 5
+---How long an update waits for the end of another one.
+local BUSY_SECONDS = 60
 
 local function path(app, id, verb)
     return "/v1/apps/" .. app .. "/machines" .. (id and "/" .. id or "") .. (verb or "")
@@ -154,10 +156,13 @@ function M.create(app, body)
     end)
 end
 
----@param body table of the Machines API; its config replaces the machine's
----@param nonce? string
----@return table machine with a new instance_id
-function M.update(app, id, body, nonce)
+---Does another update of the machine go on?
+local function is_busy(e)
+    return err.is(e, "fly.conflict")
+        and e.reason:find("concurrent update in progress", 1, true) ~= nil
+end
+
+local function update_once(app, id, body, nonce)
     local launch = mark(body)
     return retry.settled(function()
         return plain(api.machines("POST", path(app, id),
@@ -166,6 +171,24 @@ function M.update(app, id, body, nonce)
         local machine = M.get(app, id)
         return is_marked(machine, launch) and machine or nil
     end)
+end
+
+---Waits for the end of an update that another client began.
+---@param body table of the Machines API; its config replaces the machine's
+---@param nonce? string
+---@return table machine with a new instance_id
+function M.update(app, id, body, nonce)
+    local deadline = time.now() + api.pace(BUSY_SECONDS)
+    while true do
+        local ok, result = pcall(update_once, app, id, body, nonce)
+        if ok then
+            return result
+        elseif not is_busy(result) or time.now() >= deadline then
+            err.raise(result)
+        end
+        M.wait_once(app, id, { state = "settled", seconds = api.pace(BUSY_SECONDS) })
+        task.sleep(api.pace(1))
+    end
 end
 
 ---Was it started since it was made or changed last? Of a machine that was not, nobody knows

@@ -148,6 +148,20 @@ describe("machines", function()
         end)
     end)
 
+    it("are updated when the update before has ended", function()
+        fly_run.with(function(fly)
+            fly.register "registry.fly.io/web:1"
+            local machine = fly.web "registry.fly.io/web:1"
+            fly.wait(machine.id, "started")
+            fly.call("POST", "/v1/apps/web/machines/" .. machine.id, { config = machine.config })
+            assert.equal("replacing", fly.get(machine.id).state)
+            local config = fly.get(machine.id).config
+            config.env = { A = "1" }
+            local updated = machines.update("web", machine.id, { config = config })
+            assert.same({ A = "1" }, updated.config.env)
+        end, { pace = 0.1 })
+    end)
+
     it("tell errors with a null in them", function()
         wire.with("fo1_a", always { status = 422, body = '{"message":null,"error":"why"}' },
             function()
