@@ -12,7 +12,7 @@ local PAGE, LARGEST_PAGE = 100, 1000
 
 local function face()
     return {
-        id = "org_sandbox", internal_numeric_id = "1", slug = SLUG, raw_slug = SLUG,
+        id = "org_sandbox", internal_numeric_id = 1, slug = SLUG, raw_slug = SLUG,
         name = "Personal", paid_plan = false, personal = true, billable = true,
         billing_status = "CURRENT", provisions_beta_extensions = false,
         remote_builder_image = "",

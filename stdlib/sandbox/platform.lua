@@ -56,6 +56,21 @@ function M.regions()
     return { regions = list, nearest = NEAREST }
 end
 
+---A region as the GraphQL API shows it.
+---@param code string
+---@return table?
+function M.region(code)
+    for _, region in ipairs(M.regions().regions) do
+        if region.code == code then
+            return {
+                code = code, name = region.name, latitude = region.latitude,
+                longitude = region.longitude, gatewayAvailable = region.gateway_available,
+                requiresPaidPlan = region.requires_paid_plan, deprecated = region.deprecated,
+            }
+        end
+    end
+end
+
 ---Every wanted machine is placed in the first of the given regions.
 function M.placements(_, _, body)
     if input.field(body, "org_slug", "string") ~= "personal" then

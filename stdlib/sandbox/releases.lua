@@ -48,7 +48,11 @@ function M.create(world, context, body)
     return { release = face(release) }, 201
 end
 
-local function find(world, id)
+---@param world sandbox.world
+---@param id string
+---@return table release as it is kept
+---@return table app
+function M.find(world, id)
     for _, app in pairs(world.apps) do
         for _, release in ipairs(app.releases) do
             if release.id == id then
@@ -60,7 +64,7 @@ local function find(world, id)
 end
 
 function M.patch(world, context, body)
-    local release, app = find(world, context.parameters.release)
+    local release, app = M.find(world, context.parameters.release)
     guarded(context, app)
     if not body or not statuses[body.status] then
         answer.fail(422, "status is not one of running, complete, failed, interrupted")

@@ -20,13 +20,15 @@ local M = {}
 local modules = {
     actions = require "sandbox.actions", addresses = require "sandbox.addresses", apps = apps,
     behaviour = require "sandbox.behaviour", builds = require "sandbox.builds",
+    certificates = require "sandbox.certificates",
     clock_requests = require "sandbox.clock_requests", exchanges = exchanges,
     exec = require "sandbox.exec", faults = faults, graphql = require "sandbox.graphql",
     leases = require "sandbox.leases", logs = require "sandbox.logs", machines = machines,
     metadata = require "sandbox.metadata", organizations = require "sandbox.organizations",
     platform = require "sandbox.platform", registry = require "sandbox.registry",
     releases = require "sandbox.releases", schedules = require "sandbox.schedules",
-    secrets = require "sandbox.secrets", standbys = require "sandbox.standbys", tokens = tokens,
+    secrets = require "sandbox.secrets", snapshots = require "sandbox.snapshots",
+    standbys = require "sandbox.standbys", tokens = tokens,
     volumes = require "sandbox.volumes", wait = require "sandbox.wait",
 }
 

@@ -20,6 +20,14 @@ local routes = {
     { "PUT", "/v1/apps/{app}/volumes/{volume}", "volumes", "update" },
     { "DELETE", "/v1/apps/{app}/volumes/{volume}", "volumes", "delete" },
     { "PUT", "/v1/apps/{app}/volumes/{volume}/extend", "volumes", "extend" },
+    { "GET", "/v1/apps/{app}/volumes/{volume}/snapshots", "snapshots", "list" },
+    { "POST", "/v1/apps/{app}/volumes/{volume}/snapshots", "snapshots", "create" },
+
+    { "GET", "/v1/apps/{app}/certificates", "certificates", "list" },
+    { "POST", "/v1/apps/{app}/certificates/acme", "certificates", "create" },
+    { "GET", "/v1/apps/{app}/certificates/{host}", "certificates", "get" },
+    { "DELETE", "/v1/apps/{app}/certificates/{host}", "certificates", "delete" },
+    { "POST", "/v1/apps/{app}/certificates/{host}/check", "certificates", "check" },
 
     { "POST", "/graphql", "graphql", "run" },
 
@@ -73,6 +81,7 @@ local routes = {
     { "GET", "/api/v1/organizations/{slug}", "organizations", "get" },
     { "POST", "/api/v1/builds", "builds", "create" },
     { "POST", "/api/v1/builds/finish", "builds", "finish" },
+    { "POST", "/api/v1/builds/depot_builder", "builds", "ensure_depot_builder" },
 
     { "HEAD", "/v2/{app}/manifests/{label}", "registry", "manifest" },
     { "GET", "/v2/{app}/manifests/{label}", "registry", "manifest" },

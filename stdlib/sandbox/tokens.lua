@@ -50,21 +50,63 @@ function M.guard(principal, app)
     end
 end
 
----POST /v1/apps/{app}/deploy_token {expiry?: duration}
-function M.create(world, context, body)
-    local expiry = input.field(body, "expiry", "string")
+local function bytes_of(hex)
+    return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+end
+
+---Where tokens that allow something come from; clients look at it.
+local LOCATION = "https://api.fly.io/v1"
+
+---A macaroon as Fly's clients parse one: MessagePack of [[key, random, is a proof], location,
+---caveats, tail]. What it allows is kept here, so it has no caveats.
+---@param seed string
+---@return string
+local function macaroon(seed)
+    local random, tail = bytes_of(digest.sha256("nonce " .. seed)), bytes_of(digest.sha256(seed))
+    return "\x94\x93\xc4\x07sandbox\xc4\x10" .. random:sub(1, 16) .. "\xc2"
+        .. string.char(0xa0 + #LOCATION) .. LOCATION .. "\x90\xc4\x20" .. tail
+end
+
+---Makes a token.
+---@param world sandbox.world
+---@param grant {app?: string, name?: string, expiry?: string} app: the only one that it is for
+---@return string text "fm2_…"
+---@return {id: string, name: string, app?: string, expires: number}
+function M.grant(world, grant)
     local seconds = DEFAULT_SECONDS
-    if expiry and expiry ~= "" then
-        seconds = input.duration(expiry)
+    if grant.expiry and grant.expiry ~= "" then
+        seconds = input.duration(grant.expiry)
             or answer.fail(400, "invalid_argument: expiry is not a duration")
     end
-    local token = "fm2_" .. digest.sha256(
-        ("deploy %d %s"):format(world_of.next_number(world), world.token))
-    world.tokens[digest.sha256(token)] = {
-        app = context.app.name, expires = clock.now(world) + seconds,
-    }
+    local number = world_of.next_number(world)
+    local text = "fm2_" .. digest.base64(macaroon(("deploy %d %s"):format(number, world.token)))
+    local token = { id = ("tok_%d"):format(number), name = grant.name or "deploy token",
+        app = grant.app, expires = clock.now(world) + seconds }
+    world.tokens[digest.sha256(text)] = token
     world_of.save(world)
-    return { token = "FlyV1 " .. token }
+    return text, token
+end
+
+---The tokens of an app, or of the organization, that have not expired; the oldest first.
+---@param world sandbox.world
+---@param app? string
+---@return table[]
+function M.list(world, app)
+    local list = {}
+    for _, token in pairs(world.tokens) do
+        -- Earlier versions gave them no id.
+        list[#list + 1] = token.id and token.app == app and token.expires > clock.now(world)
+            and token or nil
+    end
+    table.sort(list, function(a, b) return tonumber(a.id:sub(5)) < tonumber(b.id:sub(5)) end)
+    return list
+end
+
+---POST /v1/apps/{app}/deploy_token {expiry?: duration}
+function M.create(world, context, body)
+    local text = M.grant(world, { app = context.app.name,
+        expiry = input.field(body, "expiry", "string") })
+    return { token = "FlyV1 " .. text }
 end
 
 function M.current(_, context)

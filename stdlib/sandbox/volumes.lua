@@ -37,7 +37,9 @@ local function face(volume)
     }
 end
 
-local function find(world, context)
+---The volume of a call, as it is kept.
+---@return table
+function M.find(world, context)
     bury(world, context.app)
     return context.app.volumes[context.parameters.volume]
         or answer.fail(404, "volume not found")
@@ -100,11 +102,11 @@ function M.create(world, context, body)
 end
 
 function M.get(world, context)
-    return face(find(world, context))
+    return face(M.find(world, context))
 end
 
 function M.update(world, context, body)
-    local volume = find(world, context)
+    local volume = M.find(world, context)
     volume.snapshot_retention = retention_of(body, volume.snapshot_retention)
     volume.auto_backup_enabled = flag(body, "auto_backup_enabled", volume.auto_backup_enabled)
     world_of.save(world)
@@ -112,14 +114,14 @@ function M.update(world, context, body)
 end
 
 function M.extend(world, context, body)
-    local volume = find(world, context)
+    local volume = M.find(world, context)
     volume.size_gb = size_of(body, nil, volume.size_gb)
     world_of.save(world)
     return { volume = face(volume), needs_restart = volume.machine ~= nil }
 end
 
 function M.delete(world, context)
-    local volume = find(world, context)
+    local volume = M.find(world, context)
     if volume.machine then
         answer.fail(412, ("failed_precondition: volume in use by machine %s"):format(
             volume.machine))

@@ -1,6 +1,8 @@
 -- Mutations of the GraphQL API. Each is done by the function behind the REST endpoint.
+local account = require "sandbox.graphql.account"
 local addresses = require "sandbox.addresses"
 local answer = require "sandbox.answer"
+local app_types = require "sandbox.graphql.app"
 local apps = require "sandbox.apps"
 local clock = require "sandbox.clock"
 local json = require "dgrun.core.json"
@@ -34,7 +36,7 @@ M.inputs = {
     UnsetSecretsInput = { appId = "ID!", keys = "[String!]!", clientMutationId = "String" },
     CreateAppInput = {
         organizationId = "ID!", name = "String", network = "String", machines = "Boolean",
-        preferredRegion = "String", appRoleId = "ID", enableSubdomains = "Boolean",
+        preferredRegion = "String", appRoleId = "String", enableSubdomains = "Boolean",
         runtime = "RuntimeType", heroku = "Boolean", clientMutationId = "String",
     },
     AllocateIPAddressInput = {
@@ -42,21 +44,16 @@ M.inputs = {
         network = "String", serviceName = "String", clientMutationId = "String",
     },
     LockAppInput = { appId = "ID!", clientMutationId = "String" },
+    CreateLimitedAccessTokenInput = { name = "String!", organizationId = "ID!",
+        profile = "String!", profileParams = "JSON", expiry = "String",
+        clientMutationId = "String" },
+    ValidateWireGuardPeersInput = { peerIps = "[String!]!", clientMutationId = "String" },
     UnlockAppInput = { appId = "ID!", lockId = "ID!", clientMutationId = "String" },
 }
 
 local function payload(fields)
     fields.clientMutationId = { type = "String" }
     return { fields = fields }
-end
-
----@param app table
----@return {lockId: string, expiration: string}?
-function M.lock_of(world, app)
-    local lock = app.lock
-    if lock and lock.expires > clock.now(world) then
-        return { lockId = lock.id, expiration = clock.iso(world, lock.expires) }
-    end
 end
 
 local function create_release(_, arguments, context)
@@ -66,15 +63,16 @@ local function create_release(_, arguments, context)
             app_name = input.appId, image = input.image, definition = input.definition,
             strategy = input.strategy,
         })
-    return { release = made.release, clientMutationId = input.clientMutationId }
+    return { release = app_types.release(releases.find(context.world, made.release.id)),
+        clientMutationId = input.clientMutationId }
 end
 
 local function update_release(_, arguments, context)
     local input = arguments.input
-    local release = releases.patch(context.world,
+    releases.patch(context.world,
         { principal = context.principal, parameters = { release = input.releaseId } },
         { status = input.status, metadata = input.metadata or json.null })
-    return { release = release }
+    return { release = app_types.release(releases.find(context.world, input.releaseId)) }
 end
 
 local function set_secrets(_, arguments, context)
@@ -104,7 +102,7 @@ local function create_app(_, arguments, context)
     local input = arguments.input
     if context.principal.app then
         answer.fail(403, "Not authorized to create an app")
-    elseif input.organizationId ~= "org_sandbox" then
+    elseif input.organizationId ~= account.organization.id then
         answer.fail(404, "Could not find Organization")
     end
     local made = apps.create(context.world, {},
@@ -119,31 +117,56 @@ local function allocate_address(_, arguments, context)
         { type = input.type, region = input.region, service_name = input.serviceName })
     return {
         app = of_app.app,
-        ipAddress = not ip.shared and { id = "ip_" .. ip.ip, address = ip.ip, type = input.type,
-            region = ip.region, createdAt = ip.created_at, serviceName = ip.service_name } or nil,
+        ipAddress = not ip.shared and app_types.address(of_app.app, ip) or nil,
     }
 end
 
 local function lock_app(_, arguments, context)
     local app = app_context(context, arguments.input.appId).app
-    if M.lock_of(context.world, app) then
+    if app_types.lock(context.world, app) then
         answer.fail(422, "App is already locked")
     end
     app.lock = { id = world_of.ulid(context.world),
         expires = clock.now(context.world) + LOCK_SECONDS }
     world_of.save(context.world)
-    return M.lock_of(context.world, app)
+    return app_types.lock(context.world, app)
 end
 
 local function unlock_app(_, arguments, context)
     local app = app_context(context, arguments.input.appId).app
-    local lock = M.lock_of(context.world, app)
+    local lock = app_types.lock(context.world, app)
     if not lock or lock.lockId ~= arguments.input.lockId then
         answer.fail(422, "App is not locked with this id")
     end
     app.lock = nil
     world_of.save(context.world)
     return { app = app }
+end
+
+local function delete_app(_, arguments, context)
+    apps.delete(context.world, app_context(context, arguments.appId))
+    return { organization = account.organization }
+end
+
+---For one app with the profile "deploy", else for the organization.
+local function create_token(_, arguments, context)
+    local input = arguments.input
+    local app
+    if input.profile == "deploy" then
+        local parameters = type(input.profileParams) == "table" and input.profileParams or {}
+        app = app_context(context, tostring(parameters.app_id)).app.name
+    elseif input.profile ~= "deploy_organization" or context.principal.app then
+        answer.fail(422, ("the local Fly makes no tokens of the profile %s"):format(
+            input.profile))
+    end
+    local text, token = tokens.grant(context.world, { app = app, name = input.name,
+        expiry = input.expiry })
+    return { limitedAccessToken = account.new_token(context.world, text, token) }
+end
+
+---There is no WireGuard here: no peer is valid.
+local function validate_peers(_, arguments)
+    return { invalidPeerIps = arguments.input.peerIps, validPeerIps = json.array {} }
 end
 
 local function mutation(payload_type, input, resolve)
@@ -160,22 +183,28 @@ M.types = {
         allocateIpAddress = mutation("AllocateIPAddressPayload", "AllocateIPAddressInput",
             allocate_address),
         lockApp = mutation("LockAppPayload", "LockAppInput", lock_app),
+        deleteApp = { type = "DeleteAppPayload", arguments = { appId = "ID!" },
+            resolve = delete_app },
+        createLimitedAccessToken = mutation("CreateLimitedAccessTokenPayload",
+            "CreateLimitedAccessTokenInput", create_token),
+        validateWireGuardPeers = mutation("ValidateWireGuardPeersPayload",
+            "ValidateWireGuardPeersInput", validate_peers),
         unlockApp = mutation("UnlockAppPayload", "UnlockAppInput", unlock_app),
     } },
-    CreateReleasePayload = payload { release = { type = "ReleaseMade" } },
-    UpdateReleasePayload = payload { release = { type = "ReleaseMade" } },
-    ReleaseMade = { fields = { id = { type = "ID!" }, version = { type = "Int!" },
-        status = { type = "String!" },
-        createdAt = { type = "ISO8601DateTime!", resolve = function(release)
-            return release.created_at
-        end } } },
-    SetSecretsPayload = payload { app = { type = "App!" }, release = { type = "ReleaseMade" } },
-    UnsetSecretsPayload = payload { app = { type = "App!" }, release = { type = "ReleaseMade" } },
+    CreateReleasePayload = payload { release = { type = "Release" } },
+    UpdateReleasePayload = payload { release = { type = "Release" } },
+    SetSecretsPayload = payload { app = { type = "App!" }, release = { type = "Release" } },
+    UnsetSecretsPayload = payload { app = { type = "App!" }, release = { type = "Release" } },
     CreateAppPayload = payload { app = { type = "App!" } },
     AllocateIPAddressPayload = payload { app = { type = "App!" },
         ipAddress = { type = "IPAddress" } },
-    LockAppPayload = payload { lockId = { type = "ID!" },
-        expiration = { type = "ISO8601DateTime!" } },
+    LockAppPayload = payload { lockId = { type = "ID" },
+        expiration = { type = "ISO8601DateTime" } },
+    DeleteAppPayload = payload { organization = { type = "Organization" } },
+    CreateLimitedAccessTokenPayload = payload {
+        limitedAccessToken = { type = "LimitedAccessToken" } },
+    ValidateWireGuardPeersPayload = payload { invalidPeerIps = { type = "[String!]" },
+        validPeerIps = { type = "[String!]" } },
     UnlockAppPayload = payload { app = { type = "App!" } },
 }
 
