@@ -323,7 +323,8 @@ describe("dgrun lock", function()
         local root = project.make { ["scripts/fail.lua"] = grouped:format "fail",
             ["scripts/wait.lua"] = grouped:format "wait" }
         assert.matches("No locks are held", expect(0, dgrun(root, "lock", "list")))
-        assert.matches("needs --reason", expect(2, dgrun(root, "lock", "hold", "web")), 1, true)
+        assert.matches("--reason is required", expect(2, dgrun(root, "lock", "hold", "web")), 1,
+            true)
         expect(0, dgrun(root, "lock", "hold", "web", "--reason", "an incident"))
         assert.matches("an incident", expect(0, dgrun(root, "lock", "list")))
         assert.matches("an incident",

@@ -7,7 +7,7 @@ local M = {}
 local LIST = [[
 local scripts = require "dgrun.cli.scripts"
 local names, seen, list = scripts.names("."), {}, {}
-for _, name in ipairs(require("dgrun.cli.shipped").names()) do
+for _, name in ipairs(require("dgrun.cli.scripts").shipped()) do
     names[#names + 1] = name
 end
 local function face(one)
@@ -43,7 +43,7 @@ for _, name in ipairs(names) do
     seen[name] = true
 end
 local words = {}
-for word in pairs(require("dgrun.cli.words").commands) do
+for word in pairs(require("dgrun.cli.builtins").commands) do
     words[#words + 1] = word
 end
 table.sort(words)

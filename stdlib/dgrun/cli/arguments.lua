@@ -16,25 +16,35 @@ local M = {}
 ---@field help? boolean
 ---@field version? boolean
 
-local flags = {
-    ["--sandbox"] = "sandbox", ["--trace"] = "trace",
-    ["--help"] = "help", ["-h"] = "help", ["--version"] = "version",
-}
-local with_value = { ["-C"] = "directory", ["-e"] = "code" }
+---@class dgrun.cli.option
+---@field flag string
+---@field short? string
+---@field name string of the field
+---@field value? string placeholder of its value
+---@field help? string
 
-local function known_options()
-    local list = {}
-    for _, known in ipairs { flags, with_value } do
-        for name in pairs(known) do
-            list[#list + 1] = name
-        end
+---dgrun's own options.
+---@type dgrun.cli.option[]
+M.options = {
+    { flag = "--sandbox", name = "sandbox",
+        help = "use a local Fly instead of the real one; its state is kept in .dgrun/sandbox" },
+    { flag = "--trace", name = "trace", help = "show a traceback with an error" },
+    { flag = "-C", name = "directory", value = "DIR", help = "work in this directory" },
+    { flag = "-e", name = "code", value = "CODE" },
+    { flag = "--help", short = "-h", name = "help",
+        help = "show help: of dgrun, or of the named script or command" },
+    { flag = "--version", name = "version" },
+}
+
+local by_flag, known = {}, {}
+for _, option in ipairs(M.options) do
+    for _, flag in ipairs { option.flag, option.short } do
+        by_flag[flag], known[#known + 1] = option, flag
     end
-    table.sort(list)
-    return list
 end
 
 local function unknown_option(token)
-    local nearest = opt.nearest(token, known_options())
+    local nearest = opt.nearest(token, known)
     err.raise {
         code = "input.unknown_option",
         msg = ("unknown option %s"):format(token),
@@ -50,22 +60,22 @@ function M.parse(argv)
     local at = 1
     while argv[at] do
         local token = argv[at]
-        local begun = out.word or out.code
+        local begun, option = out.word or out.code, by_flag[token]
         if token == "--" then
             out.dashes = #out.rest
             for i = at + 1, #argv do
                 table.insert(out.rest, argv[i])
             end
             break
-        elseif flags[token] then
-            out[flags[token]] = true
-        elseif with_value[token] and not (begun and token == "-e") then
+        elseif option and not option.value then
+            out[option.name] = true
+        elseif option and not (begun and token == "-e") then
             local value = argv[at + 1]
             if not value then
                 err.raise { code = "input.missing", msg = token .. " needs a value",
                     hint = "See dgrun --help." }
             end
-            out[with_value[token]] = value
+            out[option.name] = value
             at = at + 1
         elseif begun then
             table.insert(out.rest, token)

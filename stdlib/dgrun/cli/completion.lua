@@ -1,14 +1,11 @@
 -- dgrun completion bash|zsh|fish: a script for the shell, which gets completions from
 -- `dgrun complete`.
-local check = require "dgrun.core.check"
-local err = require "dgrun.core.err"
 local log = require "host.log"
-local options = require "dgrun.cli.options"
 
 local M = {}
 
 ---The script for each shell. It passes the words of the line after --, the word to complete last.
-M.scripts = {
+local scripts = {
     bash = [=[
 # dgrun completion for bash: eval "$(dgrun completion bash)"
 _dgrun() {
@@ -51,16 +48,9 @@ complete -c dgrun -f -a '(__dgrun_complete)'
 ]=],
 }
 
----@param arguments dgrun.cli.arguments
----@return integer
-function M.run(arguments)
-    local _, words = options.parse("completion", arguments.rest, {}, 1)
-    local shell = words[1] or err.raise { code = "input.missing",
-        msg = "dgrun completion needs the name of a shell: bash, zsh, or fish",
-        hint = 'eval "$(dgrun completion bash)"' }
-    check.known(shell, M.scripts, "dgrun completion does not support the shell", "input.unknown")
-    log.out(M.scripts[shell])
-    return 0
+---@param input {shell: string}
+function M.script(input)
+    log.out(scripts[input.shell])
 end
 
 return M

@@ -256,4 +256,18 @@ function M.run(arguments, opts)
     return run_pipeline(x, value, arguments.rest, x.script.name)
 end
 
+---dgrun plan: runs a script and records its effects instead of applying them.
+---@param _ table
+---@param line dgrun.cli.arguments
+---@return integer # exit status
+function M.plan(_, line)
+    line.word = table.remove(line.rest, 1)
+    if not line.word then
+        err.raise { code = "input.missing", msg = "dgrun plan needs the name of a script or a file",
+            hint = "dgrun list lists the scripts." }
+    end
+    line.dashes = line.dashes and line.dashes - 1
+    return M.run(line, { plan = true })
+end
+
 return M

@@ -1,112 +1,142 @@
--- dgrun help, dgrun help NAME
+-- dgrun help and dgrun list: scripts, commands and their inputs as text.
+local arguments_of = require "dgrun.cli.arguments"
+local builtins = require "dgrun.cli.builtins"
 local check = require "dgrun.core.check"
 local command_of = require "dgrun.project.command"
+local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local gate = require "host.gate"
-local list = require "dgrun.cli.list"
+local inputs = require "dgrun.cli.inputs"
 local log = require "host.log"
 local pipeline = require "dgrun.project.pipeline"
 local scripts = require "dgrun.cli.scripts"
-local usage = require "dgrun.cli.usage"
-local command_words = require "dgrun.cli.words"
 
 local M = {}
 
-local overview = [[
+local function placeholder(input)
+    if input.type == "choice" then
+        return table.concat(input.choices, "|")
+    end
+    return input.type == "integer" and "N" or input.type == "seconds" and "TIME"
+        or input.name:upper()
+end
+
+---The usage of an input: "--ref REF", "--allow-older".
+---@return string
+local function usage(input)
+    local short = input.short and ("-%s, "):format(input.short) or ""
+    if input.positional then
+        return placeholder(input) .. (input.many and "..." or "")
+    elseif input.type ~= "boolean" then
+        return short .. inputs.flag(input.name) .. " " .. placeholder(input)
+    end
+    return short .. inputs.flag(input.default and "no_" .. input.name or input.name)
+end
+
+---One line: "dgrun exec WHERE [--machine MACHINE] -- COMMAND..."
+---@param called string "exec"
+---@param face dgrun.cli.face
+---@param brief? boolean without optional inputs
+---@return string
+function M.line(called, face, brief)
+    local parts = { "dgrun " .. called, face.usage ~= "" and face.usage or nil }
+    local function add(input)
+        local text = usage(input):gsub("^%-%a, ", "")
+        parts[#parts + 1] = input.required and text or "[" .. text .. "]"
+    end
+    for _, input in ipairs(face.arguments or {}) do
+        add(input)
+    end
+    for _, input in ipairs(face.inputs) do
+        if not brief or input.required then
+            add(input)
+        end
+    end
+    if face.rest then
+        parts[#parts + 1] = ("-- %s..."):format(face.rest:upper())
+    end
+    return table.concat(parts, " ")
+end
+
+---The description of an input: its help, then its default.
+---@return string
+local function explain(input)
+    local note
+    if input.required then
+        note = "required"
+    elseif input.default ~= nil and input.default ~= "" and input.type ~= "boolean" then
+        note = "default " .. tostring(input.default)
+    end
+    local help = input.help or ""
+    if not note then
+        return help
+    end
+    return help == "" and note or ("%s (%s)"):format(help, note)
+end
+
+---A row for each argument and input: usage, description.
+---@param face dgrun.cli.face
+---@return string[][]
+function M.rows(face)
+    local rows = {}
+    for _, list in ipairs { face.arguments or {}, face.inputs } do
+        for _, input in ipairs(list) do
+            rows[#rows + 1] = { usage(input), explain(input) }
+        end
+    end
+    return rows
+end
+
+---Usage and description of each built-in command for `dgrun help`.
+local function overview_rows()
+    local rows = { { "dgrun NAME|FILE [--input value …]",
+        "run a script: a name from the nearest scripts/, or a file" } }
+    for _, word in ipairs(builtins.names) do
+        local command = inputs.builtin(word)
+        local action = command.actions[""]
+        if not builtins.commands[word].hidden then
+            rows[#rows + 1] = { action and M.line(word, action, true)
+                or ("dgrun %s %s"):format(word, table.concat(command.names, "|")),
+                command.description }
+        end
+    end
+    rows[#rows + 1] = { "dgrun -e 'CODE' [argument …]", "run a line of Lua" }
+    return table.concat(format.columns(rows, "  "), "\n")
+end
+
+local function option_rows()
+    local rows = {}
+    for _, option in ipairs(arguments_of.options) do
+        rows[#rows + 1] = option.help and {
+            (option.short and option.short .. ", " or "") .. option.flag
+                .. (option.value and " " .. option.value or ""), option.help }
+    end
+    return table.concat(format.columns(rows, "  "), "\n")
+end
+
+---Prints what dgrun can do.
+---@param stream "out"|"err"
+function M.overview(stream)
+    log[stream](([[
 dgrun runs deploy pipelines written in Lua.
 
-  dgrun NAME|FILE [--input value …]   run a script: a name from the nearest scripts/, or a file
-  dgrun plan NAME|FILE [--input …]    show what a run would change, without changing anything
-  dgrun list                          list the scripts here, with their inputs
-  dgrun help [NAME]                   show this text, or a script and its inputs
-  dgrun history                       list past runs
-  dgrun show [RUN]                    show a run step by step (default: the last run)
-  dgrun resume [RUN]                  continue an interrupted run (default: the last one)
-  dgrun lock list|hold|release        show who holds which group; freeze or release a group
-  dgrun sandbox [--port N]            serve a local Fly until interrupted
-  dgrun -e 'CODE' [argument …]        run a line of Lua
-  dgrun completion SHELL              print the completion script for bash, zsh, or fish
-  dgrun version                       print the version
+%s
 
 Options, before or after the command:
-  --sandbox   use a local Fly instead of the real one; its state is kept in .dgrun/sandbox
-  --trace     show a traceback with an error
-  -C DIR      work in this directory
-  -h, --help  show this text; after a script name, that script's help
+%s
 
 Runs are recorded in .dgrun/state.db, or in the PostgreSQL database that DGRUN_STORE names.
 
 Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 refused by a check,
 4 the group is busy, frozen, or lost, 5 superseded by a newer run,
 130 or 143 cancelled by SIGINT or SIGTERM.
-]]
-
----@param stream "out"|"err"
-function M.usage(stream)
-    log[stream](overview)
+]]):format(overview_rows(), option_rows()))
 end
 
-local command_help = {
-    sandbox = [[
-dgrun sandbox [--port N]
-
-Serves a local Fly on 127.0.0.1 until interrupted, and prints the environment variables that
-point a client at it. Its state is kept in .dgrun/sandbox.
-]],
-    list = "dgrun list\n\nLists the scripts in the nearest scripts/, with their inputs.\n",
-    plan = [[
-dgrun plan NAME|FILE [--input value …]
-
-Runs a script with every change blocked and lists the changes it would make: + create,
-~ update, - destroy, ! run.
-]],
-    history = [[
-dgrun history [--limit N] [--script NAME] [--status STATUS] [--since 2d] [--here] [--json]
-
-Lists the runs in the store, newest first: 20, or --limit.
---status is one of running, waiting, done, failed, cancelled, killed, superseded.
---here leaves out runs in other folders; --json prints one object per line.
-]],
-    show = [[
-dgrun show [RUN] [--json]
-
-Shows what a run did: its steps with their times, its changes with before and after, its error.
-RUN is a run id, or the beginning or end of an id. Default: the last run.
-]],
-    resume = [[
-dgrun resume [RUN] [--force]
-
-Continues a run that failed or was killed or cancelled. Finished steps are skipped and return
-their recorded results. The interrupted step runs again; changes that it already made are
-detected and not repeated. Default: the last interrupted run in this directory.
-
-resume refuses when the repository or the script has changed since the run began; --force
-continues anyway and reports which steps differ.
-]],
-    lock = [[
-dgrun lock list [--json]
-dgrun lock hold GROUP --reason TEXT
-dgrun lock release GROUP [--force]
-
-Runs in the same group, such as deploys of one app, take turns. list shows who holds a group and
-who waits. hold freezes a group: no run begins until the group is released. release unfreezes
-the group; with --force it takes the group away from the run that holds it, and that run stops
-before its next change.
-]],
-    completion = [[
-dgrun completion bash|zsh|fish
-
-Prints a shell script that completes commands, scripts, their inputs, environments, and machine
-ids and names. For bash, add eval "$(dgrun completion bash)" to ~/.bashrc.
-]],
-    complete = "dgrun complete -- WORD...\n\nLists completions of the last word. "
-        .. "Completion scripts call this command.\n",
-    version = "dgrun version\n\nPrints the version of dgrun.\n",
-}
-
-local function described(called, description, face)
-    local lines = { ("%s: %s"):format(called, description), "", "  " .. usage.line(called, face) }
-    local rows = usage.rows(face)
+local function described(called, face, description)
+    local lines = { ("%s: %s"):format(called, description or face.description), "",
+        "  " .. M.line(called, face) }
+    local rows = M.rows(face)
     if #rows > 0 then
         lines[#lines + 1] = ""
     end
@@ -116,57 +146,153 @@ local function described(called, description, face)
     return table.concat(lines, "\n") .. "\n"
 end
 
-local function actions(script, command)
+---A command as a whole: its inputs, or its actions.
+local function whole(called, command)
+    if command.actions[""] then
+        return described(called, command.actions[""], command.description)
+    end
     local rows = {}
     for i, name in ipairs(command.names) do
         local action = command.actions[name]
-        rows[i] = { usage.words(("%s %s"):format(script.name, name), action), action.description }
+        rows[i] = { M.line(("%s %s"):format(called, name), action, true), action.description }
     end
     return ("%s: %s\n\n%s\n\n%sdgrun help %s ACTION shows the inputs of an action.\n"):format(
-        script.name, command.description,
-        table.concat(format.columns(rows, "  "), "\n"),
-        command.default and ("Without an action: %s. "):format(command.default) or "", script.name)
+        called, command.description, table.concat(format.columns(rows, "  "), "\n"),
+        command.default and ("Without an action: %s. "):format(command.default) or "", called)
+end
+
+---@param action? string
+local function of_builtin(word, action)
+    local command = inputs.builtin(word)
+    if action and command.actions[action] then
+        return described(word .. " " .. action, command.actions[action])
+    end
+    return whole(word, command) .. (command.details and "\n" .. command.details or "")
+end
+
+---The first comment of a script as its description.
+---@param text string
+---@return string?
+local function comment(text)
+    for line in text:gmatch("[^\n]+") do
+        local words = line:match("^%-%-+%s*([^%[%]#!%s].*)$")
+        if words and not words:match("^%S+%.lua$") then
+            return words
+        elseif not line:match("^%-%-") then
+            return nil
+        end
+    end
 end
 
 ---@param action? string of a command
-local function describe(word, action)
+local function of_script(word, action)
     local script = scripts.find(word)
     scripts.load(script)
     if not scripts.declares(script) then
-        local summary = list.comment(script.text)
-        return ("%s: %s\n\nA plain script, %s: it receives its arguments unchanged.\n")
-            :format(script.name, summary or "no description", script.path)
+        return ("%s: %s\n\nA plain script, %s: it receives its arguments unchanged.\n"):format(
+            script.name, comment(script.text) or "no description", script.path)
     end
     gate.close()
     local value = scripts.declaration(script, { names_only = true })
     if pipeline.is(value) then
-        return described(script.name, value.description, value)
+        return described(script.name, value)
     elseif not command_of.is(value) then
         return ("%s: a plain script, %s\n"):format(script.name, script.path)
-    elseif value.actions[""] then
-        return described(script.name, value.description, value.actions[""])
-    elseif not action then
-        return actions(script, value)
+    elseif value.actions[""] or not action then
+        return whole(script.name, value)
     end
-    check.known(action, value.actions,
-        ("dgrun %s has no action"):format(script.name), "input.unknown")
-    return described(script.name .. " " .. action, value.actions[action].description,
-        value.actions[action])
+    check.known(action, value.actions, ("dgrun %s has no action"):format(script.name),
+        "input.unknown")
+    return described(script.name .. " " .. action, value.actions[action])
 end
 
----@param arguments dgrun.cli.arguments
----@return integer
-function M.run(arguments)
-    local word = arguments.rest[1]
+---dgrun help [NAME [ACTION]]
+---@param _ table
+---@param line dgrun.cli.arguments
+function M.run(_, line)
+    local word, second, third = unpack(line.rest)
     if not word or word == "help" then
-        M.usage("out")
-    elseif command_words.commands[word] and not (word == "plan" and arguments.rest[2]) then
-        log.out(command_help[word])
+        M.overview("out")
+    elseif word == "plan" and second then
+        log.out(of_script(second, third))
+    elseif builtins.commands[word] then
+        log.out(of_builtin(word, second))
     else
-        local at = word == "plan" and 2 or 1
-        log.out(describe(arguments.rest[at], arguments.rest[at + 1]))
+        log.out(of_script(word, second))
     end
-    return 0
+end
+
+-- dgrun list.
+
+---The actions of a command; dgrun help describes a command without actions.
+local function action_rows(command)
+    local rows = {}
+    for i, name in ipairs(command.names) do
+        rows[i] = { name, command.actions[name].description }
+    end
+    return command.actions[""] and {} or rows
+end
+
+---@return string description
+---@return string[][] rows
+local function summary(script)
+    scripts.load(script)
+    local value = scripts.declares(script)
+        and scripts.declaration(script, { names_only = true })
+    if pipeline.is(value) then
+        return value.description, M.rows(value)
+    elseif command_of.is(value) then
+        return value.description, action_rows(value)
+    end
+    return comment(script.text) or "(a plain script)", {}
+end
+
+---A broken script has its error as the description.
+local function summary_of(name)
+    local ok, description, rows = pcall(function()
+        return summary(scripts.find(name))
+    end)
+    if not ok then
+        local e = err.object(description)
+        local msg = (e.msg or e.code):match("^[^\n]*")
+        if e.where and not msg:find(e.where, 1, true) then
+            msg = ("%s: %s"):format(e.where, msg)
+        end
+        description, rows = "cannot be loaded: " .. msg, {}
+    end
+    if builtins.commands[name] then
+        description = description .. "  (a dgrun command has this name: run the script by its path)"
+    end
+    return description, rows
+end
+
+---dgrun list: the scripts of the nearest scripts/, each with its description and inputs.
+function M.list()
+    local root = scripts.project(".")
+    if not root then
+        log.err("No scripts/ folder here or in a parent folder.\n")
+        return
+    end
+    -- Blocks changes: declarations must not make any.
+    gate.close()
+    local names = scripts.names(root)
+    local width = 0
+    for _, name in ipairs(names) do
+        width = math.max(width, format.width(name))
+    end
+    local lines = {}
+    for _, name in ipairs(names) do
+        local description, rows = summary_of(name)
+        lines[#lines + 1] = ("%s  %s"):format(format.pad(name, width), description)
+        for _, line in ipairs(format.columns(rows, (" "):rep(width + 2) .. "  ")) do
+            lines[#lines + 1] = line
+        end
+    end
+    if #lines == 0 then
+        log.err("scripts/ contains no scripts.\n")
+        return
+    end
+    log.out(table.concat(lines, "\n") .. "\n")
 end
 
 return M

@@ -1,12 +1,12 @@
 -- The command line of dgrun: dgrun WORD [inputs]. A word is a built-in command, a path, or the
--- name of a script. Each command is a module with `run(arguments) → exit status`.
+-- name of a script.
+local builtins = require "dgrun.cli.builtins"
 local context = require "dgrun.run.context"
 local err = require "dgrun.core.err"
 local exit_status = require "dgrun.cli.exit_status"
 local fs = require "host.fs"
 local plain = require "dgrun.ui.plain"
 local secret = require "host.secret"
-local words = require "dgrun.cli.words"
 
 local M = {}
 
@@ -25,28 +25,43 @@ local function seal_environment()
     end
 end
 
+---@param line dgrun.cli.arguments
+---@return integer # exit status
+local function run_builtin(word, line)
+    local action, input = builtins.commands[word], {}
+    if not action.usage then
+        action, input = require("dgrun.cli.inputs").read_builtin(word, line)
+    end
+    local run = action.run
+    if type(run) == "string" then
+        local name, key = run:match "^(%l+)%.([%l_]+)$"
+        run = require("dgrun.cli." .. name)[key]
+    end
+    return run(input, line) or 0
+end
+
 local function dispatch(argv)
     seal_environment()
-    local arguments = require("dgrun.cli.arguments").parse(argv)
-    if arguments.directory then
-        change_directory(arguments.directory)
+    local line = require("dgrun.cli.arguments").parse(argv)
+    if line.directory then
+        change_directory(line.directory)
     end
-    local word = arguments.word
-    if arguments.version then
+    local word = line.word
+    if line.version then
         word = "version"
-    elseif arguments.help then
+    elseif line.help then
         if word and word ~= "help" then
-            table.insert(arguments.rest, 1, word)
+            table.insert(line.rest, 1, word)
         end
         word = "help"
-    elseif not word and not arguments.code then
-        require("dgrun.cli.help").usage("err")
+    elseif not word and not line.code then
+        require("dgrun.cli.help").overview("err")
         return 2
     end
-    if not arguments.code and words.commands[word] then
-        return require("dgrun.cli." .. word).run(arguments)
+    if not line.code and builtins.commands[word] then
+        return run_builtin(word, line)
     end
-    return require("dgrun.cli.execute").run(arguments)
+    return require("dgrun.cli.execute").run(line)
 end
 
 ---@param argv string[] the arguments after the program's name

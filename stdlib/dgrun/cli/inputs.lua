@@ -1,10 +1,13 @@
 -- The inputs of a pipeline or a command on the command line: --ref v1, --ref=v1, --allow-older,
 -- --no-allow-older, -f; an underscore may be written as a dash; positional arguments if the
 -- command takes any. All problems are reported together.
+local builtins = require "dgrun.cli.builtins"
+local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local input_of = require "dgrun.project.input"
 local opt = require "host.opt"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -61,7 +64,7 @@ function Reading:unknown(name)
     if nearest then
         hint = ("Did you mean %s?"):format(M.flag(nearest))
     elseif #known == 0 then
-        hint = "The script has no inputs."
+        hint = "It has no inputs."
     else
         for i, other in ipairs(known) do
             known[i] = M.flag(other)
@@ -175,6 +178,7 @@ function Reading:assign(plain)
     for i = at, #plain do
         self:problem("unknown", ("unexpected argument '%s'"):format(plain[i]),
             self.face.rest and ("Write the %s after --."):format(self.face.rest)
+                or #self.face.inputs == 0 and #arguments == 0 and "It takes no arguments."
                 or #arguments == 0 and "Write inputs as --name value." or nil)
     end
 end
@@ -246,6 +250,42 @@ function M.parse(face, tokens, script, dashes)
         refuse(script, self.problems)
     end
     return self.values
+end
+
+---A built-in command with checked arguments and inputs, in the form of a `dg.command`.
+---@param word string
+---@return dgrun.command
+function M.builtin(word)
+    local declared = builtins.commands[word]
+    local by = { op = "dgrun " .. word, code = "command.invalid" }
+    local actions = {}
+    for name, action in pairs(declared.actions or { [""] = declared }) do
+        local arguments, inputs = input_of.words(by, action)
+        actions[name] = { name = name, description = action.description, arguments = arguments,
+            inputs = inputs, usage = action.usage, run = action.run }
+    end
+    return { description = declared.description, details = declared.details, actions = actions,
+        names = tables.keys(actions) }
+end
+
+---The action and the inputs of a built-in command.
+---@param word string
+---@param line dgrun.cli.arguments
+---@return dgrun.command.action
+---@return table<string, any>
+function M.read_builtin(word, line)
+    local command, rest, dashes = M.builtin(word), line.rest, line.dashes
+    if command.actions[""] then
+        return command.actions[""], M.parse(command.actions[""], rest, word, dashes)
+    elseif not rest[1] then
+        err.raise { code = "input.missing",
+            msg = ("dgrun %s needs %s"):format(word, format.list(command.names, "or")),
+            hint = ("dgrun help %s describes each of them."):format(word) }
+    end
+    check.known(rest[1], command.actions, ("dgrun %s has no action"):format(word),
+        "input.unknown")
+    return command.actions[rest[1]], M.parse(command.actions[rest[1]], { unpack(rest, 2) },
+        word .. " " .. rest[1], dashes and math.max(0, dashes - 1))
 end
 
 return M

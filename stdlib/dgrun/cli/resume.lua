@@ -12,7 +12,6 @@ local journal = require "dgrun.run.journal"
 local lease = require "dgrun.run.lock"
 local library = require "dgrun.cli.library"
 local log = require "host.log"
-local options_of = require "dgrun.cli.options"
 local process = require "dgrun.core.process"
 local replay = require "dgrun.run.replay"
 local rows = require "dgrun.run.store_rows"
@@ -166,21 +165,20 @@ local function script_of(row, root)
     return script
 end
 
----@param arguments dgrun.cli.arguments
+---@param input {run?: string, force: boolean}
+---@param line dgrun.cli.arguments
 ---@return integer
-function M.run(arguments)
-    local options, words = options_of.parse("resume", arguments.rest,
-        { force = "flag" }, 1)
+function M.run(input, line)
     local root = scripts.root()
-    local store = history.open(root, { write = true, sandbox = arguments.sandbox })
+    local store = history.open(root, { write = true, sandbox = line.sandbox })
     local ok, past, script = pcall(function()
-        local row = words[1] and history.find(store, words[1])
+        local row = input.run and history.find(store, input.run)
             or history.interrupted(store, root) or nothing()
-        check_status(row, options.force)
+        check_status(row, input.force)
         check_children(row)
         local script = script_of(row, root)
         environment.seal(script.folder)
-        check_changes(row, script, script.root, options.force)
+        check_changes(row, script, script.root, input.force)
         if not journal.claim(store, row) then
             err.raise { code = "lock.running",
                 msg = ("someone else has just resumed %s"):format(row.id) }
@@ -196,7 +194,7 @@ function M.run(arguments)
     end
     return execute.run({
         word = script.path, rest = past.run.arguments, sandbox = past.run.sandbox == 1,
-        trace = arguments.trace, name = past.run.name,
+        trace = line.trace, name = past.run.name,
     }, { past = past })
 end
 

@@ -9,36 +9,13 @@ local time = require "host.time"
 
 local M = {}
 
-local function port_of(rest)
-    local port
-    local at = 1
-    while rest[at] do
-        local text = rest[at]:match("^%-%-port=(.*)$")
-        if rest[at] == "--port" then
-            at = at + 1
-            text = rest[at] or ""
-        end
-        if not text then
-            err.raise { code = "input.unknown", msg = ("dgrun sandbox: unknown argument '%s'")
-                :format(rest[at]), hint = "The command takes --port N." }
-        end
-        port = text:match("^%d+$") and tonumber(text)
-        if not port or port > 65535 then
-            err.raise {
-                code = "input.invalid",
-                msg = ("dgrun sandbox: --port must be a number from 0 to 65535, not '%s'")
-                    :format(text),
-            }
-        end
-        at = at + 1
+---@param input table
+function M.run(input)
+    local port = input.port or 0
+    if port < 0 or port > 65535 then
+        err.raise { code = "input.invalid",
+            msg = ("sandbox: --port must be a number from 0 to 65535, not %d"):format(port) }
     end
-    return port or 0
-end
-
----@param arguments dgrun.cli.arguments
----@return integer
-function M.run(arguments)
-    local port = port_of(arguments.rest)
     local root = scripts.root()
     local folder = folder_of.make(root) / "sandbox"
     task.scope(function()
@@ -60,7 +37,6 @@ function M.run(arguments)
         end
     end)
     log.err("stopped\n")
-    return 0
 end
 
 return M

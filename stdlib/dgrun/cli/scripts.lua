@@ -1,6 +1,8 @@
 -- Finds scripts: a path is a file; a name is a file in the nearest scripts/ here or in a parent
--- folder.
+-- folder, or else a script that comes with dgrun.
+local builtins = require "dgrun.cli.builtins"
 local check = require "dgrun.core.check"
+local embedded = require "scripts"
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
@@ -8,8 +10,7 @@ local library = require "dgrun.cli.library"
 local opt = require "host.opt"
 local path = require "dgrun.core.path"
 local run = require "dgrun.run.context"
-local shipped = require "dgrun.cli.shipped"
-local command_words = require "dgrun.cli.words"
+local tables = require "dgrun.core.table"
 
 local M = {}
 
@@ -63,14 +64,41 @@ function M.names(root)
     return names
 end
 
+---The texts of the scripts that come with dgrun, by name. With DGRUN_STDLIB, files in the scripts/
+---folder next to it take precedence.
+---@return table<string, string>
+local function shipped_texts()
+    local all, folder = embedded, os.getenv "DGRUN_STDLIB"
+    if folder and folder ~= "" then
+        for name in pairs(all) do
+            all[name] = fs.read(folder / "../scripts" / (name .. ".lua")) or all[name]
+        end
+    end
+    return all
+end
+
+---@return string[] # sorted names of the scripts that come with dgrun, such as `dgrun logs`
+function M.shipped()
+    return tables.keys(shipped_texts())
+end
+
+---@param root string? the project
+---@return dgrun.cli.script?
+local function shipped_script(name, root)
+    local text = shipped_texts()[name]
+    root = root or fs.cwd()
+    return text and { name = name, path = name, folder = root / "scripts", root = root,
+        text = text, shipped = true }
+end
+
 local function unknown_script(name, root)
     local nearest, hint
     if root then
         local known = M.names(root)
-        for word in pairs(command_words.commands) do
+        for _, word in ipairs(builtins.names) do
             known[#known + 1] = word
         end
-        for _, word in ipairs(shipped.names()) do
+        for _, word in ipairs(M.shipped()) do
             known[#known + 1] = word
         end
         nearest = opt.nearest(name:gsub("-", "_"), known)
@@ -115,7 +143,7 @@ local function by_name(name)
     end
     local file = root and root / "scripts" / (name .. ".lua")
     if not file or not fs.exists(file) then
-        return shipped.find(name, root) or unknown_script(name, root)
+        return shipped_script(name, root) or unknown_script(name, root)
     end
     local real, within = check(fs.real(file)), check(fs.real(root / "scripts"))
     if real:sub(1, #within + 1) ~= within .. "/" then

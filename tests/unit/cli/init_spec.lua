@@ -1,6 +1,7 @@
 local arguments = require "dgrun.cli.arguments"
 local err = require "dgrun.core.err"
 local exit_status = require "dgrun.cli.exit_status"
+local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local project = require "support.project"
@@ -354,6 +355,44 @@ hello: Say hello
   --name NAME  whom to greet (required)
 ]], out)
         assert.equal(out, select(2, dgrun(scripts { ["hello.lua"] = hello }, "hello", "--help")))
+    end)
+
+    it("describes a built-in command like any other", function()
+        local status, out = dgrun("/", "help", "lock", "hold")
+        assert.equal(0, status)
+        assert.equal([[
+lock hold: freeze a group: no run begins until the group is released
+
+  dgrun lock hold GROUP --reason REASON
+
+  GROUP            the name of the group, usually the app (required)
+  --reason REASON  shown to waiting runs (required)
+]], out)
+        assert.equal(out, select(2, dgrun("/", "lock", "hold", "web", "--help")))
+    end)
+
+    it("lists the built-in commands in lines of at most 100 characters", function()
+        local _, out = dgrun("/", "help")
+        assert.matches("\n  dgrun lock hold|list|release +show who holds which group;", out)
+        assert.is_nil(out:find "dgrun complete ")
+        for line in out:gmatch "[^\n]+" do
+            assert.is_true(format.width(line) <= 100, line)
+        end
+    end)
+end)
+
+describe("dgrun complete", function()
+    local function completions(...)
+        return select(2, dgrun("/", "complete", "--", ...)):gsub("\t[^\n]*", "")
+    end
+
+    it("knows the built-in commands, their actions, and their inputs", function()
+        assert.equal("help\nhistory\n", completions "h")
+        assert.equal("hold\nlist\nrelease\n", completions("lock", ""))
+        assert.equal("--limit\n", completions("history", "--l"))
+        assert.equal("--reason\n", completions("lock", "hold", "web", "-"))
+        assert.equal("bash\nfish\nzsh\n", completions("completion", ""))
+        assert.equal("", completions("version", "-"))
     end)
 end)
 

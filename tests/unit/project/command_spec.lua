@@ -1,7 +1,7 @@
 local command = require "dgrun.project.command"
 local err = require "dgrun.core.err"
 local inputs = require "dgrun.cli.inputs"
-local usage = require "dgrun.cli.usage"
+local usage = require "dgrun.cli.help"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)

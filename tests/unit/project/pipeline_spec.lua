@@ -1,7 +1,7 @@
 local err = require "dgrun.core.err"
 local pipeline = require "dgrun.project.pipeline"
 local inputs = require "dgrun.cli.inputs"
-local usage = require "dgrun.cli.usage"
+local usage = require "dgrun.cli.help"
 
 local function caught(f, ...)
     local ok, e = pcall(f, ...)
