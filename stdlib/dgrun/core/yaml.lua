@@ -4,70 +4,17 @@ local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local opt = require "host.opt"
+local positions = require "dgrun.core.positions"
 local yaml = require "host.yaml"
 
 local M = {}
-
----The column of what a line says, behind the dash of a list; nil for blank lines and comments.
-local function column(line)
-    if line:match("^%s*$") or line:match("^%s*#") then
-        return nil
-    end
-    return #line:match("^%s*%-?%s*"), line:match("^%s*%-") and #line:match("^%s*") or nil
-end
-
-local function find_item(lines, from, outer, wanted)
-    local count, dash_column = 0, nil
-    for i = from + 1, #lines do
-        local text, dash = column(lines[i])
-        if text and text <= outer and not dash then
-            return nil
-        elseif dash and (not dash_column or dash == dash_column) then
-            dash_column, count = dash, count + 1
-            if count == wanted then
-                return i - 1, dash
-            end
-        end
-    end
-end
-
-local function find_key(lines, from, outer, key)
-    local literal = key:gsub("%p", "%%%0")
-    for i = from + 1, #lines do
-        local at = column(lines[i])
-        if at and at <= outer then
-            return nil
-        elseif at and lines[i]:sub(at + 1):match("^[\"']?" .. literal .. "[\"']?%s*:") then
-            return i, at
-        end
-    end
-end
-
----The line that holds the value at these keys, or the nearest one around it.
-local function line_of(text, keys)
-    local lines = {}
-    for line in (text .. "\n"):gmatch("(.-)\r?\n") do
-        lines[#lines + 1] = line
-    end
-    local at, outer, found = 0, -1, 1
-    for _, key in ipairs(keys) do
-        local find = type(key) == "number" and find_item or find_key
-        local line, inner = find(lines, at, outer, key)
-        if not line then
-            break
-        end
-        at, outer = line, inner
-        found = type(key) == "number" and line + 1 or line
-    end
-    return found
-end
 
 ---@class dgrun.environment_reader
 local Reader = {}
 Reader.__index = Reader
 
 function Reader:refuse(keys, message, hint)
-    local line = line_of(self.text, keys)
+    local line = positions.line(self.position, keys) or 1
     err.raise {
         code = "environment.invalid", file = self.file, line = line, hint = hint,
         msg = ("%s:%d: %s"):format(self.file, line, message),
@@ -188,9 +135,11 @@ M.named, M.below, M.is_map = named, below, is_map
 
 ---@param file string for messages
 ---@param text string of the file
+---@return any value
 ---@return dgrun.environment_reader
-function M.new(file, text)
-    return setmetatable({ file = file, text = text }, Reader)
+function M.read(file, text)
+    local value, position = check(yaml.decode(text, { source = file, positions = true }))
+    return value, setmetatable({ file = file, position = position }, Reader)
 end
 
 return M

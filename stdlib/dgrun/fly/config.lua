@@ -8,9 +8,9 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
-local lines = require "dgrun.fly.lines"
 local machine_config = require "dgrun.fly.machine_config"
 local path_of = require "dgrun.core.path"
+local positions = require "dgrun.core.positions"
 local yaml = require "host.yaml"
 
 local M = {}
@@ -30,16 +30,26 @@ local M = {}
 local FILE_LIMIT = 1024 * 1024
 local names = { "fly.toml", "fly.json", "fly.yaml" }
 
+---What a key is called in a file of an older form.
+local older_names = { vm = { "compute", "computes" }, mounts = { "mount" },
+    metrics = { "metric" }, ["build-target"] = { "build_target" } }
+
+---Text to value and position.
 local decoders = {
     json = function(text, path)
         local ok, data = pcall(json.decode, text, path)
-        return ok and data or err.raise { code = "fly.config", op = "fly.config", msg = data.msg }
+        if not ok then
+            err.raise { code = "fly.config", op = "fly.config", msg = data.msg }
+        end
+        -- Nearly all JSON is YAML; the rest goes without lines.
+        local value, position = yaml.decode(text, { positions = true })
+        return data, value and position or nil
     end,
     yaml = function(text, path)
-        return check(yaml.decode(text, { source = path }))
+        return check(yaml.decode(text, { source = path, positions = true }))
     end,
     toml = function(text, path)
-        return check(require("host.toml").decode(text, { source = path }))
+        return check(require("host.toml").decode(text, { source = path, positions = true }))
     end,
 }
 
@@ -104,10 +114,12 @@ end
 
 ---The configuration of decoded data.
 ---@param data table with fly.toml's keys
----@param source {path: string, dir: string, find_line?: fun(path: table): integer?}
+---@param source {path: string, dir: string, position?: dgrun.position}
 ---@return dgrun.fly.config
 function M.of_definition(data, source)
-    local findings = config_check.findings(source.find_line or function() end, source.path)
+    local findings = config_check.findings(function(keys)
+        return positions.line(source.position, keys, older_names)
+    end, source.path)
     data = config_schema.patch(without_nulls(data))
     config_check.types(data, findings)
     local problems = findings.problems()
@@ -149,14 +161,13 @@ function M.load(path)
     end
     local suffix = path:match("%.(%a+)$")
     local kind = decoders[suffix or ""] and suffix or "toml"
-    local data = decoders[kind](text, path)
+    local data, position = decoders[kind](text, path)
     if type(data) ~= "table" or #data > 0 then
         err.raise { code = "fly.config", op = "fly.config", msg = path .. ": the value is not a "
             .. "table" }
     end
     return M.of_definition(data, {
-        path = path, dir = path_of.dirname(path),
-        find_line = lines.finder(text, kind),
+        path = path, dir = path_of.dirname(path), position = position,
     })
 end
 

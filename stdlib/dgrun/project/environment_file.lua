@@ -8,7 +8,6 @@ local path = require "dgrun.core.path"
 local reader = require "dgrun.core.yaml"
 local schedule = require "dgrun.core.schedule"
 local template_of = require "dgrun.project.environment_template"
-local yaml = require "host.yaml"
 
 local M = {}
 
@@ -148,8 +147,7 @@ end
 ---  root: the folder that holds scripts/
 function M.read(file)
     local text = check(fs.read(file, { limit = 1024 * 1024 }))
-    local value = check(yaml.decode(text, { source = file }))
-    local r = reader.new(file, text)
+    local value, r = reader.read(file, text)
     r:map(value, {}, { environments = true, templates = true }, { "environments" })
     if not reader.is_map(value.environments) then
         r:refuse({ "environments" }, "environments must map names to environments")

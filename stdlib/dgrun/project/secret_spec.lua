@@ -39,6 +39,9 @@
 -- judged too. All that is missing, breaks a rule or cannot be read, in all environments of a
 -- script, is reported before the first change, by name and rule, never with a value.
 --
+-- environments.yaml is one YAML 1.2 document: a second one is refused, and `<<` is a key like any
+-- other and so is unknown. Aliases (`*name`) work.
+--
 -- | rule | the value must |
 -- |---|---|
 -- | `url` | be a URL: of this scheme, of one in a list, or any with `true` |

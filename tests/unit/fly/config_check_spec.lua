@@ -38,6 +38,28 @@ size = 4
             problems("app: a\nservices:\n- internal_port: x\n", "fly.yaml"))
     end)
 
+    it("have lines in every style, which the decoders know", function()
+        assert.same({ "fly.yaml:3: services[1].internal_port: must be a whole number, not 'x'" },
+            problems("services: [{internal_port: 80},\n  {protocol: tcp,\n   internal_port: x}]",
+                "fly.yaml"))
+        assert.same({ "fly.yaml:4: kill_timeout: 'soon' is not a duration; write 10s, 500ms or "
+            .. "1m30s" }, problems("env:\n  A: |\n    kill_timeout: 1\nkill_timeout: soon",
+                "fly.yaml"))
+        assert.same({
+            "fly.toml:3: http_service.internal_port: must be a whole number, not 'web'",
+            "fly.toml:5: services[0].ports[1].port: must be a whole number, not 'http'",
+            "fly.toml:7: vm[0].size: must be a string, not 4",
+        }, problems [=[
+env.TEXT = """
+http_service.internal_port = 1"""
+http_service.internal_port = "web"
+services = [{internal_port = 80, ports = [{port = 80},
+ {port = "http"}]}]
+[compute]
+size = 4
+]=])
+    end)
+
     for _, case in ipairs {
         { '[deploy]\nstrategy = "fast"', "2: deploy.strategy: 'fast' is not one of rolling, canary,"
             .. " immediate, bluegreen" },

@@ -136,6 +136,8 @@ describe("environments.yaml", function()
         assert.matches("prod.crons%[1%] has no key 'shedule'", e.msg)
         assert.equal("Did you mean 'schedule'?", e.hint)
         assert.equal(7, fault("environments:\n" .. prod:gsub("sources:", "sauces:")).line)
+        assert.equal(4, fault("environments: {prod: {app: draft,\n  url:\n    'crons:',\n"
+            .. "  crons: {a: 1}}}").line)
     end)
 
     it("is refused when a value is of the wrong kind", function()
