@@ -17,7 +17,7 @@ end
 
 describe("bad input", function()
     it("of the command line", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         refused(project, { "prod_deplyo" }, 2, { "prod_deplyo", "prod_deploy" })
         refused(project, { "../prod_deploy" }, 2, { "../prod_deploy" })
         refused(project, { "prod_deploy", "--reff", "x" }, 2, { "reff", "--ref" })
@@ -29,7 +29,7 @@ describe("bad input", function()
     end)
 
     it("of scripts", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:write("scripts/broken.lua", "local x = = 1\n")
         refused(project, { "broken" }, 2, { "scripts/broken.lua:1" })
         project:write("scripts/globals.lua", "print(1)\nprint(nosuch)\n")
@@ -40,7 +40,7 @@ describe("bad input", function()
     end)
 
     it("of refs", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         refused(project, { "--sandbox", "prod_deploy", "--ref", "v9.9.9" }, 2, { "v9.9.9" },
             { changes = true })
         refused(project, { "--sandbox", "prod_deploy", "--ref=--upload-pack=x" }, 2,
@@ -51,7 +51,7 @@ describe("bad input", function()
     end)
 
     it("of files: YAML and TOML with line and column", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local good = project:read "scripts/environments.yaml"
         project:write("scripts/environments.yaml", "environments:\n  prod: [1, 2\n  x: 1\n")
         refused(project, { "prod_deploy" }, 2, { "environments.yaml:3:" })
@@ -65,7 +65,7 @@ describe("bad input", function()
     end)
 
     it("of secrets: all that are missing are named before anything happens", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:write(".env.prod", "OTHER=1\n")
         local run = refused(project, { "--sandbox", "prod_deploy" }, 3,
             { "DATABASE_URL", "SECRET_KEY", ".env.prod", "nothing was changed" },
@@ -75,7 +75,7 @@ describe("bad input", function()
     end)
 
     it("of the token, and an API that is not there", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         refused(project, { "prod_deploy", "--ref", "v1.2.0" }, 1, { "FLY_API_TOKEN", "--sandbox" },
             { changes = true })
         local fly = require("sandbox").start { dir = project.dir / "fly",
@@ -92,7 +92,7 @@ describe("bad input", function()
     end)
 
     it("of migrations: several heads, and one that fails half-way", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:commit { ["alembic/versions/0010_other.py"] =
             'revision = "adaf00c0de10"\ndown_revision = "7a8f00c0de07"\n' }
         refused(project, { "--sandbox", "prod_deploy" }, 3,
@@ -115,7 +115,7 @@ def upgrade():
     end)
 
     it("of a release command that exits with 1: no machine is touched", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local image = project:image("bad-release", { exit_code = 1, log = { "relation is gone" } })
         refused(project, { "--sandbox", "prod_deploy", "--ref", "v1.2.0", "--image", image }, 1,
             { "release command", "exited with code 1", "relation is gone", "No machine" },
@@ -129,7 +129,7 @@ def upgrade():
     end)
 
     it("of a machine that never gets healthy, or crashes", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:edit("fly.prod.toml", "[deploy]\n", "[deploy]\nwait_timeout = \"2s\"\n")
         local image = project:image("sick", { health = "critical" })
         refused(project, { "--sandbox", "prod_deploy", "--image", image }, 1,
@@ -140,7 +140,7 @@ def upgrade():
     end)
 
     it("of a child that prints 100 MB", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:write("scripts/noisy.lua", [[
             require("dgrun").proc.run { argv = { "head", "-c", "100000000", "/dev/zero" } }]])
         refused(project, { "noisy" }, 1, { "head" }, { changes = true })

@@ -13,7 +13,7 @@ describe("dgrun", function()
     end)
 
     it("runs by path, lists, helps and tells its version", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local list = project:run { "list" }
         for _, name in ipairs { "prod_deploy", "stage_deploy", "cron_setup" } do
             assert.matches(name, list.stdout)

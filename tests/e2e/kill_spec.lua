@@ -39,7 +39,7 @@ describe("a deploy that is killed", function()
         for way, again in pairs(ways) do
             local declare = quick[text] == way and it or full_it
             declare(("at '%s' is finished by %s"):format(text, way), function()
-                local project = sample.new()
+                local project = sample.new { fresh = true }
                 assert.equal(9, interrupted(project, text, "SIGKILL").signal)
                 interrupt.wait_for_no_process(project)
                 local run = project:run(again)
@@ -58,7 +58,7 @@ describe("a deploy that is interrupted", function()
     for signal, status in pairs { SIGINT = 130, SIGTERM = 143 } do
         local declare = signal == "SIGTERM" and it or full_it
         declare(("by %s says what was done, and what to do next"):format(signal), function()
-            local project = sample.new()
+            local project = sample.new { fresh = true }
             local exit, all = interrupted(project, "create a machine of group app", signal)
             assert.equal(status, exit.status, all)
             assert.matches("apply 9 revisions", all, 1, true)

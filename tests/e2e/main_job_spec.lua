@@ -34,7 +34,7 @@ end
 
 describe("the main job", function()
     it("deploys a tag to production, runs ticks, changes nothing, makes a cron machine", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local early = project:run { "--sandbox", "cron_setup", "--environment", "prod" }
         assert.equal(1, early.status)
         assert.matches("Deploy the app first", early.stderr)
@@ -87,7 +87,7 @@ describe("the main job", function()
     end)
 
     it("updates what runs, and refuses to go back", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local one, two = project:image "one", project:image "two"
         assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0", "--image",
             one }).status)

@@ -2,7 +2,7 @@ local sample = require "support.sample"
 
 describe("dgrun plan", function()
     it("lists every effect of a first deploy and causes none", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:with_fly(function() end)
         local before = project:snapshot()
         local plan = project:run { "--sandbox", "plan", "prod_deploy", "--ref", "v1.2.0" }
@@ -23,7 +23,7 @@ describe("dgrun plan", function()
     end)
 
     it("causes nothing on what runs either", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         assert.equal(0, project:run({ "--sandbox", "prod_deploy", "--ref", "v1.1.0", "--image",
             project:image "one" }).status)
         local before = project:snapshot()

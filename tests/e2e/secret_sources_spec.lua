@@ -184,7 +184,7 @@ END
     end)
 
     it("that break the contract stop every environment before the first effect", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         project:write(".env.prod", "DATABASE_URL=postgres://u:" .. canaries.SECRET_KEY
             .. "@db/x\nSECRET_KEY=canary-short\nSECRET_KEE=x\n")
         project:write(".env.stage", "SECRET_KEY=" .. canaries.SECRET_KEY .. "\nno value\n")

@@ -83,7 +83,7 @@ describe("dgrun status", function()
     end)
 
     it("gives a monitor a status, and the reason on standard error alone", function()
-        local project = sample.new()
+        local project = sample.new { fresh = true }
         local deploy = project:run { "--sandbox", "prod_deploy", "--ref", "v1.1.0", "--image",
             project:image("one", { body = "hello" }) }
         assert.equal(0, deploy.status, deploy.all)

@@ -9,7 +9,8 @@ function M.new(opts)
     return sample.new {
         script = "make-league.sh", apps = { "league-app", "league-app-prod" },
         -- The Python that has Debian's packages.
-        env = { PATH = "/usr/bin:/bin", LEAGUE_DATABASE = opts and opts.database },
+        env = { PATH = "/usr/bin:/bin" },
+        made_with = opts and opts.database and { LEAGUE_DATABASE = opts.database },
     }
 end
 

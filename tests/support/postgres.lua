@@ -4,7 +4,7 @@ local free_port = require "support.port"
 local fs = require "host.fs"
 local postgres = require "host.postgres"
 local task = require "dgrun.core.task"
-local template = require "support.postgres_template"
+local templates = require "support.templates"
 local until_true = require("support.wait").until_true
 
 local M = {}
@@ -27,6 +27,34 @@ function M.await(url)
     end, "a connection to " .. url)
 end
 
+local function initialize(dir, as_user, password)
+    local argv = { program "initdb", "-D", dir / "data", "-U", "dgrun", "--no-sync",
+        "--no-instructions", "--wal-segsize=1", "-A", password and "scram-sha-256" or "trust" }
+    if password then
+        assert(fs.write(dir / "password", password, { mode = "0644" }))
+        argv[#argv + 1] = "--pwfile=" .. dir / "password"
+    end
+    daemon.output(as_user(argv))
+end
+
+---Makes the data folder of a new server. It belongs to the user of the server: the first one is
+---made where that user may write, and becomes the template.
+---@param dir string an empty folder that belongs to the user of the server
+---@param as_user fun(argv: string[]): string[] a command as that user
+---@param password? string
+local function fill(dir, as_user, password)
+    if password then
+        return initialize(dir, as_user, password)
+    end
+    local template = templates.once("postgres", function(made)
+        initialize(dir, as_user)
+        daemon.output { "cp", "-aT", dir / "data", made }
+    end)
+    if not fs.exists(dir / "data") then
+        daemon.output { "cp", "-aT", template, dir / "data" }
+    end
+end
+
 ---@class support.postgres
 ---@field url string
 ---@field async_url string
@@ -43,7 +71,7 @@ function M.start(opts)
     task.defer(function() fs.remove(dir, { recursive = true }) end)
     local as_user = daemon.unprivileged(dir)
     local port = free_port()
-    template.fill(program "initdb", dir, as_user, password)
+    fill(dir, as_user, password)
     local url = ("postgresql://dgrun%s@127.0.0.1:%d/postgres"):format(
         password and ":" .. password or "", port)
     local server = { url = url, async_url = url:gsub("^postgresql", "postgresql+asyncpg"),

@@ -11,11 +11,11 @@ local fs = require "host.fs"
 local log = require "host.log"
 local matrix = require "support.matrix"
 local memory_folder = require "support.memory_folder"
-local postgres_template = require "support.postgres_template"
 local proc = require "host.proc"
 local records = require "support.records"
 local spec_files = require "support.spec_files"
 local task = require "dgrun.core.task"
+local templates = require "support.templates"
 
 local BUSY_LOOPS = 4
 
@@ -157,7 +157,7 @@ end
 ---@param argv string[]
 return function(opts, argv)
     memory_folder()
-    postgres_template.keep()
+    templates.keep()
     require("dgrun.run").leave()
     local words = parse(argv)
     if words.record then

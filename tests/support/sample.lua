@@ -1,9 +1,11 @@
 -- The sample application as a project in a temporary folder, and dgrun run in it as people do.
+local daemon = require "support.daemon"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local repository = require "support.repository"
 local sandbox = require "sandbox"
 local task = require "dgrun.core.task"
+local templates = require "support.templates"
 
 local M = {}
 
@@ -17,17 +19,67 @@ local root = fs.cwd()
 local Project = {}
 Project.__index = Project
 
----@param opts? {script?: string, env?: table<string, string>, apps?: string[]} script: another of
----  the fixtures that makes a project; env: of the script, and of dgrun in the project; apps: its
----  two, stage and prod
+---@param script string
+---@param dir string
+---@param env? table<string, string>
+local function make(script, dir, env)
+    local made = assert(proc.run { argv = { root / "tests/fixtures" / script, dir }, env = env })
+    assert(made.status == 0, made.stderr)
+end
+
+---Copies a project that is made once in a run of tests; the copy knows where it is.
+---@param script string
+---@param dir string
+---@param env? table<string, string>
+local function copy(script, dir, env)
+    local template = templates.once(script, function(made) make(script, made, env) end)
+    daemon.output { "cp", "-aT", template, dir }
+    local config = assert(fs.read(dir / ".git/config"))
+    local made_at = assert(config:match "file://(.-)/origin%.git"):gsub("%p", "%%%0")
+    local here = dir:gsub("%%", "%%%%")
+    for _, name in ipairs { ".git/config", ".env.stage", ".env.prod", ".env.review" } do
+        local text = fs.read(dir / name)
+        if text then
+            local mode = name:find "^%.env" and "0600" or "0644"
+            assert(fs.write(dir / name, (text:gsub(made_at, here)), { mode = mode }))
+        end
+    end
+end
+
+---Gives the sample application databases at its last revision, as Alembic leaves them.
+---@param dir string of the project
+local function migrate(dir)
+    local database = templates.once("migrated.db", function(made)
+        local result = assert(proc.run { argv = { "alembic", "upgrade", "head" }, cwd = dir, env = {
+            DATABASE_URL = "sqlite+aiosqlite:///" .. made, PYTHONDONTWRITEBYTECODE = "1" } })
+        assert(result.status == 0, result.stderr)
+    end)
+    for _, name in ipairs { "stage.db", "prod.db" } do
+        daemon.output { "cp", database, dir / name }
+    end
+end
+
+---@class support.sample.options
+---@field script? string another of the fixtures that makes a project
+---@field made_with? table<string, string> environment of the script
+---@field env? table<string, string> of dgrun in the project
+---@field apps? string[] its two, stage and prod
+---@field fresh? boolean nothing has migrated its databases yet: for tests of migrations
+
+---@param opts? support.sample.options
 ---@return support.project
 function M.new(opts)
     opts = opts or {}
     local dir = fs.real(assert(fs.temp_dir "sample"))
     task.defer(function() fs.remove(dir, { recursive = true }) end)
-    local script = root / "tests/fixtures" / (opts.script or "make-project.sh")
-    local made = assert(proc.run { argv = { script, dir }, env = opts.env })
-    assert(made.status == 0, made.stderr)
+    if opts.made_with then
+        make(opts.script, dir, opts.made_with)
+    else
+        copy(opts.script or "make-project.sh", dir, opts.env)
+    end
+    if not opts.script and not opts.fresh then
+        migrate(dir)
+    end
     return setmetatable({ dir = dir, env = opts.env,
         apps = opts.apps or { "draft-app", "draft-app-prod" } }, Project)
 end
