@@ -235,7 +235,8 @@ int err_raise(lua_State *L, struct err *e)
     return lua_error(L);
 }
 
-void err_locate(lua_State *L, struct err *e)
+/* Pushes the line of the first frame outside the stdlib; false where there is none. */
+static bool push_where(lua_State *L)
 {
     lua_Debug frame;
     for (int level = 1; lua_getstack(L, level, &frame); level++) {
@@ -243,11 +244,18 @@ void err_locate(lua_State *L, struct err *e)
             continue;
         if (strncmp(frame.short_src, "stdlib/", 7) == 0)
             continue;
-        char *where = mem_format("%s:%d", frame.short_src, frame.currentline);
-        err_field(e, "where", where);
-        mem_free(where);
-        return;
+        lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
+        return true;
     }
+    return false;
+}
+
+void err_locate(lua_State *L, struct err *e)
+{
+    if (!push_where(L))
+        return;
+    err_field(e, "where", lua_tostring(L, -1));
+    lua_pop(L, 1);
 }
 
 int err_argument(lua_State *L, const char *op, const char *format, ...)
@@ -268,10 +276,13 @@ static int l_metatable(lua_State *L)
     return 1;
 }
 
+static int l_where(lua_State *L) { return push_where(L) ? 1 : 0; }
+
 int luaopen_host_err(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
         {"metatable", l_metatable},
+        {"where", l_where},
         {NULL, NULL},
     };
     lua_newtable(L);

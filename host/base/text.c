@@ -3,9 +3,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The length of the UTF-8 sequence at `s` and its code point; 0 if there is none. */
-static size_t sequence(const unsigned char *s, size_t len, uint32_t *point)
+size_t text_char(const char *bytes, size_t len, uint32_t *point)
 {
+    const unsigned char *s = (const unsigned char *)bytes;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t need = s[0] < 0x80       ? 1
                   : s[0] >> 5 == 6  ? 2
@@ -27,10 +27,9 @@ static size_t sequence(const unsigned char *s, size_t len, uint32_t *point)
 
 void text_clean(struct buf *out, const char *bytes, size_t len)
 {
-    const unsigned char *s = (const unsigned char *)bytes;
     for (size_t i = 0; i < len;) {
         uint32_t point = 0;
-        size_t n = sequence(s + i, len - i, &point);
+        size_t n = text_char(bytes + i, len - i, &point);
         if (n == 0) {
             buf_add_char(out, '?');
             i++;

@@ -1,8 +1,13 @@
 #pragma once
 /* Text from elsewhere, made fit for a message or a field that is printed later. */
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
+
+/* The length of the UTF-8 sequence at `bytes`, and its code point; 0 where the bytes are
+   not UTF-8. `len` is at least 1. */
+size_t text_char(const char *bytes, size_t len, uint32_t *point);
 
 /* Appends valid UTF-8 without control characters: each of those becomes a space, each
    byte that is not UTF-8 becomes '?'. */

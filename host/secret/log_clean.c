@@ -4,28 +4,9 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { ESC = 0x1b, CSI = 0x9b };
+#include "base/text.h"
 
-/* Bytes of the character at p, 0 where none is well-formed. */
-static size_t decode(const unsigned char *p, size_t len, uint32_t *code)
-{
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    size_t more = *p < 0x80       ? 0
-                  : *p >> 5 == 6  ? 1
-                  : *p >> 4 == 14 ? 2
-                  : *p >> 3 == 30 ? 3
-                                  : 4;
-    if (more == 4 || more >= len)
-        return 0;
-    *code = more ? *p & (0x3fU >> more) : *p;
-    for (size_t i = 1; i <= more; i++) {
-        if (p[i] >> 6 != 2)
-            return 0;
-        *code = *code << 6 | (p[i] & 0x3f);
-    }
-    bool good = *code >= least[more] && *code <= 0x10ffff && *code >> 11 != 0xd800 >> 11;
-    return good ? more + 1 : 0;
-}
+enum { ESC = 0x1b, CSI = 0x9b };
 
 static bool is_bidi(uint32_t code)
 {
@@ -89,7 +70,7 @@ void log_clean(const char *text, size_t len, struct buf *out)
     const unsigned char *p = (const unsigned char *)text, *end = p + len;
     while (p < end) {
         uint32_t code = 0;
-        size_t n = decode(p, (size_t)(end - p), &code);
+        size_t n = text_char((const char *)p, (size_t)(end - p), &code);
         if (!n) {
             buf_add_text(out, "\xef\xbf\xbd");
             p++;

@@ -1,5 +1,6 @@
 -- What a client sent, before a handler sees it: JSON that is safe to keep, a query of plain texts.
 local answer = require "sandbox.answer"
+local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 
 local M = {}
@@ -7,43 +8,11 @@ local M = {}
 local DEEPEST = 40
 local LARGEST = 2 ^ 63
 
----Valid sequences of more than one byte, by the first byte.
-local sequences = {
-    { "[\194-\223]", "[\128-\191]" }, { "\224", "[\160-\191][\128-\191]" },
-    { "[\225-\236\238\239]", "[\128-\191][\128-\191]" }, { "\237", "[\128-\159][\128-\191]" },
-    { "\240", "[\144-\191][\128-\191][\128-\191]" },
-    { "[\241-\243]", "[\128-\191][\128-\191][\128-\191]" },
-    { "\244", "[\128-\143][\128-\191][\128-\191]" },
-}
-for i, one in ipairs(sequences) do
-    sequences[i] = "^" .. one[1] .. one[2]
-end
-
----The position of the first byte that is not UTF-8, or nil.
-local function bad_byte(text, from)
-    local at = text:find("[\128-\255]", from)
-    while at do
-        local last
-        for i = 1, #sequences do
-            last = last or select(2, text:find(sequences[i], at))
-        end
-        if not last then
-            return at
-        end
-        at = text:find("[\128-\255]", last + 1)
-    end
-end
-
 ---The text with "?" for each byte that is not UTF-8.
 ---@param text string
 ---@return string
 function M.clean(text)
-    local at = bad_byte(text)
-    while at do
-        text = text:sub(1, at - 1) .. "?" .. text:sub(at + 1)
-        at = bad_byte(text, at)
-    end
-    return text
+    return format.utf8(text, "?")
 end
 
 local function refuse(path, text)
@@ -70,7 +39,7 @@ end
 function M.body(text)
     if text == "" then
         return nil
-    elseif bad_byte(text) then
+    elseif M.clean(text) ~= text then
         answer.fail(400, "invalid_argument: the body is not UTF-8")
     end
     local ok, body = pcall(json.decode, text)

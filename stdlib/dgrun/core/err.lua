@@ -3,9 +3,11 @@
 -- it failed.
 local checkouts = require "dgrun.core.checkouts"
 local inspect = require "dgrun.core.inspect"
-local metatable = require("host.err").metatable()
+local host = require "host.err"
 
 local M = {}
+
+local metatable = host.metatable()
 
 ---@class dgrun.err
 ---@field code string dotted constant
@@ -50,22 +52,6 @@ function M.is_any(e, codes)
     return false
 end
 
----The first line outside the stdlib: where a person wrote the call.
----@return string?
-function M.where()
-    local level = 3
-    while true do
-        local frame = debug.getinfo(level, "Sl")
-        if not frame then
-            return nil
-        end
-        if frame.currentline > 0 and frame.short_src:sub(1, 7) ~= "stdlib/" then
-            return ("%s:%d"):format(frame.short_src, frame.currentline)
-        end
-        level = level + 1
-    end
-end
-
 ---What people read of an error.
 local texts = { "msg", "hint" }
 
@@ -78,7 +64,7 @@ function M.raise(e)
         e[name] = type(e[name]) == "string" and checkouts.readable(e[name]) or e[name]
     end
     if type(e) == "table" and not e.where then
-        e.where = M.where()
+        e.where = host.where()
     end
     error(e, 0)
 end

@@ -46,6 +46,12 @@ function M.age(seconds)
     return small > 0 and ("%s %d%s"):format(text, small, unit == "d" and "h" or "m") or text
 end
 
+---@param seconds number
+---@return string # "3h 20m ago"
+function M.ago(seconds)
+    return M.age(seconds) .. " ago"
+end
+
 ---A word as a person types it in a shell.
 ---@param text string
 ---@return string # v1.4.0, 'it''s late' in quotes
@@ -102,6 +108,32 @@ end
 ---@return integer # characters, not bytes
 function M.width(text)
     return #text:gsub("[\128-\191]", "")
+end
+
+-- https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf table 3-7
+local characters = {
+    "^[\xc2-\xdf][\x80-\xbf]", "^\xe0[\xa0-\xbf][\x80-\xbf]",
+    "^[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]", "^\xed[\x80-\x9f][\x80-\xbf]",
+    "^\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]", "^[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]",
+    "^\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf]",
+}
+
+---@param text string
+---@param replacement string
+---@return string # with the replacement for each byte that is not UTF-8
+function M.utf8(text, replacement)
+    return (text:gsub("[\x80-\xff]+", function(bytes)
+        local parts, at = {}, 1
+        while at <= #bytes do
+            local part
+            for i = 1, #characters do
+                part = part or bytes:match(characters[i], at)
+            end
+            parts[#parts + 1] = part or replacement
+            at = at + (part and #part or 1)
+        end
+        return table.concat(parts)
+    end))
 end
 
 ---The beginning of a text from elsewhere, on one line. It is masked before: a secret of which

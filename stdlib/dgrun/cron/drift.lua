@@ -179,13 +179,9 @@ end
 ---@field field? string of drift
 ---@field text string
 
-local function ago(seconds)
-    return format.age(math.max(0, seconds)) .. " ago"
-end
-
 local function exit_text(exit, now)
     local text = ("its last job run, %s, ended with exit code %s"):format(
-        ago(now - exit.timestamp / 1000), tostring(exit.exit_code))
+        format.ago(now - exit.timestamp / 1000), tostring(exit.exit_code))
     if exit.oom_killed then
         text = text .. ", out of memory"
     end
@@ -199,10 +195,10 @@ local function of_ticks(add, machine, ticks, now)
     elseif not ticks.armed and not ticks.running then
         add("stopped", ("it has not been started since its last update%s, so its schedule is "
             .. "paused")
-            :format(ticks.changed and ", " .. ago(now - ticks.changed) or ""))
+            :format(ticks.changed and ", " .. format.ago(now - ticks.changed) or ""))
     elseif ticks.overdue then
         add("overdue", ("its last job run was %s, but its schedule is %s"):format(
-            ticks.last and ago(now - ticks.last) or "never seen", machine.config.schedule))
+            ticks.last and format.ago(now - ticks.last) or "never seen", machine.config.schedule))
     end
     local exit = ticks.exit
     if exit and exit.exit_code ~= 0 and not exit.requested_stop then

@@ -4,6 +4,7 @@
 local check = require "dgrun.core.check"
 local dburl = require "host.dburl"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local host_task = require "host.task"
 local schema = require "dgrun.run.store_schema"
 local task = require "dgrun.core.task"
@@ -47,30 +48,9 @@ for name in ([[sandbox pid started finished seq step changed attempt ticket queu
     numbers[name] = true
 end
 
--- https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf table 3-7
-local characters = {
-    "^[\xc2-\xdf][\x80-\xbf]", "^\xe0[\xa0-\xbf][\x80-\xbf]",
-    "^[\xe1-\xec\xee\xef][\x80-\xbf][\x80-\xbf]", "^\xed[\x80-\x9f][\x80-\xbf]",
-    "^\xf0[\x90-\xbf][\x80-\xbf][\x80-\xbf]", "^[\xf1-\xf3][\x80-\xbf][\x80-\xbf][\x80-\xbf]",
-    "^\xf4[\x80-\x8f][\x80-\xbf][\x80-\xbf]",
-}
-
-local function well_formed(bytes)
-    local parts, at = {}, 1
-    while at <= #bytes do
-        local part
-        for _, pattern in ipairs(characters) do
-            part = part or bytes:match(pattern, at)
-        end
-        parts[#parts + 1] = part or "\u{fffd}"
-        at = at + (part and #part or 1)
-    end
-    return table.concat(parts)
-end
-
 -- What a child or a file says may be of any bytes. PostgreSQL takes UTF-8 without NUL.
 local function sound(text)
-    return (text:gsub("%z", "\u{fffd}"):gsub("[\x80-\xff]+", well_formed))
+    return (format.utf8(text, "\u{fffd}"):gsub("%z", "\u{fffd}"))
 end
 
 local function as_text(values)

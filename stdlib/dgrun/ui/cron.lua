@@ -11,7 +11,7 @@ local HEAD = { "NAME", "SCHEDULE", "LAST RUN", "EXIT", "NEXT RUN", "IMAGE", "STA
 
 local function distance(at, now)
     local seconds = time.parse(at) - now
-    return seconds < 0 and format.age(-seconds) .. " ago" or "in " .. format.age(seconds)
+    return seconds < 0 and format.ago(-seconds) or "in " .. format.age(seconds)
 end
 
 local function last_tick(row, now)

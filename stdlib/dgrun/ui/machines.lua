@@ -11,19 +11,10 @@ local states = { started = "green", failed = "red", stopped = "dim", suspended =
     created = "dim", destroyed = "red" }
 
 ---@param at? string ISO 8601
----@return string # "3d", "2h", "5m", "12s"; "-" when unknown
+---@return string # "3d 4h"; "-" when unknown
 local function age(at)
     local since = at and time.parse(at)
-    local seconds = since and math.max(0, time.wall() - since)
-    if not seconds then
-        return "-"
-    end
-    for _, unit in ipairs { { 86400, "d" }, { 3600, "h" }, { 60, "m" } } do
-        if seconds >= unit[1] then
-            return ("%d%s"):format(seconds / unit[1], unit[2])
-        end
-    end
-    return ("%ds"):format(seconds)
+    return since and format.age(time.wall() - since) or "-"
 end
 
 ---@param checks {name: string, status: string}[]

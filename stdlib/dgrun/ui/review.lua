@@ -4,17 +4,6 @@ local log = require "host.log"
 
 local M = {}
 
-local DAY = 86400
-
----@param seconds? number
-local function ago(seconds)
-    if not seconds then
-        return "never"
-    end
-    return (seconds >= 2 * DAY and ("%dd"):format(math.floor(seconds / DAY))
-        or format.duration(seconds)) .. " ago"
-end
-
 ---@param apps dgrun.review.app[]
 ---@return string
 function M.text(apps)
@@ -24,7 +13,7 @@ function M.text(apps)
     local rows = { { "APP", "STATE", "COMMIT", "DEPLOYED", "URL" } }
     for i, app in ipairs(apps) do
         rows[i + 1] = { app.app, app.state, app.commit and app.commit:sub(1, 12) or "-",
-            ago(app.age), app.state == "deployed" and app.url or "-" }
+            app.age and format.ago(app.age) or "never", app.state == "deployed" and app.url or "-" }
     end
     return log.clean(table.concat(format.columns(rows), "\n") .. "\n")
 end

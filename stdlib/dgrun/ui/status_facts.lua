@@ -21,7 +21,7 @@ local function add(lines, text, style)
 end
 
 local function ago(context, time)
-    return format.age(context.now - time) .. " ago"
+    return format.ago(context.now - time)
 end
 
 ---"2 started, 1 stopped": most first.

@@ -11,6 +11,18 @@ describe("a text", function()
         end
     end)
 
+    it("tells how long ago something was", function()
+        assert.equal("3h 20m ago", format.ago(12000))
+        assert.equal("0s ago", format.ago(-5))
+    end)
+
+    it("replaces each byte that is not UTF-8", function()
+        assert.equal("a\0ä€😀", format.utf8("a\0ä€😀", "?"))
+        assert.equal("??x?", format.utf8("\xc3\x28x\xff", "?"):gsub("%(", "?"))
+        assert.equal("???", format.utf8("\xed\xa0\x80", "?")) -- a surrogate
+        assert.equal("ä?", format.utf8("ä\xe2", "?"))
+    end)
+
     it("is cut by characters", function()
         assert.equal("abc", format.cut("abc", 3))
         assert.equal("ab…", format.cut("abcd", 3))
