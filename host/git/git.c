@@ -137,6 +137,9 @@ static int l_status(lua_State *L)
     static const struct opt options[] = {GIT_COMMON, {NULL, 0, false}};
     op_check(L);
     opt_check(L, 1, "git.status", options);
+    struct err *e = git_filters_refusal("git.status", opt_string(L, 1, "dir", NULL));
+    if (e)
+        return err_return(L, e);
     struct git_call *c = git_call_common(L, "git.status", true, git_parse_status);
     GIT_ARGS(c, "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal",
              "--ignore-submodules=none", "--ahead-behind");
@@ -181,6 +184,9 @@ static int l_changed(lua_State *L)
     const char *from = git_ref_option(L, "git.changed", "from");
     if (!from)
         return 2;
+    struct err *e = git_filters_refusal("git.changed", opt_string(L, 1, "dir", NULL));
+    if (e)
+        return err_return(L, e);
     struct git_call *c = git_call_common(L, "git.changed", true, git_parse_paths);
     c->subject = mem_string(from);
     GIT_ARGS(c, "diff", "--name-only", "-z", "--relative", "--no-ext-diff",
@@ -218,6 +224,18 @@ static int l_config(lua_State *L)
     return git_wait(L, c);
 }
 
+/* know_filters{} → true: in a plan, before status, changed and export: git_command.h */
+static int l_know_filters(lua_State *L)
+{
+    static const struct opt options[] = {GIT_COMMON, {NULL, 0, false}};
+    op_check(L);
+    opt_check(L, 1, "git.know_filters", options);
+    struct git_call *c = git_call_common(L, "git.know_filters", true, git_parse_filters);
+    c->max_status = 1;
+    GIT_ARGS(c, "config", "--null", "--name-only", "--get-regexp", "^filter[.]");
+    return git_wait(L, c);
+}
+
 /* export{git_dir, commit, into, index}: the commit's files into an existing empty folder.
    The index is a file of its own: that of the repository and its working tree are not
    touched. */
@@ -240,6 +258,9 @@ static int l_export(lua_State *L)
                             "git.export: 'into' and 'index' must be absolute");
     if (!gate_may_write(into) || !gate_may_write(index))
         return err_return(L, gate_refusal("git.export", into));
+    struct err *e = git_filters_refusal("git.export", into);
+    if (e)
+        return err_return(L, e);
     struct git_call *c = git_call_new("git.export", into, true, git_parse_nothing);
     c->subject = mem_string(commit);
     c->setup->timeout = opt_seconds(L, 1, "timeout", 0);
@@ -309,6 +330,7 @@ int luaopen_host_git(lua_State *L)
         {"remote_refs", l_git_remote_refs},
         {"tracking", l_tracking},
         {"config", l_config},
+        {"know_filters", l_know_filters},
         {"export", l_export},
         {"fetch", l_git_fetch},
         {"tag", l_tag},

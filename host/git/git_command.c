@@ -3,29 +3,22 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/opt.h"
 #include "base/text.h"
+#include "secret/gate.h"
 
 /* Set by git for its hooks: a run started from one would work on the wrong repository. */
 static const char *const inherited[] = {
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_PREFIX",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_QUARANTINE_PATH",
-    "GIT_SHALLOW_FILE",
-    "GIT_GLOB_PATHSPECS",
-    "GIT_ICASE_PATHSPECS",
+    "GIT_DIR",           "GIT_WORK_TREE",        "GIT_INDEX_FILE",
+    "GIT_PREFIX",        "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",    "GIT_NAMESPACE",        "GIT_QUARANTINE_PATH",
+    "GIT_SHALLOW_FILE",  "GIT_GLOB_PATHSPECS",   "GIT_ICASE_PATHSPECS",
     "GIT_EXTERNAL_DIFF",
-    "GIT_TRACE",
 };
 
 static const struct {
@@ -41,6 +34,10 @@ static const struct {
     {"GIT_OPTIONAL_LOCKS", "0"},
     {"GIT_EDITOR", "false"},
     {"GIT_PAGER", "cat"},
+    /* Before the configuration's trace2.normalTarget and the like. */
+    {"GIT_TRACE2", "0"},
+    {"GIT_TRACE2_EVENT", "0"},
+    {"GIT_TRACE2_PERF", "0"},
 };
 
 static const char *const configuration[] = {
@@ -58,6 +55,56 @@ static const char *const configuration[] = {
     "http.lowSpeedTime=60",
 };
 
+/* A trace is written to the file that the variable names. */
+static void unset_traces(struct proc_setup *s)
+{
+    for (char *const *entry = environ; *entry; entry++) {
+        if (strncmp(*entry, "GIT_TRACE", strlen("GIT_TRACE")) != 0)
+            continue;
+        char *name = mem_copy(*entry, strcspn(*entry, "="));
+        proc_env_unset(s, name);
+        mem_free(name);
+    }
+}
+
+/* The names of filters that the process has seen. */
+static struct {
+    bool known;
+    char **names;
+    size_t count;
+} filters;
+
+void git_filter_add(const char *name, size_t len)
+{
+    for (size_t i = 0; i < filters.count; i++)
+        if (strlen(filters.names[i]) == len && memcmp(filters.names[i], name, len) == 0)
+            return;
+    filters.names =
+        mem_resize(filters.names, (filters.count + 1) * sizeof *filters.names);
+    filters.names[filters.count++] = mem_copy(name, len);
+}
+
+void git_filters_known(void) { filters.known = true; }
+
+struct err *git_filters_refusal(const char *op, const char *what)
+{
+    return gate_closed() && !filters.known ? gate_refusal(op, what) : NULL;
+}
+
+static void turn_filters_off(struct proc_setup *s)
+{
+    static const char *const settings[] = {
+        "clean=", "smudge=", "process=", "required=false"};
+    for (size_t i = 0; i < filters.count; i++) {
+        for (size_t j = 0; j < sizeof settings / sizeof *settings; j++) {
+            char *setting = mem_format("filter.%s.%s", filters.names[i], settings[j]);
+            proc_arg(s, "-c");
+            proc_arg(s, setting);
+            mem_free(setting);
+        }
+    }
+}
+
 struct git_call *git_call_new(const char *op, const char *dir, bool read_only,
                               git_parser parse)
 {
@@ -71,6 +118,7 @@ struct git_call *git_call_new(const char *op, const char *dir, bool read_only,
     s->limit = (size_t)64 << 20;
     for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
         proc_env_unset(s, inherited[i]);
+    unset_traces(s);
     for (size_t i = 0; i < sizeof environment / sizeof *environment; i++)
         proc_env(s, environment[i].name, environment[i].value);
     proc_arg(s, "git");
@@ -82,6 +130,8 @@ struct git_call *git_call_new(const char *op, const char *dir, bool read_only,
         proc_arg(s, "-c");
         proc_arg(s, configuration[i]);
     }
+    if (gate_closed())
+        turn_filters_off(s);
     return c;
 }
 

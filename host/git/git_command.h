@@ -25,6 +25,14 @@ struct git_call {
  */
 struct git_call *git_call_new(const char *op, const char *dir, bool read_only,
                               git_parser parse);
+/* In a plan, commands that read or write the working tree must not run the filters that
+   the configuration names (filter.NAME.clean, …): every call turns off those that were
+   added. */
+void git_filter_add(const char *name, size_t len);
+void git_filters_known(void); /* all of them */
+/* NULL; in a plan, when the names were never read, the refusal of `what`. */
+struct err *git_filters_refusal(const char *op, const char *what);
+
 /* For commands that talk to a remote: ssh in batch mode. `command` NULL: the user's or
  * "ssh". */
 void git_call_ssh(struct git_call *c, const char *command);

@@ -269,6 +269,28 @@ int git_parse_config(lua_State *L, const struct proc_result *r, const struct git
     return 1;
 }
 
+/* The names in keys such as filter.NAME.clean, given --null --name-only */
+int git_parse_filters(lua_State *L, const struct proc_result *r, const struct git_call *c)
+{
+    static const size_t section = sizeof "filter." - 1;
+    struct git_reader in = git_reader_of(&r->out);
+    const char *key;
+    size_t len;
+    while (git_field(&in, '\0', &key, &len)) {
+        const char *dot = len > section ? memrchr(key, '.', len) : NULL;
+        if (!dot || dot < key + section)
+            continue;
+        if (memchr(key, '=', len))
+            return err_return(L, err_new("git.failed", c->op,
+                                         "%s in %s: cannot turn off the filter %.*s",
+                                         c->op, c->dir, (int)len, key));
+        git_filter_add(key + section, (size_t)(dot - key) - section);
+    }
+    git_filters_known();
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* The first line, or nil where there is none */
 int git_parse_line(lua_State *L, const struct proc_result *r, const struct git_call *c)
 {

@@ -21,6 +21,8 @@ int git_parse_tracking(lua_State *L, const struct proc_result *r,
                        const struct git_call *c);
 int git_parse_line(lua_State *L, const struct proc_result *r, const struct git_call *c);
 int git_parse_paths(lua_State *L, const struct proc_result *r, const struct git_call *c);
+int git_parse_filters(lua_State *L, const struct proc_result *r,
+                      const struct git_call *c);
 int git_parse_config(lua_State *L, const struct proc_result *r, const struct git_call *c);
 
 /* A cursor over output that is made of fields. */

@@ -5,6 +5,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json_text.h"
+#include "base/json_walk.h"
 #include "base/mem.h"
 #include "base/modules.h"
 #include "base/opt.h"
@@ -203,26 +207,40 @@ static int l_request(lua_State *L)
     return perform(L, s, &spec, api, opt_string(L, 2, "nonce", NULL));
 }
 
-/* session:graphql{document=, body=} → as request. `body` is the whole JSON; the document
-   decides whether it may pass in a plan. */
+/* session:graphql{document=, variables=} → as request. The document decides whether it
+   may pass in a plan, so the body is made of the very document. `variables` is JSON. */
 static int l_graphql(lua_State *L)
 {
     static const struct opt options[] = {
         {"document", OPT_STRING, true},
-        {"body", OPT_VALUE, true},
+        {"variables", OPT_STRING, true},
         {"timeout", OPT_SECONDS, false},
         {NULL, 0, false},
     };
     op_check(L);
     const struct session *s = check_session(L);
     opt_check(L, 2, "fly.graphql", options);
+    const char *document = opt_string(L, 2, "document", NULL);
+    const char *variables = opt_string(L, 2, "variables", NULL);
+    size_t at;
+    const char *mistake = json_check(variables, strlen(variables), &at);
+    if (mistake)
+        return err_argument(L, "fly.graphql", "option 'variables' must be JSON: %s",
+                            mistake);
     struct http_spec spec = {
         .op = "fly.graphql",
         .method = "POST",
         .timeout = opt_seconds(L, 2, "timeout", DEFAULT_TIMEOUT),
-        .read_only = graphql_is_query(opt_string(L, 2, "document", "")),
+        .read_only = graphql_is_query(document),
     };
-    read_body(L, 2, "body", &spec);
+    struct buf body;
+    buf_init(&body);
+    buf_add_text(&body, "{\"query\":");
+    json_add_string(&body, document, strlen(document));
+    buf_add_format(&body, ",\"variables\":%s}", variables);
+    lua_pushlstring(L, buf_text(&body), body.len);
+    buf_fini(&body);
+    spec.body = lua_tolstring(L, -1, &spec.body_len);
     spec.url = lua_pushfstring(L, "%s/graphql", s->api_url);
     return perform(L, s, &spec, FLY_GRAPHQL, NULL);
 }

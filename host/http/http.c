@@ -329,10 +329,23 @@ static void configure(struct transfer *t, const struct http_spec *spec)
     }
 }
 
+/* Headers with which a server takes a GET for another method. */
+static bool overrides_method(const struct curl_slist *headers)
+{
+    static const char *const names[] = {
+        "X-HTTP-Method-Override:", "X-HTTP-Method:", "X-Method-Override:"};
+    for (; headers; headers = headers->next)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (strncasecmp(headers->data, names[i], strlen(names[i])) == 0)
+                return true;
+    return false;
+}
+
 static bool writes(const struct http_spec *spec)
 {
-    return !spec->read_only && strcmp(spec->method, "GET") != 0 &&
-           strcmp(spec->method, "HEAD") != 0;
+    bool reads = strcmp(spec->method, "GET") == 0 || strcmp(spec->method, "HEAD") == 0;
+    bool sends = spec->body || spec->sealed_body || spec->body_file;
+    return !spec->read_only && (!reads || sends || overrides_method(spec->headers));
 }
 
 struct transfer *http_start(struct http *h, const struct http_spec *spec,

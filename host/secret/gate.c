@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/modules.h"
 
@@ -109,23 +110,11 @@ static int l_closed(lua_State *L)
     return 1;
 }
 
-/* allow(directory): files below it may be written in a plan; it must exist */
-static int l_allow(lua_State *L)
-{
-    struct stat st;
-    const char *path = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : "";
-    if (path[0] != '/' || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return err_argument(L, "gate.allow", "needs the absolute path of a folder");
-    gate_allow(path);
-    return 0;
-}
-
 int luaopen_host_gate(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
         {"close", l_close},
         {"closed", l_closed},
-        {"allow", l_allow},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -297,6 +297,7 @@ static const char *code_of(int status)
     case SQLITE_CONSTRAINT:
         return "sqlite.constraint";
     case SQLITE_READONLY:
+    case SQLITE_AUTH:
         return "sqlite.read_only";
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
@@ -504,6 +505,16 @@ static int open_private(const char *path, int flags, sqlite3 **handle)
     return status;
 }
 
+/* Another file, which ATTACH and VACUUM INTO open, would be written although this one is
+   read-only. The nameless one of a plain VACUUM is temporary.
+   https://www.sqlite.org/c3ref/set_authorizer.html */
+static int on_authorize(void *data, int action, const char *file, const char *unused,
+                        const char *database, const char *trigger)
+{
+    (void)data, (void)unused, (void)database, (void)trigger;
+    return action == SQLITE_ATTACH && (!file || *file) ? SQLITE_DENY : SQLITE_OK;
+}
+
 /* open(path [, {read_only=, create=}]) → db | nil, err. In a plan always read_only. */
 static int l_open(lua_State *L)
 {
@@ -536,6 +547,8 @@ static int l_open(lua_State *L)
         sqlite3_close_v2(handle);
         return err_return(L, e);
     }
+    if (read_only || gate_closed())
+        sqlite3_set_authorizer(handle, on_authorize, NULL);
     struct database *d = mem_alloc(sizeof *d);
     d->handle = handle;
     d->path = mem_string(path);

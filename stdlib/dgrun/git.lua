@@ -45,6 +45,13 @@ function M.resolve(opts)
     return refs.resolve(opts.dir or ".", opts.ref, opts.remote or "origin", "git.resolve")
 end
 
+---A plan runs no filter of the repository, such as that of Git LFS.
+local function know_filters(dir)
+    if effect.planning() then
+        check(host.know_filters { dir = dir })
+    end
+end
+
 ---A branch of the clone and the remote's branch of that name may be two things: say so.
 local function note_difference(dir, ref, found, remote)
     local other = found.kind == "branch" and found.remote_commit
@@ -58,6 +65,7 @@ end
 
 ---Changes that a checkout of the current branch leaves out.
 local function note_uncommitted(dir, info, found)
+    know_filters(dir)
     local status = not info.bare and host.status { dir = dir }
     if not status or not status.branch or status.commit ~= found.commit then
         return
@@ -80,7 +88,11 @@ local function note_missing(into, git_dir)
     end
     local attributes = fs.exists(into / ".gitattributes")
         and fs.read(into / ".gitattributes", { limit = 1048576 })
-    if attributes and attributes:find("filter=lfs", 1, true)
+    if not attributes or not attributes:find("filter=", 1, true) then
+        return
+    elseif effect.planning() then
+        effect.note "A plan runs no filter of .gitattributes: such files are as they are in git"
+    elseif attributes:find("filter=lfs", 1, true)
         and not host.config { dir = git_dir, name = "filter.lfs.process" } then
         effect.note "Git LFS files are pointers in the checkout: git-lfs is not set up here"
     end
@@ -102,6 +114,7 @@ local function export(git_dir, commit)
     local index = partial .. ".index"
     fs.remove(partial, { recursive = true }) -- of an attempt that was killed
     fs.remove(index)
+    know_filters(git_dir)
     check(fs.mkdir(partial))
     check(host.export { git_dir = git_dir, commit = commit, into = partial, index = index })
     fs.remove(index)
@@ -217,7 +230,9 @@ end
 ---@return dgrun.git.status
 function M.status(opts)
     opts = check.options(opts or {}, { dir = "string?" }, "git.status")
-    return check(host.status { dir = opts.dir or "." })
+    local dir = opts.dir or "."
+    know_filters(dir)
+    return check(host.status { dir = dir })
 end
 
 ---@class dgrun.git.fetch.options

@@ -10,8 +10,4 @@ function M.close() end
 ---@return boolean
 function M.closed() end
 
----Files below this folder may be written in a plan.
----@param directory string absolute path of an existing folder
-function M.allow(directory) end
-
 return M

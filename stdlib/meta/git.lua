@@ -79,6 +79,13 @@ function git.untracked(opts) end
 ---@field conflict? true
 ---@field from? string the path before a rename
 
+---In a plan git must not run the filters of the repository, such as Git LFS: this reads their
+---names, and later calls turn them off. `status`, `changed` and `export` are refused before.
+---@param opts {dir: string, timeout: number?}
+---@return true?
+---@return dgrun.err?
+function git.know_filters(opts) end
+
 ---@param opts {dir: string, timeout: number?}
 ---@return dgrun.git.status?
 ---@return dgrun.err?

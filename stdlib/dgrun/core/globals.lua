@@ -1,7 +1,7 @@
 -- What every chunk finds in its globals, set once when the state opens: output goes through the
 -- redactor, nothing stops the loop, a plan cannot write, an undefined name is an error.
+local closed = require("host.gate").closed -- a reference of its own: a script may replace the other
 local log = require "host.log"
-local gate = require "host.gate"
 local inspect = require "dgrun.core.inspect"
 local path_of = require "dgrun.core.path"
 
@@ -79,7 +79,7 @@ io.popen = refuse("io.popen", "dgrun.proc.run")
 
 local function guarded(name, write)
     return function(path, ...)
-        if gate.closed() then
+        if closed() then
             return nil, ("%s(%s): refused in a plan"):format(name, tostring(path))
         end
         return write(path, ...)
@@ -87,7 +87,7 @@ local function guarded(name, write)
 end
 
 function io.open(path, mode)
-    if mode and mode:find("[wa+]") and gate.closed() then
+    if mode and mode:find("[wa+]") and closed() then
         return nil, ("io.open(%s): refused in a plan"):format(tostring(path))
     end
     return open(path, mode)
@@ -96,6 +96,14 @@ io.output = guarded("io.output", io.output)
 os.remove = guarded("os.remove", os.remove)
 os.rename = guarded("os.rename", os.rename)
 os.tmpname = nil
+
+-- Native code of others would know nothing of secrets, plans and the loop.
+local load_native = table.remove(package.loaders)
+rawset(package, "loadlib", nil)
+rawset(package, "cpath", nil)
+rawset(jit, "on", function()
+    error("the LuaJIT compiler stays off: see host/vm.c", 2)
+end)
 
 -- source.dir / "fly.toml": paths are joined as they are read. Two numerals would divide.
 getmetatable("").__div = function(left, right)
@@ -125,9 +133,11 @@ function M.set_arg(script, arguments)
     rawset(_G, "arg", arg)
 end
 
----For libraries that test for globals, such as test frameworks.
+---For libraries that test for globals or are native code, such as test frameworks.
 function M.relax()
     setmetatable(_G, nil)
+    table.insert(package.loaders, load_native)
+    M.relax = function() end
 end
 
 M.strict()

@@ -231,13 +231,13 @@ end
 ---@return table data
 function M.graphql(document, variables)
     local what = "GraphQL"
-    local body = json.body { query = document, variables = variables or {} }
+    local encoded = json.body(variables or {})
     local current = M.session()
     local answer = retry.send {
         method = document:match("^%s*mutation") and "POST" or "GET", what = what,
         sandbox = M.is_sandbox(),
         send = function()
-            return readable(what, current:graphql { document = document, body = body })
+            return readable(what, current:graphql { document = document, variables = encoded })
         end,
     }
     if answer.status ~= 200 then
