@@ -38,6 +38,9 @@ struct problem {
     toml::source_position where;
 };
 
+// The metatable of an empty array, which is an empty table otherwise: that of host.json.
+constexpr char array_type[] = "dgrun.json.array";
+
 // The metatable of a typed scalar, shared with host.yaml.
 constexpr char scalar_type[] = "dgrun.scalar";
 
@@ -163,6 +166,10 @@ bool push_array(lua_State *L, const toml::array &array,
 {
     push_collection(L, where);
     const int value = lua_gettop(L) - 1;
+    if (array.empty()) {
+        luaL_newmetatable(L, array_type);
+        lua_setmetatable(L, value);
+    }
     int place = 1;
     for (auto &&item : array) {
         lua_pushinteger(L, place++);

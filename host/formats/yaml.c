@@ -26,6 +26,10 @@ enum {
 
 static const unsigned long long EXACT_LIMIT = 1ULL << 53;
 
+/* The metatable of an empty array, which is an empty table otherwise: that of host.json.
+ */
+static const char array_type[] = "dgrun.json.array";
+
 /* The metatable of a typed scalar, shared with host.toml. */
 static const char scalar_type[] = "dgrun.scalar";
 
@@ -232,6 +236,10 @@ static void read_sequence(struct reader *r, int value, unsigned depth)
     yaml_event_t event;
     for (int place = 1; !r->error && next_event(r, &event); place++) {
         bool is_end = event.type == YAML_SEQUENCE_END_EVENT;
+        if (is_end && place == 1) {
+            luaL_newmetatable(r->L, array_type);
+            lua_setmetatable(r->L, value);
+        }
         if (!is_end) {
             lua_pushinteger(r->L, place);
             read_member(r, &event, value, event.start_mark, depth);

@@ -1,78 +1,178 @@
--- Durations, sizes and command lines as fly.toml writes them: docs/fly/fly-toml.md, sections 1, 4
--- and 6.
+-- Durations, sizes, numbers and command lines as fly.toml writes them and Go prints them:
+-- docs/fly/fly-toml.md, sections 1, 4 and 6.
+local ffi = require "ffi"
 local format = require "dgrun.core.format"
 
 local M = {}
 
-local seconds_of = { h = 3600, m = 60, s = 1, ms = 1e-3, us = 1e-6, ["µs"] = 1e-6, ns = 1e-9 }
+-- Durations as Go keeps them: whole nanoseconds in 64 bits.
+local NANOSECONDS = { h = 3600000000000ULL, m = 60000000000ULL, s = 1000000000ULL,
+    ms = 1000000ULL, us = 1000ULL, ["µs"] = 1000ULL, ["μs"] = 1000ULL, ns = 1ULL }
+local LIMIT = 2ULL ^ 63
 
----@param text string "1m30s", "500ms"
----@return number? seconds nil when it is no duration
-function M.seconds(text)
-    local total, rest = 0, text
-    if rest == "0" then
-        return 0
-    end
-    while rest ~= "" do
-        local number, unit, after = rest:match("^(%d*%.?%d+)([hmnuµ]?[sµ]*)(.*)$")
-        if not number or not seconds_of[unit] then
-            number, unit, after = rest:match("^(%d*%.?%d+)([hm])(.*)$")
-        end
-        if not number or not seconds_of[unit] then
-            return nil
-        end
-        total = total + tonumber(number) * seconds_of[unit]
-        rest = after
-    end
-    return text ~= "" and total or nil
+---@param number number whole
+---@return ffi.cdata* int64_t
+function M.integer(number)
+    return ffi.cast("int64_t", number)
 end
 
-local function plain(number)
-    return (("%.9f"):format(number):gsub("0+$", ""):gsub("%.$", ""))
+---The whole number that digits write; nil when it does not fit.
+local function whole(digits)
+    local value = 0ULL
+    for digit in digits:gmatch "%d" do
+        if value > LIMIT / 10 then
+            return nil
+        end
+        value = value * 10 + tonumber(digit)
+    end
+    return value <= LIMIT and value or nil
+end
+
+---One term of a duration: "1.5s".
+local function term(digits, fraction, unit)
+    local size, value = NANOSECONDS[unit], whole(digits)
+    if not size or not value or value > LIMIT / size or digits .. fraction == "" then
+        return nil
+    end
+    return value * size + (tonumber("0." .. fraction .. "0") * tonumber(size))
+end
+
+---@param text string "1m30s", "-500ms", as Go's time.ParseDuration reads it
+---@return ffi.cdata*? nanoseconds as int64_t; nil when it is not a duration
+function M.nanoseconds(text)
+    local sign, rest = text:match "^([+-]?)(.+)$"
+    if rest == "0" then
+        return 0LL
+    end
+    local total = 0ULL
+    while rest and rest ~= "" do
+        local digits, fraction, unit, after = rest:match "^(%d*)%.?(%d*)([^%d.]+)(.*)$"
+        local value = unit and term(digits, fraction, unit)
+        total = value and total + value
+        if not total or total > LIMIT then
+            return nil
+        end
+        rest = after
+    end
+    if not rest or (sign ~= "-" and total >= LIMIT) then
+        return nil
+    end
+    local signed = ffi.cast("int64_t", total)
+    return sign == "-" and -signed or signed
+end
+
+---@param text string "1m30s", "500ms"
+---@return number? seconds nil when it is not a duration
+function M.seconds(text)
+    local value = M.nanoseconds(text)
+    return value and tonumber(value) / 1e9
+end
+
+---Without its trailing zeros.
+local function decimal(value, unit)
+    local fraction = ("%0" .. #tostring(tonumber(unit)) - 1 .. "d"):format(tonumber(value % unit))
+    return (("%d.%s"):format(tonumber(value / unit), fraction):gsub("0+$", ""):gsub("%.$", ""))
 end
 
 ---The form that Go prints: "10s", "1m0s", "1h0m0s", "500ms", "3µs".
----@param seconds number
+---@param nanoseconds ffi.cdata* int64_t
 ---@return string
-function M.duration(seconds)
-    if seconds == 0 then
+function M.duration_text(nanoseconds)
+    if nanoseconds == 0 then
         return "0s"
-    elseif seconds < 1e-6 then
-        return plain(seconds * 1e9) .. "ns"
-    elseif seconds < 1e-3 then
-        return plain(seconds * 1e6) .. "µs"
-    elseif seconds < 1 then
-        return plain(seconds * 1e3) .. "ms"
+    elseif nanoseconds < 0 then
+        return "-" .. M.duration_text(-nanoseconds)
+    elseif nanoseconds < 1000 then
+        return ("%dns"):format(tonumber(nanoseconds))
+    elseif nanoseconds < 1000000 then
+        return decimal(nanoseconds, 1000LL) .. "µs"
+    elseif nanoseconds < 1000000000 then
+        return decimal(nanoseconds, 1000000LL) .. "ms"
     end
-    local hours = math.floor(seconds / 3600)
-    local minutes = math.floor(seconds / 60) % 60
-    local text = plain(seconds % 60) .. "s"
-    if hours > 0 then
-        return ("%dh%dm%s"):format(hours, minutes, text)
+    local minutes = tonumber(nanoseconds / 60000000000LL)
+    local text = decimal(nanoseconds % 60000000000LL, 1000000000LL) .. "s"
+    if minutes >= 60 then
+        return ("%dh%dm%s"):format(math.floor(minutes / 60), minutes % 60, text)
     end
     return minutes > 0 and ("%dm%s"):format(minutes, text) or text
 end
 
+---As duration_text.
+---@param seconds number
+---@return string
+function M.duration(seconds)
+    return M.duration_text(M.integer(seconds * 1e9 + 0.5))
+end
+
+---A floating point number as Go's %v prints it: "1.5", "1e+06", "+Inf".
+---@param number number
+---@return string
+function M.float_text(number)
+    if number ~= number then
+        return "NaN"
+    elseif math.abs(number) == math.huge then
+        return number > 0 and "+Inf" or "-Inf"
+    end
+    local text
+    for digits = 0, 16 do
+        text = ("%%.%de"):format(digits):format(number)
+        if tonumber(text) == number then
+            break
+        end
+    end
+    local exponent = tonumber(text:match "e(.*)$")
+    if exponent < -4 or exponent >= 6 then
+        return text
+    end
+    local places = #(text:match "%.(%d+)e" or "") - exponent
+    return ("%%.%df"):format(math.max(places, 0)):format(number)
+end
+
+-- Sizes as docker's go-units reads them, which flyctl uses.
+local POWERS = { k = 1, m = 2, g = 3, t = 4, p = 5 }
+
+---@param text string "512mb"
+---@param base integer 1000 or 1024
+---@return number? bytes
+local function bytes_of(text, base)
+    local number, suffix = text:match "^(.*[%d. ])(.*)$"
+    number = number and number:gsub(" $", "")
+    local size = number and number:find "^%+?[%d.]" and number:find "^[+%deE.-]+$"
+        and tonumber((number:gsub("^%+", "")))
+    if not size or size < 0 then
+        return nil
+    end
+    suffix = suffix:lower()
+    local power = suffix ~= "" and suffix ~= "b" and POWERS[suffix:match "^(.)i?b?$"] or 0
+    if power == 0 and suffix ~= "" and suffix ~= "b" or suffix:find "^.i$" then
+        return nil
+    end
+    return math.floor(size * base ^ power)
+end
+
+---@param value string|number text of a whole number counts in the unit itself
+local function size_in(value, base, unit)
+    local text = type(value) == "number" and M.float_text(value) or value
+    local count = text:match "^[+-]?%d+$" and tonumber((text:gsub("^%+", "")))
+    if count then
+        return count
+    end
+    local bytes = bytes_of(text, base)
+    return bytes and math.floor(bytes / unit)
+end
+
 ---@param value string|number "512mb", "1gb", 512
----@return integer? # MB
+---@return integer? # MB; nil when it is not a size, or nothing
 function M.memory(value)
-    local text = tostring(value):lower():gsub("%s", "")
-    local number, unit = text:match("^(%d+)([kmg]?i?b?)$")
-    local factor = ({ [""] = 1, m = 1, mb = 1, mib = 1, g = 1024, gb = 1024, gib = 1024,
-        k = 1 / 1024, kb = 1 / 1024, kib = 1 / 1024 })[unit]
-    local megabytes = number and factor and math.floor(tonumber(number) * factor)
-    return megabytes and megabytes > 0 and megabytes or nil
+    local size = size_in(value, 1024, 1024 ^ 2)
+    return size ~= 0 and size or nil
 end
 
 ---The size of a volume, in decimal units.
 ---@param value string|number "10GB", 10
 ---@return integer? # GB
 function M.gigabytes(value)
-    local text = tostring(value):lower():gsub("%s", "")
-    local number, unit = text:match("^(%d+)([kmgt]?b?)$")
-    local factor = ({ [""] = 1, g = 1, gb = 1, t = 1000, tb = 1000, m = 1e-3, mb = 1e-3,
-        k = 1e-6, kb = 1e-6 })[unit]
-    return number and factor and math.floor(tonumber(number) * factor) or nil
+    return size_in(value, 1000, 1000 ^ 3)
 end
 
 local families = {

@@ -175,11 +175,18 @@ describe("units", function()
 
     it("reads sizes", function()
         for text, megabytes in pairs { ["512mb"] = 512, ["1gb"] = 1024, ["2GB"] = 2048,
-            ["256"] = 256 } do
+            ["256"] = 256, ["1tb"] = 1024 ^ 2, ["2.5gb"] = 2560, ["1GiB"] = 1024,
+            ["2147483648b"] = 2048, ["1 gb"] = 1024 } do
             assert.equal(megabytes, units.memory(text))
         end
-        assert.is_nil(units.memory "0")
-        assert.is_nil(units.memory "1tb")
+        for _, text in ipairs { "0", "", "1kb", "2Gi", " 1gb", "1gb ", "1,5gb", "true", "2_048",
+            "5 g b" } do
+            assert.is_nil(units.memory(text))
+        end
+        for text, gigabytes in pairs { ["10"] = 10, ["1.5gb"] = 1, ["1tb"] = 1000,
+            ["999mb"] = 0 } do
+            assert.equal(gigabytes, units.gigabytes(text))
+        end
     end)
 end)
 
