@@ -2,7 +2,7 @@
 -- machine_config.lua.
 local check = require "dgrun.core.check"
 local config_check = require "dgrun.fly.config_check"
-local config_schema = require "dgrun.fly.config_schema"
+local config_patch = require "dgrun.fly.config_patch"
 local copy = require("dgrun.core.table").copy
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
@@ -46,10 +46,13 @@ local decoders = {
         return data, value and position or nil
     end,
     yaml = function(text, path)
-        return check(yaml.decode(text, { source = path, positions = true }))
+        local data, position = check(yaml.decode(text, { source = path, typed = true,
+            positions = true }))
+        return data ~= yaml.null and data or {}, position
     end,
     toml = function(text, path)
-        return check(require("host.toml").decode(text, { source = path, positions = true }))
+        return check(require("host.toml").decode(text, { source = path, typed = true,
+            positions = true }))
     end,
 }
 
@@ -66,29 +69,6 @@ local function file_of(path)
     end
     err.raise { code = "fly.config", op = "fly.config",
         msg = ("%s has no %s"):format(path, format.list(names, "or")) }
-end
-
----Values of any scalar kind as the environment holds them.
-local function texts(values)
-    local result = {}
-    for name, value in pairs(values or {}) do
-        result[name] = type(value) == "number" and ("%.14g"):format(value) or tostring(value)
-    end
-    return result
-end
-
----JSON and YAML have null; it is as if the key were not there.
-local function without_nulls(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local result = {}
-    for name, item in pairs(value) do
-        if item ~= json.null then
-            result[type(name) == "number" and #result + 1 or name] = without_nulls(item)
-        end
-    end
-    return setmetatable(result, getmetatable(value))
 end
 
 ---The process groups, sorted; one called app when there is no [processes].
@@ -112,41 +92,63 @@ local function raise_problems(problems)
     }
 end
 
+---@class dgrun.fly.config.source
+---@field path string
+---@field dir string where the files lie that it names
+---@field kind? "toml"|"json"|"yaml" "json"
+---@field position? dgrun.position
+
 ---The configuration of decoded data.
 ---@param data table with fly.toml's keys
----@param source {path: string, dir: string, position?: dgrun.position}
+---@param source dgrun.fly.config.source
 ---@return dgrun.fly.config
 function M.of_definition(data, source)
     local findings = config_check.findings(function(keys)
         return positions.line(source.position, keys, older_names)
     end, source.path)
-    data = config_schema.patch(without_nulls(data))
-    config_check.types(data, findings)
-    local problems = findings.problems()
-    if #problems > 0 then
-        raise_problems(problems)
+    local function raise_if_any()
+        local problems = findings.problems()
+        if #problems > 0 then
+            raise_problems(problems)
+        end
     end
+    data = config_patch.patch(data, { kind = source.kind or "json", findings = findings })
+    data = config_check.types(data, findings)
+    raise_if_any()
     local groups = {}
     for _, name in ipairs(M.groups(data)) do
         groups[name] = true
     end
     config_check.rules(data, groups, M.default_group(data), findings)
     local config = copy(data)
-    config.definition, config.path, config.dir = copy(data), source.path, source.dir
-    config.env = texts(data.env)
+    config.definition, config.path, config.dir = data, source.path, source.dir
     for _, name in ipairs { "build", "deploy", "processes", "experimental", "services", "checks",
-        "vm", "restart", "metrics", "statics", "mounts", "files", "machine_checks" } do
+        "vm", "restart", "metrics", "statics", "mounts", "files", "machine_checks", "env" } do
         config[name] = config[name] or {}
     end
-    if #findings.problems() == 0 then
-        machine_config.check(config, findings)
-    end
-    problems = findings.problems()
-    if #problems > 0 then
-        raise_problems(problems)
-    end
+    raise_if_any()
+    machine_config.check(config, findings)
+    raise_if_any()
     config.warnings = findings.warnings()
     return config
+end
+
+---The configuration of a text.
+---@param text string
+---@param source dgrun.fly.config.source `kind` is that of the text
+---@return dgrun.fly.config
+function M.of_text(text, source)
+    if text:sub(1, 3) == "\239\187\191" and source.kind ~= "yaml" then
+        err.raise { code = "fly.config", op = "fly.config", msg = source.path .. ": begins with a "
+            .. "byte order mark, which flyctl does not read" }
+    end
+    local data, position = decoders[source.kind](text, source.path)
+    if type(data) ~= "table" or #data > 0 or getmetatable(data) then
+        err.raise { code = "fly.config", op = "fly.config", msg = source.path .. ": the value is "
+            .. "not a table" }
+    end
+    return M.of_definition(data, { path = source.path, dir = source.dir, kind = source.kind,
+        position = position })
 end
 
 ---@param path string a file, or a folder with fly.toml, fly.json or fly.yaml
@@ -160,15 +162,8 @@ function M.load(path)
         err.raise(e)
     end
     local suffix = path:match("%.(%a+)$")
-    local kind = decoders[suffix or ""] and suffix or "toml"
-    local data, position = decoders[kind](text, path)
-    if type(data) ~= "table" or #data > 0 then
-        err.raise { code = "fly.config", op = "fly.config", msg = path .. ": the value is not a "
-            .. "table" }
-    end
-    return M.of_definition(data, {
-        path = path, dir = path_of.dirname(path), position = position,
-    })
+    return M.of_text(text, { path = path, dir = path_of.dirname(path),
+        kind = decoders[suffix or ""] and suffix or "toml" })
 end
 
 ---The machine configuration of a process group: machine_config.lua.

@@ -1,6 +1,8 @@
 -- Checks a fly.toml: types and keys against its schema, then flyctl's rules. What flyctl cannot
 -- read is a problem; what it would silently ignore is a warning that names the nearest key.
+local json = require "dgrun.core.json"
 local opt = require "host.opt"
+local patch = require "dgrun.fly.config_patch"
 local schema = require "dgrun.fly.config_schema"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
@@ -37,89 +39,193 @@ function M.path_text(path)
 end
 
 local function shown(value)
+    if value == json.null then
+        return "null"
+    end
     return type(value) == "string" and "'" .. value .. "'"
         or (type(value) == "table" and "a table" or tostring(value))
 end
 
-local simple = {
-    string = { "a string", function(v) return type(v) == "string" end },
-    boolean = { "true or false", function(v) return type(v) == "boolean" end },
-    number = { "a number", function(v) return type(v) == "number" end },
-    integer = { "a whole number", function(v) return type(v) == "number" and v % 1 == 0 end },
-    scalar = { "a string, a number or a boolean", function(v) return type(v) ~= "table" end },
-    size = { "a size", function(v) return type(v) == "string" or type(v) == "number" end },
-    headers = { "a table of headers", function(v) return type(v) == "table" end },
-    any = { "", function() return true end },
-}
-
-local function one_of(value, choices, path, findings)
-    for _, choice in ipairs(choices) do
-        if value == choice then
-            return
-        end
-    end
-    local names = {}
-    for _, choice in ipairs(choices) do
-        names[#names + 1] = type(choice) == "string" and choice or nil
-    end
-    findings.problem(path, ("%s is not one of %s"):format(shown(value), table.concat(names, ", ")))
+local function whole(value)
+    return type(value) == "number" and value % 1 == 0 and math.abs(value) < 2 ^ 53
 end
 
-local function duration(value, path, findings)
-    if type(value) == "number" or (type(value) == "string" and units.seconds(value)) then
-        return
+local function of_type(wanted)
+    return function(value) return type(value) == wanted end
+end
+
+local function refused(wanted, value)
+    return ("must be %s, not %s"):format(wanted, shown(value))
+end
+
+---Readers of the simple types: value → value as Go's types hold it | nil, what is wrong.
+local simple = {}
+
+local function add_simple(name, wanted, fits)
+    simple[name] = function(value)
+        if fits(value) then
+            return value
+        end
+        return nil, refused(wanted, value)
     end
-    findings.problem(path, ("%s is not a duration; write 10s, 500ms or 1m30s"):format(
-        shown(value)))
+end
+
+add_simple("string", "a string", of_type "string")
+add_simple("boolean", "true or false", of_type "boolean")
+add_simple("number", "a number", of_type "number")
+add_simple("any", "", function() return true end)
+
+function simple.integer(value)
+    if whole(value) then
+        return value
+    end
+    local large = patch.is_large(value) or (type(value) == "number" and value % 1 == 0)
+    return nil, large and "is too large to be kept exactly" or refused("a whole number", value)
+end
+
+-- "off" and "stop" are sent as what the API answers.
+local autostops = { off = false, stop = true, suspend = "suspend", [true] = true, [false] = false }
+
+function simple.autostop(value)
+    local result = autostops[value]
+    if result ~= nil then
+        return result
+    end
+    return nil, ("%s is not one of off, stop, suspend"):format(shown(value))
+end
+
+function simple.protocol(value)
+    local lower = type(value) == "string" and value:lower()
+    if lower == "tcp" or lower == "udp" or lower == "" then
+        return value
+    end
+    return nil, ("%s is not one of tcp, udp"):format(shown(value))
+end
+
+---A number counts nanoseconds; older forms, in which it counts something else, are text already.
+function simple.duration(value)
+    local nanoseconds
+    if type(value) == "number" and math.abs(value) < 2 ^ 53 then
+        nanoseconds = units.integer(value)
+    elseif type(value) == "string" then
+        nanoseconds = units.nanoseconds(value)
+    end
+    if not nanoseconds then
+        return nil, ("%s is not a duration; write 10s, 500ms or 1m30s"):format(shown(value))
+    elseif nanoseconds < 0 then
+        return nil, ("%s is negative"):format(units.duration_text(nanoseconds))
+    end
+    return units.duration_text(nanoseconds)
+end
+
+local function one_of(value, choices)
+    local names = {}
+    for _, choice in ipairs(choices) do
+        if value == choice then
+            return value ~= "" and value or nil
+        end
+        names[#names + 1] = choice ~= "" and choice or nil
+    end
+    return nil, ("%s is not one of %s"):format(shown(value), table.concat(names, ", "))
+end
+
+---The key of a structure that a name in a file means: Go's decoder takes any letter case.
+local function key_of(name, known, lower)
+    if known[name] then
+        return name
+    end
+    return lower[tostring(name):lower()]
+end
+
+local function warn_unknown(name, known, path, findings)
+    local nearest = opt.nearest(tostring(name), tables.keys(known))
+    findings.warning(extended(path, name), ("unknown key; it has no effect%s"):format(
+        nearest and ("; did you mean '%s'?"):format(nearest) or ""))
+end
+
+---One value over another, as a Go decoder that reads both: tables are merged.
+local function over(old, new)
+    if type(old) ~= "table" or type(new) ~= "table" or #old > 0 or #new > 0 then
+        return new
+    end
+    local result = tables.merged(old)
+    for name, value in pairs(new) do
+        result[name] = over(old[name], value)
+    end
+    return result
 end
 
 local function fields(value, known, path, findings)
-    local names = tables.keys(known)
-    for name, item in pairs(value) do
-        if known[name] then
-            walk(item, known[name], extended(path, name), findings)
-        else
-            local nearest = opt.nearest(tostring(name), names)
-            findings.warning(extended(path, name), ("unknown key; it has no effect%s"):format(
-                nearest and ("; did you mean '%s'?"):format(nearest) or ""))
+    local lower, found, result = {}, {}, {}
+    for name in pairs(known) do
+        lower[name:lower()] = name
+    end
+    for _, name in ipairs(tables.keys(value)) do
+        local key = key_of(name, known, lower)
+        if not key then
+            warn_unknown(name, known, path, findings)
+        elseif value[name] ~= json.null then
+            if key ~= name then
+                findings.warning(extended(path, name), ("is read as '%s'; write it so"):format(key))
+            end
+            local item = walk(value[name], known[key], extended(path, name), findings)
+            result[key] = over(found[key], item)
+            found[key] = result[key]
         end
     end
+    return result
 end
 
 local function is_list(value)
-    return #value > 0 or next(value) == nil
+    return #value > 0 or getmetatable(value) == getmetatable(json.array {})
 end
 
-function walk(value, shape, path, findings)
-    if type(shape) == "string" then
-        local wanted, fits = unpack(simple[shape])
-        if not fits(value) then
-            findings.problem(path, ("must be %s, not %s"):format(wanted, shown(value)))
-        end
-    elseif shape.one_of then
-        one_of(value, shape.one_of, path, findings)
-    elseif shape.duration then
-        duration(value, path, findings)
-    elseif type(value) ~= "table" then
-        findings.problem(path, ("must be a %s, not %s"):format(
-            shape.list and "list" or "table", shown(value)))
-    elseif shape.list then
-        if not is_list(value) then
-            return findings.problem(path, shape.list == "string" and "must be a list of strings"
-                or "must be an array of tables ([[…]])")
-        end
-        for i, item in ipairs(value) do
-            walk(item, shape.list, extended(path, i), findings)
-        end
-    elseif #value > 0 then
-        findings.problem(path, "must be a table, not a list")
-    elseif shape.map then
-        for name, item in pairs(value) do
-            walk(item, shape.map, extended(path, name), findings)
-        end
-    else
-        fields(value, shape.fields, path, findings)
+local function list(value, shape, path, findings)
+    if not is_list(value) then
+        findings.problem(path, shape == "string" and "must be a list of strings"
+            or "must be an array of tables ([[…]])")
+        return nil
     end
+    local result = json.array {}
+    for i, item in ipairs(value) do
+        result[#result + 1] = walk(item, shape, extended(path, i), findings)
+    end
+    return result
+end
+
+local function map(value, shape, path, findings)
+    local result = {}
+    for name, item in pairs(value) do
+        if item == json.null and shape == "string" then
+            result[name] = ""
+        else
+            result[name] = walk(item, shape, extended(path, name), findings)
+        end
+    end
+    return result
+end
+
+---A value as Go's types hold it: known keys in their own letter case, durations as text.
+function walk(value, shape, path, findings)
+    local reader = simple[shape]
+    local result, reason
+    if reader then
+        result, reason = reader(value)
+    elseif shape.one_of then
+        result, reason = one_of(value, shape.one_of)
+    elseif type(value) ~= "table" or patch.is_large(value) then
+        reason = refused(shape.list and "a list" or "a table", value)
+    elseif shape.list then
+        return list(value, shape.list, path, findings)
+    elseif is_list(value) then
+        reason = "must be a table, not a list"
+    else
+        return (shape.map and map or fields)(value, shape.map or shape.fields, path, findings)
+    end
+    if reason then
+        findings.problem(path, reason)
+    end
+    return result
 end
 
 ---What was found, for people: sorted by where it stands.
@@ -163,21 +269,15 @@ function M.findings(find_line, file)
     }
 end
 
----@param data table without legacy forms
+---@param data table without older forms
 ---@param findings table of M.findings
+---@return table # as Go's types hold it
 function M.types(data, findings)
-    walk(data, schema.shape, {}, findings)
+    return walk(data, schema.shape, {}, findings)
 end
 
 -- The rules that flyctl checks before a deploy: docs/fly/fly-toml.md, section 7. The types are
 -- right already when these run.
-
-local function seconds(value, unit)
-    if type(value) == "number" then
-        return value * unit
-    end
-    return value and units.seconds(value)
-end
 
 local function splittable(findings, path, command)
     local _, reason = units.words(command or "")
@@ -194,6 +294,10 @@ local function check_build(build, findings)
     end
     if kinds > 1 then
         findings.warning({ "build" }, "more than one of image, builder, dockerfile and builtin")
+    end
+    if build.compose then
+        findings.problem({ "build", "compose" }, "dgrun does not read compose files; describe the "
+            .. "containers in machine_config")
     end
     local level = build.compression_level
     if level and (level < 0 or level > 9) then
@@ -220,7 +324,8 @@ local function check_top_level_check(name, check, findings)
         findings.problem({ "checks", name, "type" }, ("must be http or tcp%s"):format(
             check.type and (", not '%s'"):format(check.type) or ""))
     end
-    local interval, timeout = seconds(check.interval, 1e-3), seconds(check.timeout, 1e-3)
+    local interval = check.interval and units.seconds(check.interval)
+    local timeout = check.timeout and units.seconds(check.timeout)
     if interval and interval < 2 then
         findings.problem({ "checks", name, "interval" }, "must be 2s or more")
     end
@@ -229,9 +334,9 @@ local function check_top_level_check(name, check, findings)
     end
 end
 
-local function check_service_check(path, check, unit, findings)
+local function check_service_check(path, check, findings)
     for _, name in ipairs { "interval", "timeout", "grace_period" } do
-        local value = seconds(check[name], unit)
+        local value = check[name] and units.seconds(check[name])
         local inert = name == "grace_period" and value == 0
         if value and not inert and (value < 1 or value > 60) then
             findings.warning(extended(path, name), ("%s; Fly allows 1s to 1m and clamps it")
@@ -260,7 +365,7 @@ local function check_services(config, groups, findings)
             findings.warning({ "http_service" }, "internal_port is missing; Fly uses 8080")
         end
         for i, check in ipairs(http.checks or {}) do
-            check_service_check({ "http_service", "checks", i }, check, 1e-9, findings)
+            check_service_check({ "http_service", "checks", i }, check, findings)
         end
     end
     for n, service in ipairs(config.services or {}) do
@@ -271,53 +376,68 @@ local function check_services(config, groups, findings)
         end
         for _, kind in ipairs { "tcp_checks", "http_checks" } do
             for i, check in ipairs(service[kind] or {}) do
-                check_service_check(extended(path, kind, i), check, 1e-3, findings)
+                check_service_check(extended(path, kind, i), check, findings)
             end
         end
     end
 end
 
-local function size_between(path, value, low, high, findings)
-    local size = value ~= nil and units.gigabytes(value)
-    if value ~= nil and not size then
-        findings.problem(path, ("'%s' is not a size"):format(tostring(value)))
-    elseif size and (size < low or size > high) then
-        findings.problem(path, high == math.huge and ("must be %dGB or more"):format(low)
-            or ("must be from %dGB to %dGB"):format(low, high))
+---The size of a mount in GB; 0 when it says none.
+local function size_of(path, mount, name, findings)
+    local value = mount[name]
+    if value == nil or value == "" then
+        return 0
+    end
+    local size = units.gigabytes(value)
+    if not size then
+        findings.problem(extended(path, name), ("'%s' is not a size"):format(value))
+    elseif size < 1 then
+        findings.problem(extended(path, name), "must be 1GB or more")
+    end
+    return size or 0
+end
+
+---All or none; only the limit may be left out.
+local function check_extension(path, mount, findings)
+    local threshold = mount.auto_extend_size_threshold or 0
+    local increment = size_of(path, mount, "auto_extend_size_increment", findings)
+    local limit = size_of(path, mount, "auto_extend_size_limit", findings)
+    if threshold == 0 and increment == 0 and limit == 0 then
+        return
+    end
+    local function between(name, value, low, high, unit)
+        if value < low or value > high then
+            findings.problem(extended(path, name), ("must be from %d%s to %d%s"):format(low, unit,
+                high, unit))
+        end
+    end
+    between("auto_extend_size_threshold", threshold, 50, 99, "")
+    between("auto_extend_size_increment", increment, 1, 100, "GB")
+    if limit ~= 0 then
+        between("auto_extend_size_limit", limit, 1, 500, "GB")
     end
 end
 
 local function check_mount(path, mount, findings)
-    size_between(extended(path, "initial_size"), mount.initial_size, 1, math.huge, findings)
-    size_between(extended(path, "auto_extend_size_increment"), mount.auto_extend_size_increment,
-        1, 100, findings)
-    size_between(extended(path, "auto_extend_size_limit"), mount.auto_extend_size_limit, 1, 500,
-        findings)
+    size_of(path, mount, "initial_size", findings)
+    check_extension(path, mount, findings)
     local days = mount.snapshot_retention
     if days and (days < 1 or days > 60) then
         findings.problem(extended(path, "snapshot_retention"), "must be from 1 to 60 days")
     end
-    local threshold = mount.auto_extend_size_threshold
-    if threshold and (threshold < 50 or threshold > 99) then
-        findings.problem(extended(path, "auto_extend_size_threshold"), "must be from 50 to 99")
-    end
-    if threshold and not (mount.auto_extend_size_increment and mount.auto_extend_size_limit) then
-        findings.problem(extended(path, "auto_extend_size_threshold"),
-            "needs auto_extend_size_increment and auto_extend_size_limit")
-    end
-    if not mount.source or not mount.destination then
+    if (mount.source or "") == "" or (mount.destination or "") == "" then
         findings.problem(path, "needs source and destination")
     end
 end
 
-local function check_mounts(config, default_group, findings)
+local function check_mounts(config, groups, default_group, findings)
     local count = {}
     for i, mount in ipairs(config.mounts or {}) do
         check_mount({ "mounts", i }, mount, findings)
         local names = mount.processes or {}
         for _, group in ipairs(#names > 0 and names or { default_group }) do
             count[group] = (count[group] or 0) + 1
-            if count[group] == 2 then
+            if count[group] == 2 and groups[group] then
                 findings.problem({ "mounts", i }, ("group '%s' has several mounts; a machine takes "
                     .. "one volume"):format(group))
             end
@@ -347,13 +467,12 @@ local function check_files(config, findings)
         if not file.guest_path or file.guest_path:sub(1, 1) ~= "/" then
             findings.problem({ "files", i }, "guest_path must be an absolute path")
         end
-        local sources = 0
+        local sources = {}
         for _, name in ipairs { "local_path", "secret_name", "raw_value" } do
-            sources = sources + (file[name] and 1 or 0)
+            sources[#sources + 1] = (file[name] or "") ~= "" and name or nil
         end
-        if sources > 1 then
-            findings.problem({ "files", i },
-                "needs one of local_path, secret_name and raw_value")
+        if #sources > 1 then
+            findings.warning({ "files", i }, ("only %s has an effect"):format(sources[1]))
         end
     end
 end
@@ -361,7 +480,7 @@ end
 local function check_statics(config, findings)
     for i, entry in ipairs(config.statics or {}) do
         if not entry.guest_path or not entry.url_prefix then
-            findings.problem({ "statics", i }, "needs guest_path and url_prefix")
+            findings.warning({ "statics", i }, "has no effect without guest_path and url_prefix")
         end
     end
     if #(config.statics or {}) > 10 then
@@ -369,8 +488,8 @@ local function check_statics(config, findings)
     end
 end
 
-local function check_test_machines(list, path, findings)
-    for i, entry in ipairs(list or {}) do
+local function check_test_machines(entries, path, findings)
+    for i, entry in ipairs(entries or {}) do
         if #(entry.command or {}) == 0 then
             findings.problem(extended(path, "machine_checks", i), "needs a command")
         end
@@ -411,7 +530,7 @@ function M.rules(config, groups, default_group, findings)
         check_top_level_check(name, check, findings)
     end
     check_services(config, groups, findings)
-    check_mounts(config, default_group, findings)
+    check_mounts(config, groups, default_group, findings)
     check_restart(config, groups, findings)
     check_files(config, findings)
     check_statics(config, findings)

@@ -84,11 +84,7 @@ local function context_of(opts, config)
 end
 
 local function seconds_of(config, name, fallback)
-    local value = config.deploy[name]
-    if type(value) == "number" then
-        return value * 1e-9
-    end
-    return value and units.seconds(value) or fallback
+    return config.deploy[name] and units.seconds(config.deploy[name]) or fallback
 end
 
 local function strategy_of(opts, config)

@@ -29,29 +29,37 @@ local function largest_guest(all, group)
     return largest
 end
 
-local function release_config(deploy)
-    local config = deploy.config
+---The machine of the release command, without image and release, and without an inferred guest.
+---@param config dgrun.fly.config
+---@return table
+function M.release_config(config)
     local env = tables.copy(config.env)
     env.RELEASE_COMMAND, env.FLY_PROCESS_GROUP = "1", RELEASE_GROUP
-    env.PRIMARY_REGION = config.primary_region
+    if config.primary_region and config.primary_region ~= "" then
+        env.PRIMARY_REGION = config.primary_region
+    end
     local vm = config.deploy.release_command_vm
     return {
-        image = deploy.image,
         init = {
             cmd = units.words(config.deploy.release_command), swap_size_mb = config.swap_size_mb,
             entrypoint = config.experimental.entrypoint,
         },
         env = env, stop_config = machine_config_of.stop_config(config),
         files = machine_config_of.files(config),
-        guest = vm and machine_config_of.guest(config, vm)
-            or largest_guest(deploy.all, config_of.default_group(config))
-            or { cpu_kind = "shared", cpus = 2, memory_mb = 512 },
-        metadata = {
-            fly_platform_version = "v2", fly_process_group = RELEASE_GROUP,
-            fly_release_id = deploy.release.id,
-            fly_release_version = tostring(deploy.release.version),
-        },
+        guest = vm and machine_config_of.guest(config, vm) or nil,
+        metadata = { fly_platform_version = "v2", fly_process_group = RELEASE_GROUP },
     }
+end
+
+local function release_machine(deploy)
+    local machine = M.release_config(deploy.config)
+    machine.image = deploy.image
+    machine.guest = machine.guest
+        or largest_guest(deploy.all, config_of.default_group(deploy.config))
+        or { cpu_kind = "shared", cpus = 2, memory_mb = 512 }
+    machine.metadata.fly_release_id = deploy.release.id
+    machine.metadata.fly_release_version = tostring(deploy.release.version)
+    return machine
 end
 
 local running = { started = true, starting = true, stopping = true }
@@ -98,7 +106,7 @@ function M.release(deploy)
     if own then
         exit, id = one_off.adopt(options, own.id)
     else
-        options.config = release_config(deploy)
+        options.config = release_machine(deploy)
         exit, id = one_off.run(options)
     end
     if not exit then

@@ -39,58 +39,27 @@ end
 -- Services and checks of fly.toml as a machine has them: docs/fly/fly-toml.md, sections 2.7 to 2.9
 -- and 5.3 to 5.5. The file was checked before.
 
-local NANOSECOND, MILLISECOND = 1e-9, 1e-3
-
----@param value? string|number
----@param unit number seconds that a bare number counts in
----@return string? # as Go prints it
-local function duration(value, unit)
-    if value == nil then
-        return nil
-    end
-    return units.duration(type(value) == "number" and value * unit or units.seconds(value))
-end
-
----A table of names, or a list of {name, value}.
+---@param headers? table<string, string>
 local function headers_of(headers)
-    if not headers then
-        return nil
-    end
     local result = {}
-    for name, value in pairs(headers) do
-        if type(value) == "table" and value.name then
-            name, value = value.name, value.value
-        end
-        local values = type(value) == "table" and value or { tostring(value) }
-        result[#result + 1] = { name = name, values = values }
+    for i, name in ipairs(tables.keys(headers)) do
+        result[i] = { name = name, values = { headers[name] } }
     end
-    table.sort(result, function(a, b) return a.name < b.name end)
-    return result
+    return #result > 0 and result or nil
 end
 
-local function check_of(entry, kind, unit)
+local function check_of(entry, kind)
     return {
-        type = kind, interval = duration(entry.interval, unit),
-        timeout = duration(entry.timeout, unit),
-        grace_period = duration(entry.grace_period, unit), method = entry.method,
+        type = kind, interval = entry.interval, timeout = entry.timeout,
+        grace_period = entry.grace_period, method = entry.method,
         path = entry.path, protocol = entry.protocol, tls_skip_verify = entry.tls_skip_verify,
         tls_server_name = entry.tls_server_name, headers = headers_of(entry.headers),
     }
 end
 
--- "suspend" stands for itself; the others are sent as what the API answers.
-local autostops = { off = false, stop = true, suspend = "suspend", [true] = true, [false] = false }
-
-local function autostop_of(value)
-    if value == nil then
-        return nil
-    end
-    return autostops[value]
-end
-
 local function common(entry)
     return {
-        internal_port = entry.internal_port, autostop = autostop_of(entry.auto_stop_machines),
+        internal_port = entry.internal_port, autostop = entry.auto_stop_machines,
         autostart = entry.auto_start_machines, min_machines_running = entry.min_machines_running,
         concurrency = entry.concurrency, force_instance_key = json.null,
     }
@@ -107,7 +76,7 @@ local function http_service(entry)
     }
     local checks = {}
     for i, one in ipairs(entry.checks or {}) do
-        checks[i] = check_of(one, "http", NANOSECOND)
+        checks[i] = check_of(one, "http")
     end
     service.checks = #checks > 0 and checks or nil
     return service
@@ -115,12 +84,12 @@ end
 
 local function plain_service(entry)
     local service = common(entry)
-    service.protocol = entry.protocol or "tcp"
+    service.protocol = entry.protocol and entry.protocol ~= "" and entry.protocol or "tcp"
     service.ports = entry.ports
     local checks = {}
     for _, kind in ipairs { "tcp", "http" } do
         for _, one in ipairs(entry[kind .. "_checks"] or {}) do
-            checks[#checks + 1] = check_of(one, kind, MILLISECOND)
+            checks[#checks + 1] = check_of(one, kind)
         end
     end
     service.checks = #checks > 0 and checks or nil
@@ -150,7 +119,7 @@ local function top_level_checks(config, mine)
         and config.http_service.internal_port
     for name, entry in pairs(config.checks) do
         if mine(entry) then
-            local one = check_of(entry, entry.type, MILLISECOND)
+            local one = check_of(entry, entry.type)
             one.port = entry.port or fallback or nil
             one.method = one.method and one.method:upper()
             checks = checks or {}
@@ -169,24 +138,27 @@ local function command_of(config, group)
     return config.experimental.cmd
 end
 
+local gpu_sizes = { ["a100-40gb"] = true, ["a100-80gb"] = true, l40s = true, a10 = true }
+
 ---The guest of a [[vm]]: docs/fly/fly-toml.md, section 5.7.
 ---@param config dgrun.fly.config
 ---@param vm table
 ---@return table? guest
 ---@return string? problem
 function M.guest(config, vm)
-    if vm.gpu_kind or (vm.gpus or 0) > 0 then
+    local size = vm.size and vm.size ~= "" and vm.size or "shared-cpu-1x"
+    if (vm.gpu_kind or "") ~= "" or (vm.gpus or 0) ~= 0 or gpu_sizes[size] then
         return nil, "GPUs are no longer offered"
     end
-    local guest, known = units.preset(vm.size or "shared-cpu-1x")
+    local guest, known = units.preset(size)
     if not guest then
-        return nil, ("unknown size '%s'; known sizes: %s"):format(vm.size, known)
+        return nil, ("unknown size '%s'; known sizes: %s"):format(size, known)
     end
     guest.host_dedication_id = config.host_dedication_id
-    if vm.memory ~= nil then
+    if vm.memory and vm.memory ~= "" then
         guest.memory_mb = units.memory(vm.memory)
         if not guest.memory_mb then
-            return nil, ("memory '%s' is not a size"):format(tostring(vm.memory))
+            return nil, ("memory '%s' is not a size"):format(vm.memory)
         end
     end
     for _, name in ipairs { "cpus", "cpu_kind", "memory_mb", "max_memory_mb",
@@ -199,12 +171,12 @@ function M.guest(config, vm)
     return guest, units.guest_problem(guest)
 end
 
----Of the general entries and those that name the group, one that names it; its index too.
+---Of the entries that name the group the last, else of the general ones the first; its index too.
 local function vm_of(config, group)
     local general, special
     for i, vm in ipairs(config.vm) do
         if not vm.processes or #vm.processes == 0 then
-            general = i
+            general = general or i
         elseif belongs(config, vm, group) then
             special = i
         end
@@ -232,10 +204,11 @@ end
 
 ---@return {timeout?: string, signal?: string}?
 function M.stop_config(config)
-    if not config.kill_signal and not config.kill_timeout then
+    local signal = config.kill_signal ~= "" and config.kill_signal or nil
+    if not signal and not config.kill_timeout then
         return nil
     end
-    return { signal = config.kill_signal, timeout = duration(config.kill_timeout, 1) }
+    return { signal = signal, timeout = config.kill_timeout }
 end
 
 local function metrics_of(config, group)
@@ -249,7 +222,7 @@ end
 local function statics_of(config)
     local statics = {}
     for i, entry in ipairs(config.statics) do
-        statics[i] = { guest_path = entry.guest_path, url_prefix = entry.url_prefix,
+        statics[i] = { guest_path = entry.guest_path or "", url_prefix = entry.url_prefix or "",
             tigris_bucket = entry.tigris_bucket or "", index_document = entry.index_document or "" }
     end
     return #statics > 0 and statics or nil
@@ -271,7 +244,7 @@ end
 
 local function content_of(config, entry)
     local base64 = require("host.digest").base64
-    if entry.local_path then
+    if entry.local_path and entry.local_path ~= "" then
         local path = entry.local_path
         path = path:sub(1, 1) == "/" and path or config.dir / path
         local text, e = fs.read(path, { limit = FILE_LIMIT })
@@ -281,7 +254,8 @@ local function content_of(config, entry)
         end
         return base64(text)
     end
-    return entry.raw_value and base64(entry.raw_value)
+    local raw = not entry.secret_name and entry.raw_value
+    return raw and raw ~= "" and base64(raw) or nil
 end
 
 ---The files of every group: their `processes` have no effect with flyctl either. A later entry of
@@ -290,31 +264,39 @@ end
 function M.files(config)
     local files, at = {}, {}
     for _, entry in ipairs(config.files) do
-        local file = { guest_path = entry.guest_path, secret_name = entry.secret_name,
-            raw_value = content_of(config, entry) }
-        local place = at[entry.guest_path] or #files + 1
-        if file.secret_name or (file.raw_value and file.raw_value ~= "") then
+        local content = content_of(config, entry)
+        local secret = not content and entry.secret_name ~= "" and entry.secret_name or nil
+        local file = { guest_path = entry.guest_path, secret_name = secret, raw_value = content }
+        local place = at[entry.guest_path]
+        if place and not content and not secret then
+            files[place], at[entry.guest_path] = false, nil
+        else
+            place = place or #files + 1
             files[place], at[entry.guest_path] = file, place
-        elseif at[entry.guest_path] then
-            table.remove(files, place)
-            at[entry.guest_path] = nil
-            for path, position in pairs(at) do
-                at[path] = position > place and position - 1 or position
-            end
         end
     end
-    return #files > 0 and files or nil
+    local result = {}
+    for _, file in ipairs(files) do
+        result[#result + 1] = file or nil
+    end
+    return #result > 0 and result or nil
 end
 
----The base of `machine_config`: JSON text, or the path of a JSON file.
+-- What flyctl's type of a machine configuration has and fly.toml does not set. Everything else in
+-- `machine_config` has no effect: it is not known, or fly.toml decides.
+local from_base = { init = true, guest = true, metadata = true, schedule = true, dns = true,
+    auto_destroy = true, disable_machine_autostart = true, processes = true, standbys = true,
+    containers = true, volumes = true, rootfs = true }
+
+---`machine_config`: JSON text, or the path of a JSON file.
 local function base_of(config)
     local given = config.experimental.machine_config or config.machine_config
     if not given or given == "" then
         return {}
     end
     local text, source = given, config.path .. ": machine_config"
-    if not given:find "^%s*{" then
-        source = config.dir / given
+    if given:find "%.json$" and not given:find "^{" then
+        source = given:sub(1, 1) == "/" and given or config.dir / given
         local e
         text, e = fs.read(source, { limit = FILE_LIMIT })
         if not text then
@@ -323,23 +305,37 @@ local function base_of(config)
         end
     end
     local ok, base = pcall(json.decode, text, source)
-    if not ok or type(base) ~= "table" then
+    if not ok or type(base) ~= "table" or text:find "^%s*%[" then
         err.raise { code = "fly.config", op = "fly.config", cause = not ok and base or nil,
-            msg = source .. " is not a JSON object" }
+            msg = source .. " is not a JSON object",
+            hint = not ok and not text:find "^%s*{" and "machine_config is JSON text, or the path "
+                .. "of a file that ends in .json." or nil }
     end
     return base
 end
 
----What the file says goes before what machine_config says.
-local function merge_base(machine, base)
+---As Go's decoder reads an object into what is there already: tables are merged, the rest replaced.
+local function overlay(machine, base)
     for name, value in pairs(base) do
-        if machine[name] == nil then
+        local old = machine[name]
+        if value == json.null then
+            machine[name] = nil
+        elseif type(old) == "table" and type(value) == "table" and #value == 0 and #old == 0 then
+            overlay(old, value)
+        else
             machine[name] = value
-        elseif type(machine[name]) == "table" and type(value) == "table"
-            and #value == 0 and #machine[name] == 0 then
-            merge_base(machine[name], value)
         end
     end
+end
+
+---Puts what machine_config says over what the machine has.
+local function apply_base(machine, config)
+    local known = {}
+    for name, value in pairs(base_of(config)) do
+        name = name:lower()
+        known[name] = from_base[name] and value or nil
+    end
+    overlay(machine, known)
 end
 
 ---@param config dgrun.fly.config
@@ -349,14 +345,17 @@ end
 function M.of(config, group, existing)
     local function mine(entry) return belongs(config, entry, group) end
     local machine = tables.copy(existing or {})
+    apply_base(machine, config)
     machine.env = tables.copy(config.env)
     machine.env.FLY_PROCESS_GROUP = group
-    machine.env.PRIMARY_REGION = config.primary_region
+    if config.primary_region and config.primary_region ~= "" then
+        machine.env.PRIMARY_REGION = config.primary_region
+    end
     local init = type(machine.init) == "table" and machine.init or {}
     init.cmd, init.swap_size_mb = command_of(config, group), config.swap_size_mb
     init.entrypoint, init.exec = config.experimental.entrypoint, config.experimental.exec
     machine.init = init
-    machine.metadata = machine.metadata or {}
+    machine.metadata = type(machine.metadata) == "table" and machine.metadata or {}
     machine.metadata.fly_platform_version = "v2"
     machine.metadata.fly_process_group = group
     machine.services = services_of(config, mine)
@@ -368,28 +367,51 @@ function M.of(config, group, existing)
     machine.guest = guest_of(config, group) or machine.guest
     machine.mounts = mounts_of(config, group)
     machine.files = M.files(config)
-    merge_base(machine, base_of(config))
     return machine
 end
 
----Puts the image where it belongs: the machine, and of several containers the named one, the one
----called app, or the first.
+---Which container takes the image: the named one, else the one called app, else the first.
+---@return table? container
+---@return string? problem
+local function app_container(config, containers)
+    local wanted = config.container and config.container ~= "" and config.container
+    for _, container in ipairs(containers) do
+        if container.name == (wanted or "app") then
+            return container
+        end
+    end
+    if wanted then
+        return nil, ("container '%s' is not in machine_config"):format(wanted)
+    end
+    return containers[1]
+end
+
+---Puts the image where it belongs: the machine, and the container that takes it.
 ---@param machine table
 ---@param image string
 function M.set_image(config, machine, image)
     machine.image = image
-    local containers = machine.containers
-    if type(containers) ~= "table" or #containers == 0 then
-        return
-    end
-    local chosen
-    for _, container in ipairs(containers) do
-        if container.name == (config.container or "app") then
-            chosen = container
+    if type(machine.containers) == "table" and #machine.containers > 0 then
+        local container = app_container(config, machine.containers)
+        if container then
+            container.image = image
         end
     end
-    chosen = chosen or containers[1]
-    chosen.image = image
+end
+
+---@return string? problem
+local function containers_problem(config, machine)
+    local containers = machine.containers
+    if type(containers) ~= "table" or #containers == 0 then
+        return nil
+    end
+    local chosen, problem = app_container(config, containers)
+    for _, container in ipairs(containers) do
+        if container ~= chosen and (container.image or "") == "" then
+            problem = problem or ("container '%s' needs an image"):format(tostring(container.name))
+        end
+    end
+    return problem
 end
 
 ---@class dgrun.fly.machine_check
@@ -420,6 +442,17 @@ function M.machine_checks(config, group)
     return found
 end
 
+---A check takes its port from the http_service of its group.
+local function check_ports(config, group, findings)
+    local http = config.http_service
+    for name, entry in pairs(config.checks) do
+        if not entry.port and belongs(config, entry, group)
+            and not (http and belongs(config, http, group)) then
+            findings.problem({ "checks", name }, "no port set")
+        end
+    end
+end
+
 ---What only shows when a machine configuration is made.
 ---@param config dgrun.fly.config
 ---@param findings table of config_check.findings
@@ -430,7 +463,7 @@ function M.check(config, findings)
             findings.problem({ "vm", i }, problem)
         end
     end
-    local vm = config.deploy.release_command_vm
+    local vm = (config.deploy.release_command or "") ~= "" and config.deploy.release_command_vm
     local _, problem
     if vm then
         _, problem = M.guest(config, vm)
@@ -438,14 +471,16 @@ function M.check(config, findings)
     if problem then
         findings.problem({ "deploy", "release_command_vm" }, problem)
     end
-    for name, entry in pairs(config.checks) do
-        if not entry.port and not (config.http_service and config.http_service.internal_port) then
-            findings.problem({ "checks", name }, "no port set")
-        end
+    for _, group in ipairs(M.groups(config)) do
+        check_ports(config, group, findings)
     end
-    if #findings.problems() == 0 then
-        for _, group in ipairs(M.groups(config)) do
-            M.of(config, group)
+    if #findings.problems() > 0 then
+        return
+    end
+    for _, group in ipairs(M.groups(config)) do
+        problem = containers_problem(config, M.of(config, group))
+        if problem then
+            return findings.problem({ "machine_config" }, problem)
         end
     end
 end

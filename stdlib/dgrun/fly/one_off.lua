@@ -99,13 +99,20 @@ local function follow_attached(opts, id, before)
     end)
 end
 
+---The configuration of a machine that runs once.
+---@param config table changed in place
+---@return table config
+function M.machine(config)
+    config.restart, config.auto_destroy = { policy = "no" }, true
+    config.dns = { skip_registration = true }
+    return config
+end
+
 ---@param opts dgrun.fly.one_off
 ---@return dgrun.fly.exit? # nil: it did not end in time, and was destroyed
 ---@return string id of the machine
 function M.run(opts)
-    local config = opts.config
-    config.restart, config.auto_destroy = { policy = "no" }, true
-    config.dns = { skip_registration = true }
+    local config = M.machine(opts.config)
     local machine = machines.create(opts.app, { region = opts.region, config = config,
         skip_launch = true, min_secrets_version = opts.secrets_version })
     return (opts.attached and follow_attached or follow)(opts, machine.id, function()

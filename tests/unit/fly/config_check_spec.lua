@@ -93,8 +93,10 @@ size = 4
         { '[mounts]\nsource = "a"\ndestination = "/a"\nsnapshot_retention = 61',
             "4: mounts[0].snapshot_retention: must be from 1 to 60 days" },
         { '[mounts]\nsource = "a"\ndestination = "/a"\nauto_extend_size_threshold = 80',
-            "4: mounts[0].auto_extend_size_threshold: needs auto_extend_size_increment and "
-            .. "auto_extend_size_limit" },
+            "1: mounts[0].auto_extend_size_increment: must be from 1GB to 100GB" },
+        { '[mounts]\nsource = "a"\ndestination = "/a"\nauto_extend_size_limit = "0.5gb"\n'
+            .. 'auto_extend_size_increment = "1GB"\nauto_extend_size_threshold = 80',
+            "4: mounts[0].auto_extend_size_limit: must be 1GB or more" },
         { '[[restart]]\npolicy = "often"',
             "2: restart[0].policy: 'often' is not one of always, never, on-failure" },
         { '[build]\ncompression = "zip"', "2: build.compression: 'zip' is not one of gzip, zstd" },
@@ -106,9 +108,17 @@ size = 4
         { '[[vm]]\nmemory = "4gb"', "1: vm[0]: memory 4096 MB: with 1 shared CPU it must be 256 to "
             .. "2048 MB, in steps of 256" },
         { '[[vm]]\ngpu_kind = "a10"', "1: vm[0]: GPUs are no longer offered" },
+        { '[[vm]]\nsize = "a10"', "1: vm[0]: GPUs are no longer offered" },
+        { "[build.compose]", "1: build.compose: dgrun does not read compose files; describe the "
+            .. "containers in machine_config" },
+        { "[checks]\na = 1", "2: checks.a: must be a table, not 1" },
+        { 'kill_timeout = "-5s"', "1: kill_timeout: -5s is negative" },
+        { "swap_size_mb = 9007199254740993", "1: swap_size_mb: is too large to be kept exactly" },
+        { "env = 'x'", "1: env: must be a table" },
+        { "app = 'x'\n[[services]]\n[[services.http_checks]]\nheaders = [{ value = 'x' }]",
+            "4: services[0].http_checks[0].headers: entry 1 must have a name and a value" },
         { '[[files]]\nguest_path = "a"\nraw_value = "x"',
             "1: files[0]: guest_path must be an absolute path" },
-        { '[[statics]]\nguest_path = "/a"', "1: statics[0]: needs guest_path and url_prefix" },
         { '[[machine_checks]]\nimage = "a"', "1: machine_checks[0]: needs a command" },
         { '[restart]\npolicy = "always"', "1: restart: must be an array of tables ([[…]])" },
     } do
@@ -135,6 +145,15 @@ describe("a fly.toml's warnings", function()
             .. "and canary use it; name the strategy" },
         { "[env]\nDB_PASSWORD = 'x'", "2: env.DB_PASSWORD: looks like a secret; set it with "
             .. "dgrun's secrets, not in a file" },
+        { '[[statics]]\nguest_path = "/a"',
+            "1: statics[0]: has no effect without guest_path and url_prefix" },
+        { '[[files]]\nguest_path = "/a"\nraw_value = "x"\nsecret_name = "S"',
+            "1: files[0]: only secret_name has an effect" },
+        { "[http_service]\nInternal_Port = 1", "2: http_service.Internal_Port: is read as "
+            .. "'internal_port'; write it so" },
+        { "[[VM]]\nsize = 'x'", "1: VM: is ignored in this letter case; write 'vm'" },
+        { "[experimental]\nkill_timeout = 5", "2: experimental.kill_timeout: is an old form of "
+            .. "kill_timeout at the top" },
         { "[env]\nFLY_X = 'x'", "2: env.FLY_X: names that begin with FLY_ are reserved for Fly" },
     } do
         it(case[2]:sub(1, 60), function()

@@ -164,15 +164,17 @@ headers = [{ name = "A", value = "b" }]
 
     it("lies over machine_config, whose containers get the image", function()
         local text = "container = 'web'\nmachine_config = '''{\"containers\":[{\"name\":"
-            .. "\"log\"},{\"name\":\"web\"}],\"env\":{\"A\":\"base\",\"B\":\"base\"}}'''\n"
+            .. "\"log\",\"image\":\"i\"},{\"name\":\"web\"}],\"env\":{\"A\":\"base\",\"B\":"
+            .. "\"base\"},\"schedule\":\"daily\",\"restart\":{\"policy\":\"no\"}}'''\n"
             .. "[env]\nA = 'mine'\n"
         local got = machine(text)
-        assert.equal("mine", got.env.A)
-        assert.equal("base", got.env.B)
+        assert.same({ A = "mine", FLY_PROCESS_GROUP = "app" }, got.env)
+        assert.equal("daily", got.schedule)
+        assert.is_nil(got.restart)
         local _, loaded = fly_config.load(text)
         require("dgrun.fly.machine_config").set_image(loaded, got, "img")
         assert.equal("img", got.containers[2].image)
-        assert.is_nil(got.containers[1].image)
+        assert.equal("i", got.containers[1].image)
     end)
 
     it("keeps what it does not know, and what a deploy keeps", function()
