@@ -231,10 +231,10 @@ long long opt_integer(lua_State *L, int index, const char *name, long long fallb
     return (long long)opt_seconds(L, index, name, (double)fallback);
 }
 
-char **opt_strings(lua_State *L, int index, const char *name, const char *op)
+void opt_check_strings(lua_State *L, int index, const char *name, const char *op)
 {
     if (!opt_push(L, index, name))
-        return mem_array(1, sizeof(char *));
+        return;
     size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     size_t keys = 0;
     if (lua_istable(L, -1)) {
@@ -253,6 +253,15 @@ char **opt_strings(lua_State *L, int index, const char *name, const char *op)
     if (!good)
         raise_at(L, err_new("input.invalid", op,
                             "%s: option '%s' must be a list of strings", op, name));
+    lua_pop(L, 1);
+}
+
+char **opt_strings(lua_State *L, int index, const char *name, const char *op)
+{
+    opt_check_strings(L, index, name, op);
+    if (!opt_push(L, index, name))
+        return mem_array(1, sizeof(char *));
+    size_t count = lua_objlen(L, -1);
     char **strings = mem_array(count + 1, sizeof *strings);
     for (size_t i = 0; i < count; i++) {
         lua_rawgeti(L, -1, (int)i + 1);

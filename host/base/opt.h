@@ -41,7 +41,8 @@ bool opt_push(lua_State *L, int index,
               const char *name); /* false and nothing pushed: absent */
 
 /* A list of strings (checked, raises) as a NULL-terminated array; opt_strings_free frees
- * it. */
+   it. A second one is checked before the first one is read. */
+void opt_check_strings(lua_State *L, int index, const char *name, const char *op);
 char **opt_strings(lua_State *L, int index, const char *name, const char *op);
 void opt_strings_free(char **strings);
 

@@ -15,10 +15,15 @@
 #include <strings.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/modules.h"
 #include "base/opt.h"
 
-enum { SIZE_LIMIT = 2 * 1024 * 1024 };
+enum {
+    SIZE_LIMIT = 2 * 1024 * 1024,
+    CHAIN_LIMIT = 20 * 1000,
+    BRACKETS_LIMIT = 12 * 1000, /* the grammar's own is below it */
+};
 
 /* The byte at which a character stands; the library counts characters, from 1. */
 static size_t byte_of(const char *text, size_t len, int character)
@@ -56,40 +61,6 @@ static struct err *check_text(const char *op, const char *text, size_t len)
                        SIZE_LIMIT);
     const char *nul = memchr(text, '\0', len);
     return nul ? error_at(op, "a NUL byte", (size_t)(nul - text)) : NULL;
-}
-
-/* parse(text) → JSON | nil, err */
-static int l_parse(lua_State *L)
-{
-    size_t len = 0;
-    const char *text = luaL_checklstring(L, 1, &len);
-    struct err *e = check_text("sql.parse", text, len);
-    if (e)
-        return err_return(L, e);
-    PgQueryParseResult result = pg_query_parse(text);
-    if (result.error)
-        e = error_of("sql.parse", result.error, text, len);
-    else
-        lua_pushstring(L, result.parse_tree);
-    pg_query_free_parse_result(result);
-    return e ? err_return(L, e) : 1;
-}
-
-/* parse_plpgsql(text) → JSON | nil, err: the bodies of one DO or CREATE FUNCTION */
-static int l_parse_plpgsql(lua_State *L)
-{
-    size_t len = 0;
-    const char *text = luaL_checklstring(L, 1, &len);
-    struct err *e = check_text("sql.parse_plpgsql", text, len);
-    if (e)
-        return err_return(L, e);
-    PgQueryPlpgsqlParseResult result = pg_query_parse_plpgsql(text);
-    if (result.error)
-        e = error_of("sql.parse_plpgsql", result.error, text, len);
-    else
-        lua_pushstring(L, result.plpgsql_funcs);
-    pg_query_free_plpgsql_parse_result(result);
-    return e ? err_return(L, e) : 1;
 }
 
 /* Tokens come as a protobuf message: ScanResult { repeated ScanToken tokens = 2; },
@@ -154,6 +125,93 @@ static bool next_token(struct wire *w, size_t len, struct token *token)
             return true;
     }
     return false;
+}
+
+/* The tree of `1 + 1 + 1 …` is as deep as it has operators, and the library recurses over
+   the tree without looking at its stack: 100,000 terms end the process. A tree is at most
+   as deep as there are tokens since the last comma or semicolon, in each pair of brackets
+   that is open, together. */
+struct depth {
+    size_t chain;                  /* the tokens */
+    size_t before[BRACKETS_LIMIT]; /* chain at each open bracket */
+    size_t brackets;
+};
+
+static void count_token(struct depth *d, char c)
+{
+    size_t outside = d->brackets ? d->before[d->brackets - 1] : 0;
+    d->chain++;
+    if (c == '(' || c == '[') {
+        d->before[d->brackets++] = d->chain;
+    } else if ((c == ')' || c == ']') && d->brackets) {
+        d->brackets--;
+        d->chain = outside;
+    } else if (c == ',' || c == ';') {
+        d->chain = outside;
+    }
+}
+
+static struct err *check_depth(const char *op, const char *text, size_t len)
+{
+    struct err *e = NULL;
+    PgQueryScanResult result = pg_query_scan(text);
+    if (!result.error) { /* else the parser reports it */
+        const unsigned char *data = (const unsigned char *)result.pbuf.data;
+        struct wire tokens = {data, data + result.pbuf.len};
+        struct depth *d = mem_alloc(sizeof *d);
+        struct token t;
+        while (!e && d->brackets < BRACKETS_LIMIT && next_token(&tokens, len, &t)) {
+            count_token(d, text[t.from]);
+            if (d->chain <= CHAIN_LIMIT)
+                continue;
+            e = err_new("sql.too_large", op,
+                        "an expression has more than %d words; the parser would use up "
+                        "the stack",
+                        CHAIN_LIMIT);
+            err_field_int(e, "at", (long long)t.from + 1);
+        }
+        mem_free(d);
+    }
+    pg_query_free_scan_result(result);
+    return e;
+}
+
+/* parse(text) → JSON | nil, err */
+static int l_parse(lua_State *L)
+{
+    size_t len = 0;
+    const char *text = luaL_checklstring(L, 1, &len);
+    struct err *e = check_text("sql.parse", text, len);
+    if (!e)
+        e = check_depth("sql.parse", text, len);
+    if (e)
+        return err_return(L, e);
+    PgQueryParseResult result = pg_query_parse(text);
+    if (result.error)
+        e = error_of("sql.parse", result.error, text, len);
+    else
+        lua_pushstring(L, result.parse_tree);
+    pg_query_free_parse_result(result);
+    return e ? err_return(L, e) : 1;
+}
+
+/* parse_plpgsql(text) → JSON | nil, err: the bodies of one DO or CREATE FUNCTION */
+static int l_parse_plpgsql(lua_State *L)
+{
+    size_t len = 0;
+    const char *text = luaL_checklstring(L, 1, &len);
+    struct err *e = check_text("sql.parse_plpgsql", text, len);
+    if (!e)
+        e = check_depth("sql.parse_plpgsql", text, len);
+    if (e)
+        return err_return(L, e);
+    PgQueryPlpgsqlParseResult result = pg_query_parse_plpgsql(text);
+    if (result.error)
+        e = error_of("sql.parse_plpgsql", result.error, text, len);
+    else
+        lua_pushstring(L, result.plpgsql_funcs);
+    pg_query_free_plpgsql_parse_result(result);
+    return e ? err_return(L, e) : 1;
 }
 
 /* What is known of the statement that is being read. */

@@ -212,6 +212,7 @@ int secret_l_from_json(lua_State *L)
         lua_replace(L, 2);
     }
     opt_check(L, 2, op, options);
+    opt_check_strings(L, 2, "names", op); /* before memory is taken for `at` */
     struct search s = {.source = opt_string(L, 2, "source", "JSON")};
     s.at = opt_strings(L, 2, "at", op);
     if (has_option(L, "names"))

@@ -149,6 +149,9 @@ describe("secrets out of JSON", function()
     end)
 
     it("refuse wrong arguments", function()
+        -- Where the sanitizers look for leaks: `at` was taken before `names` raised.
+        assert.matches("'names' must be a list of strings",
+            caught(secret.from_json, "{}", { at = { "a" }, names = { 1 } }).msg)
         assert.matches("needs a sealed value or a string", caught(secret.from_json, 5).msg)
         assert.matches("must be a list", caught(secret.from_json, "{}", { at = { a = 1 } }).msg)
         assert.equal("input.unknown_option", caught(secret.from_json, "{}", { att = {} }).code)

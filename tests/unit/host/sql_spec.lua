@@ -29,6 +29,38 @@ describe("host.sql", function()
         assert.equal("sql.syntax", select(2, sql.parse("SELECT " .. ("("):rep(1000000))).code)
     end)
 
+    it("refuses what libpg_query does not survive", function()
+        local function code_of(parse, text)
+            local tree, e = parse(text)
+            return tree and "parsed" or e.code
+        end
+        for _, tail in ipairs { "+1", "||'a'", ' COLLATE "C"', " AT TIME ZONE 'x'", "::int" } do
+            local long = "SELECT 'a'" .. tail:rep(100000)
+            assert.equal("sql.too_large", code_of(sql.parse, long), tail)
+            assert.equal("sql.too_large", code_of(sql.parse_plpgsql, long), tail)
+            assert.equal("sql.too_large", code_of(sql.parse, "SELECT f((1, " .. long:sub(8) .. "))"))
+            assert.equal("parsed", code_of(sql.parse, "SELECT 'a'" .. tail:rep(4000)), tail)
+        end
+        assert.equal("sql.too_large",
+            code_of(sql.parse, "SELECT 1 FROM a" .. (" CROSS JOIN a"):rep(100000)))
+        local half = "(1" .. ("+1"):rep(6000)
+        assert.equal("sql.too_large", code_of(sql.parse, "SELECT " .. half .. "+" .. half .. "))"))
+        local tree, e = sql.parse("SELECT 1;\nSELECT 1" .. ("+1"):rep(100000))
+        assert.is_nil(tree)
+        assert.matches("more than 20000 words", e.msg)
+        assert.is_true(e.at > 10)
+    end)
+
+    it("reads long lists", function()
+        for _, text in ipairs {
+            "INSERT INTO t VALUES (1)" .. (",(1, 'a', 2 + 3)"):rep(50000),
+            "SELECT a IN (1" .. (",1"):rep(100000) .. ")", ("SELECT 1;"):rep(50000),
+            "SELECT 'a; (" .. ("+1"):rep(100000) .. "'", "SELECT 1 --" .. ("+1"):rep(100000),
+        } do
+            assert(sql.parse(text))
+        end
+    end)
+
     it("splits what does not parse", function()
         assert.same({ "#-- a;", "SELEKT ';'", "#/* b; */", "DROP (;) c" },
             parts "-- a;\nSELEKT ';';; /* b; */ DROP (;) c;")
