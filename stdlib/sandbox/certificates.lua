@@ -33,6 +33,8 @@ end
 ---What the DNS of the name would have to say.
 local function requirements(app, host)
     local needed = { a = json.array {}, aaaa = json.array {}, cname = app.name .. ".fly.dev",
+        ownership = { name = "_fly-ownership." .. host, app_value = "app-" .. app.id,
+            org_value = "org-sandbox" },
         acme_challenge = { name = "_acme-challenge." .. host,
             target = host .. "." .. app.name .. ".flydns.net" } }
     for _, ip in ipairs(app.ips) do

@@ -195,6 +195,10 @@ local function host_name(app)
     return app.name .. ".fly.dev"
 end
 
+---No address is kept for what leaves the local Fly.
+local EGRESS = { type = "EgressIPAddressConnection!", arguments = fields.page_arguments(),
+    resolve = function(_, arguments) return fields.page(json.array {}, arguments) end }
+
 local release_arguments = fields.page_arguments { status = "String" }
 
 local release_fields = {
@@ -237,9 +241,7 @@ M.types = {
         secrets = of_app("[Secret!]!", secrets_of),
         ipAddresses = { type = "IPAddressConnection!", arguments = fields.page_arguments(),
             resolve = addresses_of },
-        egressIpAddresses = { type = "EgressIPAddressConnection!",
-            arguments = fields.page_arguments(),
-            resolve = function(_, arguments) return fields.page(json.array {}, arguments) end },
+        egressIpAddresses = EGRESS,
         sharedIpAddress = of_app("String", shared_address),
         image = { type = "Image", arguments = { ref = "String!" },
             resolve = function(_, arguments, context)
@@ -279,10 +281,10 @@ M.types = {
         internalPort = "Int!", ports = "[ServicePort!]!", softConcurrency = "Int!",
         hardConcurrency = "Int!" } },
     ServicePort = { fields = fields.plain { port = "Int!", handlers = "[ServiceHandlerType!]!" } },
-    Machine = { fields = fields.plain { id = "ID!", name = "String!", state = "String!",
+    Machine = { fields = fields.plain({ id = "ID!", name = "String!", state = "String!",
         region = "String!", config = "JSON!", instanceId = "String!", app = "App!",
         createdAt = "ISO8601DateTime!", updatedAt = "ISO8601DateTime!", host = "Host!",
-        ips = "MachineIPConnection!" } },
+        ips = "MachineIPConnection!" }, { egressIpAddresses = EGRESS }) },
     MachineIP = { fields = fields.plain { id = "ID!", family = "String!", kind = "String!",
         ip = "String!", maskSize = "Int!" } },
     Host = { fields = fields.plain { id = "ID!" } },

@@ -1,6 +1,7 @@
 local json = require "dgrun.core.json"
 local parser = require "sandbox.graphql.parser"
 local sandbox = require "support.sandbox"
+local schema = require "sandbox.graphql.schema"
 
 ---@param body fun(ask: fun(query: string, variables?: table, more?: table): table, table?, fly)
 local function with(body)
@@ -249,6 +250,36 @@ describe("GraphQL refuses", function()
             assert.equal(401, (fly.call("POST", "/graphql", { query = "{ a }" },
                 { token = "other" })))
         end)
+    end)
+end)
+
+describe("the schema", function()
+    it("names only types that exist", function()
+        local scalars = { String = true, ID = true, Int = true, Float = true, Boolean = true,
+            JSON = true, BigInt = true, ISO8601DateTime = true }
+        local function check(kind, where)
+            local name = kind:gsub("[%[%]!]", "")
+            assert.is_true(scalars[name] or schema.types[name] ~= nil or schema.enums[name] ~= nil
+                or schema.inputs[name] ~= nil, where .. ": " .. name)
+        end
+        for type_name, object in pairs(schema.types) do
+            for name, field in pairs(object.fields) do
+                check(field.type, type_name .. "." .. name)
+                for argument, kind in pairs(field.arguments or {}) do
+                    check(kind, ("%s.%s(%s)"):format(type_name, name, argument))
+                end
+            end
+        end
+        for input, fields in pairs(schema.inputs) do
+            for name, kind in pairs(fields) do
+                check(kind, input .. "." .. name)
+            end
+        end
+        for name, members in pairs(schema.unions) do
+            for _, member in ipairs(members) do
+                check(member, name)
+            end
+        end
     end)
 end)
 
