@@ -3,27 +3,23 @@ local clock = require "sandbox.clock"
 local http = require "dgrun.http"
 local input = require "sandbox.input"
 local lifecycle = require "sandbox.lifecycle"
+local local_site = require "dgrun.core.local_site"
 local world_of = require "sandbox.world"
 
 local M = {}
 
-local PREFIX = "/sandbox/site/"
 local STARTUP_SECONDS = 15
 
 ---Where an app's address is served here; other addresses stay as they are.
 function M.local_url(world, url)
-    local app, rest = url:match("^https?://([%w-]+)%.fly%.dev(.*)$")
-    if not app then
-        return url
-    end
-    return world.url .. PREFIX .. app .. (rest == "" and "/" or rest)
+    return local_site.url(world.url, url)
 end
 
 ---Whose site a request is for, and the path there; nil for one to an API.
 ---@return string? app
 ---@return string path
 function M.target_of(request)
-    local app, rest = request.path:match("^" .. PREFIX .. "([%w-]+)(/?.*)$")
+    local app, rest = request.path:match("^" .. local_site.PREFIX .. "([%w-]+)(/?.*)$")
     if app then
         return app, rest == "" and "/" or rest
     end

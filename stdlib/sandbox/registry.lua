@@ -10,11 +10,13 @@ local check = require "dgrun.core.check"
 local image_files = require "sandbox.image_files"
 local images = require "sandbox.images"
 local json = require "dgrun.core.json"
+local tokens = require "sandbox.tokens"
 local world_of = require "sandbox.world"
 local path_of = require "dgrun.core.path"
 
 local M = {}
 
+local MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
 local FILE_LIMIT = 64 * 1024 * 1024
 
 ---Files of a tree, sorted, relative.
@@ -101,8 +103,9 @@ end
 ---POST /sandbox/v1/builds {app, label, dir, dockerfile?, ignorefile?, target?, args?}: like a build
 ---and push of that folder, except that RUN is not executed: not_run says how many there are.
 ---dockerfile: its path, when it is not Dockerfile in the folder
-function M.build(world, _, body)
+function M.build(world, context, body)
     body = body or {}
+    tokens.guard(context.principal, tostring(body.app))
     local app = apps.find(world, tostring(body.app))
     if type(body.label) ~= "string" or not body.label:match("^[%w_][%w_.-]*$") then
         answer.fail(422, "label must be a tag")
@@ -163,14 +166,22 @@ function M.register(world, _, body)
     return { image = body.ref, digest = world.images[body.ref].digest }, 201
 end
 
----The registry's own API: is the tag there, and with which digest?
+---GET /v2/: this is a registry, and the token is good for it.
+function M.version()
+    return {}, 200, { ["Docker-Distribution-Api-Version"] = "registry/2.0" }
+end
+
+---The registry's own API: is the tag or the digest there, and what is its digest?
 function M.manifest(world, context)
-    local image = images.resolve(world, ("registry.fly.io/%s:%s"):format(
-        context.parameters.app, context.parameters.label))
+    local app, label = context.parameters.app, context.parameters.label
+    tokens.guard(context.principal, app)
+    local image = images.resolve(world, ("registry.fly.io/%s%s%s"):format(app,
+        label:find(":", 1, true) and "@" or ":", label))
     if not image then
         answer.fail(404, "manifest unknown")
     end
-    return { schemaVersion = 2 }, 200, { ["Docker-Content-Digest"] = image.digest }
+    return { schemaVersion = 2, mediaType = MEDIA_TYPE }, 200,
+        { ["Docker-Content-Digest"] = image.digest, ["Content-Type"] = MEDIA_TYPE }
 end
 
 return M

@@ -83,6 +83,7 @@ local routes = {
     { "POST", "/api/v1/builds/finish", "builds", "finish" },
     { "POST", "/api/v1/builds/depot_builder", "builds", "ensure_depot_builder" },
 
+    { "GET", "/v2/", "registry", "version" },
     { "HEAD", "/v2/{app}/manifests/{label}", "registry", "manifest" },
     { "GET", "/v2/{app}/manifests/{label}", "registry", "manifest" },
 

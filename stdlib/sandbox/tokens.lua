@@ -24,12 +24,31 @@ local function tokens_of(header)
     return found
 end
 
+---What clients of a registry send: the token as the password of the user x.
+local function basic(token)
+    return "Basic " .. digest.base64("x:" .. token)
+end
+
+---Who sends such a header; nil where nobody does.
+local function of_basic(world, header)
+    if header == basic(world.token) then
+        return {}
+    end
+    local wanted = digest.sha256(header)
+    for _, known in pairs(world.tokens) do
+        if known.expires > clock.now(world)
+            and (known.basic == wanted or known.basic_scheme == wanted) then
+            return { app = known.app }
+        end
+    end
+end
+
 ---@param header string
 ---@return {app: string?} principal
 function M.authenticate(world, path, header)
-    if path:sub(1, 4) == "/v2/" and header == "Basic " .. digest.base64("x:" .. world.token)
-    then
-        return {}
+    local principal = path:sub(1, 4) == "/v2/" and of_basic(world, header)
+    if principal then
+        return principal
     end
     for _, token in ipairs(tokens_of(header)) do
         if token == world.token then
@@ -81,7 +100,8 @@ function M.grant(world, grant)
     local number = world_of.next_number(world)
     local text = "fm2_" .. digest.base64(macaroon(("deploy %d %s"):format(number, world.token)))
     local token = { id = ("tok_%d"):format(number), name = grant.name or "deploy token",
-        app = grant.app, expires = clock.now(world) + seconds }
+        app = grant.app, expires = clock.now(world) + seconds,
+        basic = digest.sha256(basic(text)), basic_scheme = digest.sha256(basic("FlyV1 " .. text)) }
     world.tokens[digest.sha256(text)] = token
     world_of.save(world)
     return text, token

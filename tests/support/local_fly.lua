@@ -22,23 +22,31 @@ environments:
 ---@class support.local_fly
 ---@field dir string the project: scripts/environments.yaml with stage (web-stage) and prod (web)
 ---@field url string
+---@field printed table<string, string> the variables that it prints, but for the token
 ---@field env table<string, string> of a client
 local Fly = {}
 Fly.__index = Fly
 
----@return support.local_fly
-function M.start()
-    local scripts = { ["scripts/environments.yaml"] = environments }
-    local fly = setmetatable({ dir = fs.real(project.make(scripts)) }, Fly)
+---A small project with the shipped scripts.
+local function new_project()
+    local dir = fs.real(project.make { ["scripts/environments.yaml"] = environments })
     for _, name in ipairs(fs.list "scripts") do
         if name:match "%.lua$" then
-            assert(fs.copy("scripts/" .. name, fly.dir / "scripts" / name))
+            assert(fs.copy("scripts/" .. name, dir / "scripts" / name))
         end
     end
+    return dir
+end
+
+---@param dir? string a project that exists, else a small one is made
+---@return support.local_fly
+function M.start(dir)
+    local fly = setmetatable({ dir = dir or new_project(), printed = {} }, Fly)
     local child = assert(proc.spawn { argv = { M.binary, "sandbox" }, cwd = fly.dir })
     local reader = host_task.spawn(function()
         for line in function() return child:read() end do
-            fly.url = fly.url or line.line:match "FLY_FLAPS_BASE_URL=(%S+)"
+            local name, value = line.line:match "^export (FLY_[A-Z_]+)=(%S+)$"
+            fly.printed[name or ""] = value
             fly.ready = fly.ready or line.line:find "FLY_ACCESS_TOKEN" ~= nil
         end
         child:wait()
@@ -48,6 +56,7 @@ function M.start()
         reader:join()
     end)
     until_true(function() return fly.ready end)
+    fly.url = fly.printed.FLY_FLAPS_BASE_URL
     fly.token = assert(fs.read(fly.dir / ".dgrun/sandbox/token"))
     fly.env = { PATH = os.getenv "PATH", HOME = "/nonexistent", LANG = "C.UTF-8",
         TMPDIR = os.getenv "TMPDIR", DGRUN_STDLIB = os.getenv "DGRUN_STDLIB",

@@ -55,6 +55,15 @@ function M.use_sandbox(script, read_only)
     }
 end
 
+---The Fly of a run.
+local function use_fly(script, r)
+    if r.sandbox then
+        M.use_sandbox(script, r.plan)
+    else
+        api.use_environment()
+    end
+end
+
 ---The description of a run that waiting runs show.
 local function reason_of(r)
     local given = ui.inputs(r.input)
@@ -184,9 +193,7 @@ local function run_pipeline(x, pipeline, rest, called)
         if not environment.problem() then
             take_group(r, pipeline, resolved)
         end
-        if r.sandbox then
-            M.use_sandbox(x.script, r.plan)
-        end
+        use_fly(x.script, r)
         return pipeline.run(resolved)
     end)
     return outcome.of_run(r, x.arguments, false)
@@ -213,9 +220,7 @@ local function run_command(x, command)
     local resolved = with_places(action, input)
     x.read_only = action.read_only
     local r = carry_out(x, input, function(r)
-        if r.sandbox then
-            M.use_sandbox(script, r.plan)
-        end
+        use_fly(script, r)
         found.data, found.problem = action.run(resolved)
     end)
     return outcome.of_command(r, arguments, action, found)
@@ -224,9 +229,7 @@ end
 local function run_plain(x)
     local result
     local r = carry_out(x, nil, function(r)
-        if r.sandbox then
-            M.use_sandbox(x.script, r.plan)
-        end
+        use_fly(x.script, r)
         result = run_returned(x.script.chunk(unpack(x.arguments.rest)), r, x.arguments)
         return result
     end)

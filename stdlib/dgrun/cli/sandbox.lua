@@ -29,6 +29,7 @@ function M.run(input)
         for _, name in ipairs { "FLY_FLAPS_BASE_URL", "FLY_API_BASE_URL", "FLY_UIEX_BASE_URL" } do
             log.out(("export %s=%s\n"):format(name, sandbox.url))
         end
+        log.out(("export FLY_REGISTRY_HOST=%s\n"):format(sandbox.url:match "^http://(.*)$"))
         -- This variable takes precedence over all other tokens. The token itself is not printed.
         log.out(("export FLY_ACCESS_TOKEN=$(cat '%s')\n"):format(folder / "token"))
         log.flush()

@@ -11,6 +11,21 @@ local DIGEST_SHOWN = 19
 ---@field tag? string
 ---@field digest? string "sha256:…"
 
+---Is a registry on this computer? Only then may it be spoken to without TLS.
+---@param registry string "127.0.0.1:5000"
+---@return boolean
+function M.is_loopback(registry)
+    return registry:find("^localhost:%d+$") ~= nil or registry:find("^127%.[%d.]+:%d+$") ~= nil
+        or registry:find("^%[::1%]:%d+$") ~= nil
+end
+
+---The address of a registry.
+---@param registry string
+---@return string
+function M.url(registry)
+    return (M.is_loopback(registry) and "http://" or "https://") .. registry
+end
+
 ---@param reference string
 ---@return dgrun.fly.image
 function M.parse(reference)

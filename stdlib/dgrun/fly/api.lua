@@ -4,7 +4,9 @@ local err = require "dgrun.core.err"
 local check = require "dgrun.core.check"
 local clock = require "dgrun.fly.clock"
 local context = require "dgrun.run.context"
+local image_of = require "dgrun.core.image_ref"
 local json = require "dgrun.core.json"
+local local_site = require "dgrun.core.local_site"
 local retry = require "dgrun.fly.retry"
 local fs = require "host.fs"
 local http = require "dgrun.http"
@@ -14,6 +16,9 @@ local secret = require "host.secret"
 local yaml = require "host.yaml"
 
 local M = {}
+
+---How much of a pause is taken with a local Fly.
+local LOCAL_PACE = 0.1
 
 local session
 local settings
@@ -66,7 +71,7 @@ function M.use(opts)
     }, "fly.api.use")
     session = nil
     clock.forget()
-    clock.set_pace(settings.pace or settings.sandbox and 0.1 or 1)
+    clock.set_pace(settings.pace or settings.sandbox and LOCAL_PACE or 1)
     http.use_router(opts.site)
     context.use_machines_url(opts.machines_url)
 end
@@ -85,7 +90,7 @@ function M.registry_url()
     if settings and settings.sandbox then
         return settings.machines_url
     end
-    return "https://" .. (environment("FLY_REGISTRY_HOST") or "registry.fly.io")
+    return image_of.url(environment("FLY_REGISTRY_HOST") or "registry.fly.io")
 end
 
 ---Where the Machines API in use is.
@@ -104,6 +109,34 @@ end
 ---Is this the local Fly?
 function M.is_sandbox()
     return settings ~= nil and settings.sandbox == true
+end
+
+---The local Fly that another dgrun serves, when the environment names it: `dgrun sandbox` prints
+---one address for the registry and for the Machines API.
+---@return string? # its address
+local function served_elsewhere()
+    local registry = environment("FLY_REGISTRY_HOST")
+    local url = environment("FLY_FLAPS_BASE_URL")
+    return registry and image_of.is_loopback(registry) and url == "http://" .. registry and url
+        or nil
+end
+
+---Uses the Fly that the environment names.
+function M.use_environment()
+    local url = served_elsewhere()
+    if url then
+        M.use { pace = LOCAL_PACE, site = function(address)
+            return local_site.url(url, address)
+        end }
+    end
+end
+
+---Is it a local Fly, this process's own or another's? It builds images itself, and takes calls as
+---fast as they come.
+---@return boolean
+function M.is_local()
+    return M.is_sandbox() or not (settings and settings.machines_url)
+        and served_elsewhere() ~= nil
 end
 
 ---A command line of dgrun that goes to the Fly in use, for hints.
@@ -188,7 +221,7 @@ local function call(api, method, path, opts)
         method = method, what = what, ok = opts.ok, once = opts.once, repeatable = opts.repeatable,
         sandbox = M.is_sandbox(),
         send = function()
-            if api == "machines" and not M.is_sandbox() then
+            if api == "machines" and not M.is_local() then
                 retry.await_turn(method, path)
             end
             return readable(what, current:request(request))

@@ -118,7 +118,7 @@ local function builder_of(opts, label)
                     opts.builder) }
         end
         return { name = opts.builder, build = builder.build }
-    elseif api.is_sandbox() then
+    elseif api.is_local() then
         return on_sandbox(opts, label)
     end
     for _, name in ipairs(order) do

@@ -7,7 +7,6 @@ local fs = require "host.fs"
 local image_of = require "dgrun.core.image_ref"
 local json = require "dgrun.core.json"
 local proc = require "dgrun.proc"
-local registry = require "dgrun.fly.registry"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
@@ -127,7 +126,7 @@ M.buildah = { program = function() return M.find "buildah" end }
 
 ---Without TLS on this computer only.
 local function tls(image)
-    return registry.is_loopback(image.registry) and { "--tls-verify=false" } or {}
+    return image_of.is_loopback(image.registry) and { "--tls-verify=false" } or {}
 end
 
 local function argv_of(...)

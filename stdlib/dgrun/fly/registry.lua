@@ -1,6 +1,7 @@
 -- An image registry's own API: what a tag stands for. OCI distribution specification.
 local api = require "dgrun.fly.api"
 local err = require "dgrun.core.err"
+local image_of = require "dgrun.core.image_ref"
 local json = require "dgrun.core.json"
 local retry = require "dgrun.fly.retry"
 
@@ -14,19 +15,11 @@ local ACCEPT = table.concat({
     "application/vnd.docker.distribution.manifest.list.v2+json",
 }, ", ")
 
----Is it on this computer? Only then may it be spoken to without TLS.
----@param registry string "127.0.0.1:5000"
----@return boolean
-function M.is_loopback(registry)
-    return registry:find("^localhost:%d+$") ~= nil or registry:find("^127%.[%d.]+:%d+$") ~= nil
-        or registry:find("^%[::1%]:%d+$") ~= nil
-end
-
 local function url_of(registry)
     if registry == FLY then
         return api.registry_url()
     end
-    return (M.is_loopback(registry) and "http://" or "https://") .. registry
+    return image_of.url(registry)
 end
 
 ---An answer about an image that does not say which was garbled on its way.

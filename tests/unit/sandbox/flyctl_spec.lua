@@ -1,4 +1,6 @@
 -- The requests that flyctl's commands send, and the types into which flyctl decodes the answers.
+local digest = require "host.digest"
+local http = require "host.http"
 local json = require "dgrun.core.json"
 local sandbox = require "support.sandbox"
 local types = require "support.flyctl_types"
@@ -428,6 +430,22 @@ describe("a deploy token", function()
             assert.equal("https://api.fly.io/v1", location)
             assert.same({}, caveats)
             assert.equal(32, #tail)
+        end)
+    end)
+
+    it("is good for the registry, for the images of its app", function()
+        with(function(_, fly)
+            local _, made = fly.call("POST", "/v1/apps/web/deploy_token", {})
+            local function status(app, password)
+                return http.request { url = ("%s/v2/%s/manifests/1"):format(fly.sandbox.url, app),
+                    method = "HEAD", headers = { Authorization = "Basic "
+                        .. digest.base64("x:" .. password) } }.status
+            end
+            assert.equal(200, status("web", made.token))
+            assert.equal(200, status("web", (made.token:gsub("^FlyV1 ", ""))))
+            assert.equal(200, status("web", "fo1_test"))
+            assert.equal(403, status("other", made.token))
+            assert.equal(401, status("web", "fm2_other"))
         end)
     end)
 end)
