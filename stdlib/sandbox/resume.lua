@@ -3,6 +3,14 @@ local lifecycle = require "sandbox.lifecycle"
 
 local M = {}
 
+local function has_restarted(machine)
+    for _, event in ipairs(machine.events) do
+        if event.type == "exit" then
+            return event.request.exit_event.restarting
+        end
+    end
+end
+
 local resumptions = {
     created = function(world, app, machine)
         if machine.preparing then
@@ -19,9 +27,9 @@ local resumptions = {
     end,
     destroying = function(world, app, machine) lifecycle.destroy(world, app, machine) end,
     -- The process ended with the sandbox. A web machine's comes back when somebody asks for it; a
-    -- command that was cut off starts again.
+    -- command that was cut off starts again, and so does a machine that is restarted as it crashes.
     started = function(world, app, machine)
-        if #(machine.config.services or {}) == 0 then
+        if #(machine.config.services or {}) == 0 or has_restarted(machine) then
             lifecycle.start(world, app, machine, "flyd")
         end
     end,

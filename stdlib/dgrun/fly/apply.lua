@@ -38,6 +38,11 @@ local function starts(machine, config)
     return comes_up[machine.state] == true and #(config.standbys or {}) == 0
 end
 
+---Does its deploy start a machine that crashed until Fly gave up? An update would leave it stopped.
+local function is_revived(machine, config)
+    return machines.has_given_up(machine) and #(config.standbys or {}) == 0
+end
+
 ---Until a machine is good, by all that is known of its group.
 local function wait_good(deploy, group, machine)
     health.wait(deploy.app, machine, deploy.wait_timeout)
@@ -182,12 +187,46 @@ local function update(deploy, change, nonce, waits)
         apply = function()
             local launch = starts(machine, change.config)
             local updated = update_or_replace(deploy, change, nonce, launch)
+            if is_revived(machine, change.config) then
+                machines.wait(deploy.app, updated.id, { state = "stopped",
+                    seconds = deploy.wait_timeout, instance_id = updated.instance_id })
+                machines.start(deploy.app, updated.id, nonce, { fresh = true })
+                launch = true
+            end
             if launch and waits then
                 wait_good(deploy, change.group, updated)
             end
             return { id = updated.id, instance_id = updated.instance_id }
         end,
     }
+end
+
+---Does a machine that is as wanted need `keep`?
+---@return boolean
+function M.is_crashed(machine)
+    return is_revived(machine, machine.config) or machines.is_crashing(machine)
+end
+
+---A machine that is as wanted, but crashed: it is started, and must stay up.
+---@param deploy table of deploy.lua
+---@param nonce? string of the machine's lease
+function M.keep(deploy, machine, nonce)
+    if machines.has_given_up(machine) then
+        effect.write {
+            kind = "fly.machine.start", target = deploy.app .. "/" .. machine.id,
+            summary = ("start machine %s of group %s, which crashed"):format(machine.id,
+                machines.group(machine)),
+            before = { state = machine.state }, after = { state = "started" },
+            apply = function()
+                machines.start(deploy.app, machine.id, nonce)
+                if deploy.waits then
+                    health.wait(deploy.app, machine, deploy.wait_timeout)
+                end
+            end,
+        }
+    elseif deploy.waits and not deploy.plan then
+        health.wait(deploy.app, machine, deploy.wait_timeout, health.smoke_seconds)
+    end
 end
 
 -- The building blocks that strategies are made of.
@@ -253,7 +292,10 @@ function M.steps(deploy, updates, nonces)
             return create_beside(deploy, opts)
         end,
         gate = gate.of(deploy),
-        starts = function(change) return starts(change.machine, change.config) end,
+        starts = function(change)
+            return starts(change.machine, change.config)
+                or is_revived(change.machine, change.config)
+        end,
         wait_good = function(machine, group)
             if not deploy.plan then
                 wait_good(deploy, group, machine)

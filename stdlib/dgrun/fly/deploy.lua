@@ -200,10 +200,30 @@ local function change_existing(deploy, changes)
     leases.with(deploy.app, ids, go)
 end
 
+---Machines that are as wanted, but crash, are no success.
+local function keep_all(deploy, list)
+    local ids, crashed = {}, {}
+    for _, machine in ipairs(list) do
+        if apply.is_crashed(machine) then
+            crashed[#crashed + 1], ids[#ids + 1] = machine, machine.id
+        end
+    end
+    local function go(nonces)
+        for _, machine in ipairs(crashed) do
+            apply.keep(deploy, machine, nonces[machine.id])
+        end
+    end
+    if deploy.plan or #ids == 0 then
+        return go {}
+    end
+    leases.with(deploy.app, ids, go)
+end
+
 local function carry_out(deploy, changes)
     release_command(deploy)
     create_all(deploy, changes)
     change_existing(deploy, changes)
+    keep_all(deploy, changes.unchanged)
 end
 
 ---The heads of the revision files that go with the image; nil when there are none.
@@ -284,6 +304,7 @@ local function deploy_with(opts)
         effect.note(("%s of %s already on %s"):format(
             format.count(#changes.unchanged, "machine"), opts.app .. (#changes.unchanged == 1
                 and " is" or " are"), image_of.tagged(deploy.image)))
+        keep_all(deploy, changes.unchanged)
         release_record.settle(deploy, changes.unchanged)
         return result_of(deploy, false)
     end
@@ -294,6 +315,7 @@ local function deploy_with(opts)
 end
 
 ---Brings an app to a configuration and an image. A release is made only when something changes.
+---A machine that crashed until its restart policy gave up is started again.
 ---Errors: fly.config, fly.no_app, fly.no_image, fly.no_strategy, fly.release_command_failed,
 ---fly.crashed, fly.boot_failed, fly.unhealthy, fly.gate_bad, fly.lease_held, fly.lease_lost,
 ---fly.capacity, …; each with `details` of the machine it is about.

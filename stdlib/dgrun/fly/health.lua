@@ -1,6 +1,7 @@
 -- When is a machine good? Started, not crashing, its checks passing:
 -- docs/fly/deploy.md, section 10.
 local api = require "dgrun.fly.api"
+local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local machines = require "dgrun.fly.machines"
@@ -12,6 +13,14 @@ local M = {}
 ---Seconds that a machine must stay up after its start.
 M.smoke_seconds = 10
 
+---Seconds that a program may listen only elsewhere, for metrics or a debugger, before it listens on
+---internal_port.
+M.elsewhere_seconds = 40
+
+---What a shell, and Fly's init, mean by them.
+local exit_meanings = { [126] = ", the command cannot be executed",
+    [127] = ", the command was not found" }
+
 local function log_command(app, machine)
     return api.command(("logs --app %s --instance %s"):format(app, machine.id))
 end
@@ -22,7 +31,8 @@ local function crashed(app, machine)
         code = "fly.crashed", op = "fly.deploy", machine = machine.id,
         exit_code = exit.exit_code, oom_killed = exit.oom_killed,
         msg = ("machine %s of %s crashes: exit code %s%s"):format(machine.id, app,
-            tostring(exit.exit_code), exit.oom_killed and ", out of memory" or ""),
+            tostring(exit.exit_code), exit.oom_killed and ", out of memory"
+                or exit_meanings[exit.exit_code] or ""),
         hint = exit.oom_killed and "Give it more memory in [[vm]] of the configuration."
             or "See its log: " .. log_command(app, machine),
     }
@@ -66,40 +76,6 @@ local function failing_check(machine)
     return #checks == 0 and "no check has reported yet" or nil
 end
 
----Waits until a machine is good, or raises why it is not.
----@param app string
----@param machine table as the update or creation answered
----@param seconds number for each of the waits
-function M.wait(app, machine, seconds)
-    local look = refuse_hopeless(app, ((machine.events or {})[1] or { timestamp = 0 }).timestamp)
-    machines.wait(app, machine.id, { state = "started", seconds = seconds,
-        instance_id = machine.instance_id, look = look })
-
-    local up_since = time.now()
-    local deadline = up_since + seconds
-    while true do
-        local now = machines.get(app, machine.id)
-        if not now then
-            err.raise { code = "fly.not_found", op = "fly.deploy",
-                msg = ("machine %s of %s is gone"):format(machine.id, app) }
-        end
-        look(now)
-        local steady = time.now() - up_since >= api.pace(M.smoke_seconds)
-        local wrong = has_checks(machine.config) and failing_check(now) or nil
-        if steady and not wrong and now.state == "started" then
-            return
-        elseif time.now() >= deadline then
-            err.raise {
-                code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
-                msg = ("machine %s of %s is not healthy after %g s: %s"):format(machine.id, app,
-                    seconds, wrong or "it is " .. now.state),
-                hint = "The machine keeps the new version. Its log: " .. log_command(app, machine),
-            }
-        end
-        task.sleep(api.pace(1))
-    end
-end
-
 -- Does the app listen where Fly's proxy looks for it? The most frequent reason of checks that never
 -- pass: a server on 127.0.0.1, or on another port than internal_port.
 
@@ -117,11 +93,12 @@ local function ports_of(config)
     return ports
 end
 
----What listens in a machine: {address, port, command}.
+---What listens in a machine, but for what Fly has in each: {address, port, command}.
 local function listeners(processes)
     local found = {}
     for _, process in ipairs(processes) do
-        for _, socket in ipairs(process.listen_sockets or {}) do
+        local is_platform = tostring(process.command):find "^/fly/" ~= nil
+        for _, socket in ipairs(not is_platform and process.listen_sockets or {}) do
             local address, port = tostring(socket.address):match("^(.*):(%d+)$")
             if address then
                 found[#found + 1] = { address = address, port = tonumber(port),
@@ -148,6 +125,7 @@ end
 ---@param app string
 ---@param machine table that is started
 ---@return string?
+---@return boolean? is_elsewhere the app does listen, but not where the proxy looks
 function M.port_problem(app, machine)
     local ports = ports_of(machine.config or {})
     if not next(ports) then
@@ -164,9 +142,72 @@ function M.port_problem(app, machine)
             for i, one in ipairs(found) do
                 where[i] = ("%s:%d"):format(one.address, one.port)
             end
-            return ("nothing listens on 0.0.0.0:%d (internal_port); the app listens %s"):format(
-                port, #where > 0 and "on " .. table.concat(where, ", ") or "nowhere")
+            return ("nothing listens on 0.0.0.0:%d (internal_port); the program listens %s"):format(
+                port, #where > 0 and "on " .. table.concat(where, ", ") or "nowhere"), #where > 0
         end
+    end
+end
+
+-- The wait.
+
+---Looks once at where a program listens whose checks fail. Only the local Fly knows that a program
+---goes on so: on Fly, one that listens late has until the end of the wait.
+local function elsewhere_watcher(app)
+    local is_done = false
+    return function(machine, seconds_up)
+        if is_done or seconds_up < api.pace(M.elsewhere_seconds) then
+            return
+        end
+        is_done = true
+        local problem, is_elsewhere = M.port_problem(app, machine)
+        if problem and is_elsewhere and api.is_sandbox() then
+            err.raise { code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
+                msg = ("machine %s of %s is not healthy: %s"):format(machine.id, app, problem),
+                hint = "Let the program listen on internal_port, on all addresses, or correct "
+                    .. "internal_port in the fly.toml. The machine keeps the new version." }
+        elseif problem then
+            effect.note(("machine %s: %s"):format(machine.id, problem))
+        end
+    end
+end
+
+---Waits until a machine is good, or raises why it is not.
+---@param app string
+---@param machine table as the update or creation answered
+---@param seconds number for each of the waits
+---@param stays? number seconds that it must stay up, when not those of a deploy
+function M.wait(app, machine, seconds, stays)
+    local look = refuse_hopeless(app, ((machine.events or {})[1] or { timestamp = 0 }).timestamp)
+    local watch_port = elsewhere_watcher(app)
+    machines.wait(app, machine.id, { state = "started", seconds = seconds,
+        instance_id = machine.instance_id, look = look })
+
+    local up_since = time.now()
+    local deadline = up_since + seconds
+    while true do
+        local now = machines.get(app, machine.id)
+        if not now then
+            err.raise { code = "fly.not_found", op = "fly.deploy",
+                msg = ("machine %s of %s is gone"):format(machine.id, app) }
+        end
+        look(now)
+        local seconds_up = time.now() - up_since
+        local wrong = has_checks(machine.config) and failing_check(now) or nil
+        if seconds_up >= (stays or api.pace(M.smoke_seconds)) and not wrong
+            and now.state == "started" then
+            return
+        elseif time.now() >= deadline then
+            err.raise {
+                code = "fly.unhealthy", op = "fly.deploy", machine = machine.id,
+                msg = ("machine %s of %s is not healthy after %g s: %s"):format(machine.id, app,
+                    seconds, wrong or "it is " .. now.state),
+                hint = "The machine keeps the new version. Its log: " .. log_command(app, machine),
+            }
+        end
+        if wrong and now.state == "started" then
+            watch_port(now, seconds_up)
+        end
+        task.sleep(api.pace(1))
     end
 end
 

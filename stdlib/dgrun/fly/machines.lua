@@ -348,6 +348,15 @@ function M.is_crashing(machine)
         and exit.restart_count > 1 and exit.exit_code ~= 0
 end
 
+---Did it crash until its restart policy gave up? An update leaves such a machine stopped.
+---@return boolean
+function M.has_given_up(machine)
+    local exit = machine.state == "stopped" and M.last_exit(machine)
+    local policy = machine.config and machine.config.restart and machine.config.restart.policy
+    return exit ~= nil and exit ~= false and exit.exit_code ~= 0 and not exit.requested_stop
+        and not exit.restarting and policy ~= "no" and not machine.config.schedule
+end
+
 -- Machines as people name them: by id, by the beginning of an id that no other has, or by name.
 
 local SHOWN = 8

@@ -5,6 +5,7 @@ local fs = require "host.fs"
 local health = require "dgrun.fly.health"
 local leases = require "dgrun.fly.lease"
 local task = require "dgrun.core.task"
+local time = require "host.time"
 
 local kinds = fly_run.kinds
 
@@ -111,6 +112,53 @@ describe("fly.deploy", function()
             -- What it did before is not held against the version that cures it.
             local cured = go "a"
             assert.equal("done", cured.status, tostring(cured.error))
+        end)
+    end)
+
+    it("starts a machine that crashed until Fly gave up, fails if it crashes again", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir, nil,
+                '[[restart]]\npolicy = "on-failure"\nretries = 2\n')
+            fly.register(image "crash", { crash = true })
+            fly.register(image "a", {})
+            local function go(name, plan)
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image(name), ha = false }
+                end, plan)
+            end
+            failed(go "crash", "fly.crashed")
+            local id
+            local function gives_up()
+                fly.until_true(function()
+                    local _, list = fly.call("GET", "/v1/apps/web/machines")
+                    id = list[1].id
+                    return #list == 1 and list[1].state == "stopped"
+                end)
+            end
+            gives_up()
+            assert.same({ "fly.machine.start", "fly.release.create" }, kinds(go("crash", true)))
+            assert.equal(1, failed(go "crash", "fly.crashed").exit_code)
+            gives_up()
+            assert.equal("done", go("a").status)
+            assert.equal("started", fly.get(id).state)
+        end)
+    end)
+
+    it("fails soon where the program listens on another port", function()
+        fly_run.with(function(fly, execute)
+            local before = health.elsewhere_seconds
+            health.elsewhere_seconds = 5
+            task.defer(function() health.elsewhere_seconds = before end)
+            local path = config(fly.dir, nil)
+            fly.register(image "elsewhere", { health = "critical", listen = "[::]:3000" })
+            local began = time.now()
+            local e = failed(execute(function()
+                return deploy { app = "web", config = path, image = image "elsewhere", ha = false,
+                    wait_timeout = 300 }
+            end), "fly.unhealthy")
+            assert.matches("nothing listens on 0.0.0.0:8080 (internal_port); the program "
+                .. "listens on [::]:3000", e.msg, 1, true)
+            assert.is_true(time.now() - began < 10)
         end)
     end)
 
