@@ -2,6 +2,8 @@
 -- itself is the application's own Alembic.
 local check = require "dgrun.core.check"
 local current = require "dgrun.migrations.current"
+local effect = require "dgrun.run.effect"
+local fs = require "host.fs"
 local given = require "dgrun.project.environment_options"
 local revisions = require "dgrun.migrations.revisions"
 
@@ -80,8 +82,18 @@ function M.lint(opts)
     return require("dgrun.migrations.lint").lint(opts or {})
 end
 
+---Does an environment declare neither a database nor migrations, and the checkout have none?
+local function has_nothing_to_migrate(opts)
+    local env, source = opts.environment, opts.source
+    local is_declared = env and source and (given.database(env) or given.migrations "command" (env)
+        or given.migrations_dir(env, source) ~= source.dir)
+    return env and source and not is_declared and not opts.dir and not opts.database
+        and not fs.exists(source.dir / "alembic.ini")
+end
+
 ---Brings the database to `target`. Nothing pending: nothing is run. It is the only one who migrates
----the database; a lock that is not free within `lock_timeout` is tried for again.
+---the database; a lock that is not free within `lock_timeout` is tried for again. Where an
+---environment declares no DATABASE_URL and the checkout has no alembic.ini, there is nothing to do.
 ---Errors: migrations.failed, migrations.locked, with `applied` and `pending`;
 ---migrations.no_alembic, migrations.multiple_heads, ….
 ---@param opts dgrun.migrations.options
@@ -89,6 +101,11 @@ end
 function M.upgrade(opts)
     local declared = type(opts) == "table" and opts.environment
         and rawget(opts.environment, "migrations") or {}
+    if type(opts) == "table" and has_nothing_to_migrate(opts) then
+        effect.note("nothing to migrate: the environment declares no DATABASE_URL, and the "
+            .. "checkout has no alembic.ini")
+        return { from = {}, to = {}, applied = {} }
+    end
     opts = given.fill(opts, fill, "migrations.upgrade")
     if declared.command and not opts.command then
         return M.command { argv = declared.command, dir = opts.dir, database = opts.database,
