@@ -19,7 +19,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.end_headers()
     def log_message(self, *words):
         pass
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+http.server.HTTPServer(("", int(os.environ["PORT"])), Page).serve_forever()
 ]],
 }
 
