@@ -153,7 +153,8 @@ func main() {
 ]],
         }
         local built = assert(proc.run { argv = { "go", "build", "-o", "server", "main.go" },
-            cwd = dir, env = { GO111MODULE = "off", CGO_ENABLED = "0", GOFLAGS = "-buildvcs=false" },
+            cwd = dir,
+            env = { GO111MODULE = "off", CGO_ENABLED = "0", GOFLAGS = "-buildvcs=false" },
             timeout = 300 })
         assert.equal(0, built.status, built.stderr)
         repository.commit(dir, {})
@@ -188,7 +189,8 @@ describe("an image that does not come up fails within seconds", function()
     end)
 
     full_it("where its program crashes", function()
-        fails(new_project { Dockerfile = 'FROM debian\nCMD ["sh", "-c", "echo no table; exit 3"]\n' },
+        local dockerfile = 'FROM debian\nCMD ["sh", "-c", "echo no table; exit 3"]\n'
+        fails(new_project { Dockerfile = dockerfile },
             "crashes: exit code 3")
     end)
 end)
