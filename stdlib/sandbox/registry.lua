@@ -66,6 +66,20 @@ local function write_image(context, dir, image, recipe, workdir)
     check(fs.rename(part, dir))
 end
 
+---Keeps folders below images/ from being pruned while `f` makes them.
+local function keep_building(world, names, f)
+    for _, name in ipairs(names) do
+        world.building[name] = (world.building[name] or 0) + 1
+    end
+    local ok, e = pcall(f)
+    for _, name in ipairs(names) do
+        world.building[name] = world.building[name] > 1 and world.building[name] - 1 or nil
+    end
+    if not ok then
+        error(e, 0)
+    end
+end
+
 ---The file that says what stays out of the image.
 local function ignore_text(body, dockerfile)
     for _, path in ipairs { body.ignorefile or false, dockerfile .. ".dockerignore",
@@ -133,9 +147,12 @@ function M.build(world, context, body)
         folder = folder_in(body.dir, dockerfile) }
     local hash = content_digest(body.dir, files, text)
     local reference = ("registry.fly.io/%s:%s"):format(app.name, body.label)
-    local dir = world.dir / "images" / hash:sub(1, 16)
+    local name = hash:sub(1, 16)
+    local dir = world.dir / "images" / name
     if world.persist and not fs.exists(dir) then
-        write_image(body.dir, dir, files, text, recipe.workdir)
+        keep_building(world, { name, name .. ".part" }, function()
+            write_image(body.dir, dir, files, text, recipe.workdir)
+        end)
     end
     local size = 0
     for _ in pairs(files.files) do
@@ -145,6 +162,9 @@ function M.build(world, context, body)
         registry = "registry.fly.io", repository = app.name, tag = body.label,
         digest = "sha256:" .. hash, dir = dir, size = size,
     }
+    if world.persist then
+        images.prune(world, app, reference)
+    end
     world_of.save(world)
     return { image = reference, digest = "sha256:" .. hash, not_run = recipe.run }, 201
 end

@@ -27,6 +27,7 @@ local M = {}
 ---@field waiters table<string, table[]> by machine id
 ---@field tasks table<table, true> in the background
 ---@field running table<string, table> the main process of a machine, by its id
+---@field building table<string, integer> how many builds write a folder below images/, by its name
 
 ---States of earlier versions lack some of it.
 local function load_state(dir)
@@ -91,6 +92,7 @@ function M.open(opts)
     world.waiters, world.running, world.faults, world.requests = {}, {}, {}, {}
     world.vault = vault.open(dir, persist)
     world.lines = {}
+    world.building = {}
     world.buckets, world.bucket_count = {}, 0
     world.rate_limit = opts.rate_limit or false
     world.latency = opts.latency or 0

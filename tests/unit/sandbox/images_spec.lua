@@ -76,6 +76,44 @@ describe("an image of a folder", function()
     end)
 end)
 
+describe("images of an app", function()
+    local function release(fly, label, status)
+        assert(fs.write(fly.dir_of_checkout / "data.txt", label))
+        local _, built = fly.call("POST", "/sandbox/v1/builds",
+            { app = "web", label = label, dir = fly.dir_of_checkout })
+        local _, made = fly.call("POST", "/api/v1/releases", { app_name = "web",
+            image = built.image, definition = {}, strategy = "ROLLING" })
+        assert.equal(200, (fly.call("PATCH", "/api/v1/releases/" .. made.release.id,
+            { status = status })))
+    end
+
+    local function labels(fly)
+        local found = {}
+        for _, label in ipairs { "a", "b", "c", "d", "e", "f", "g", "h" } do
+            found[#found + 1] = fly.call("GET", "/v2/web/manifests/" .. label) == 200 and label
+                or nil
+        end
+        return table.concat(found, " "), #assert(fs.list(fly.dir / "images"))
+    end
+
+    it("are kept for machines, the last three releases and the current one", function()
+        with_project({ ["Dockerfile"] = "FROM debian\nCOPY data.txt .\nCMD [\"sleep\", \"60\"]\n" },
+            function(fly)
+                release(fly, "a", "complete")
+                fly.create { config = { image = "registry.fly.io/web:a" }, skip_launch = true }
+                release(fly, "b", "complete")
+                release(fly, "c", "complete")
+                for _, label in ipairs { "d", "e", "f", "g" } do
+                    release(fly, label, "failed")
+                end
+                assert(fs.mkdir(fly.dir / "images/0123.part")) -- left by a build that was killed
+                assert.same({ "a c d e f g", 7 }, { labels(fly) })
+                release(fly, "h", "complete")
+                assert.same({ "a c e f g h", 6 }, { labels(fly) })
+            end)
+    end)
+end)
+
 describe("a program that the image does not have", function()
     local dockerfile = "FROM debian\nCOPY --from=builder /app/.venv /app/.venv\n"
         .. 'CMD ["sleep", "60"]\n'
