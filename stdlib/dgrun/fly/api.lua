@@ -237,7 +237,25 @@ local function call(api, method, path, opts)
     return accepted and answer.body or nil, answer.status, answer
 end
 
----A call of the Machines API: machines("GET", "/v1/apps/x/machines")
+---The path of a call: path("/v1/apps/%s/machines", app). Each piece is escaped, and is a name of
+---its own: it cannot lead to another path.
+---@param form string
+---@param ... string
+---@return string
+function M.path(form, ...)
+    local pieces = {}
+    for i = 1, select("#", ...) do
+        local piece = tostring((select(i, ...)))
+        if piece:match "^%.*$" then
+            err.raise { code = "input.invalid", op = "fly",
+                msg = ("'%s' is not the name of an app or the ID of a machine"):format(piece) }
+        end
+        pieces[i] = http.escape(piece)
+    end
+    return form:format(unpack(pieces))
+end
+
+---A call of the Machines API: machines("GET", api.path("/v1/apps/%s/machines", app))
 ---@param method string
 ---@param path string
 ---@param opts? dgrun.fly.call

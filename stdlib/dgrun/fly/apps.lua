@@ -28,7 +28,7 @@ local WAIT_SECONDS = 60
 local kinds = { v4 = true, shared_v4 = true, v6 = true, private_v6 = true }
 
 local function path(app, rest)
-    return "/v1/apps/" .. app .. (rest or "")
+    return api.path("/v1/apps/%s", app) .. (rest or "")
 end
 
 ---@param op string

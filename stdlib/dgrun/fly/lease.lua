@@ -12,7 +12,7 @@ M.ttl = 13
 M.acquire_within = 60
 
 local function path(app, id)
-    return ("/v1/apps/%s/machines/%s/lease"):format(app, id)
+    return api.path("/v1/apps/%s/machines/%s/lease", app, id)
 end
 
 local function acquire_once(app, id)

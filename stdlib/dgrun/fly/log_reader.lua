@@ -114,7 +114,7 @@ end
 ---@return dgrun.fly.log_reader
 function M.new(opts)
     return setmetatable({
-        path = ("/api/v1/apps/%s/logs"):format(opts.app), token = "", app = opts.app,
+        path = api.path("/api/v1/apps/%s/logs", opts.app), token = "", app = opts.app,
         instance = opts.instance, region = opts.region, ids = {}, older_ids = {}, id_count = 0,
         caught_up = false,
     }, Reader)

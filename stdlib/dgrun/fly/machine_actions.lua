@@ -26,7 +26,7 @@ local DEFAULT_WAIT = 300
 local EXEC_SECONDS = 30
 
 local function path(opts, verb)
-    return ("/v1/apps/%s/machines/%s%s"):format(opts.app, opts.id, verb or "")
+    return api.path("/v1/apps/%s/machines/%s", opts.app, opts.id) .. (verb or "")
 end
 
 local function options(opts, more, op)

@@ -18,14 +18,18 @@ local VISIBLE_SECONDS = 5
 local BUSY_SECONDS = 60
 
 local function path(app, id, verb)
-    return "/v1/apps/" .. app .. "/machines" .. (id and "/" .. id or "") .. (verb or "")
+    if not id then
+        return api.path("/v1/apps/%s/machines", app)
+    end
+    return api.path("/v1/apps/%s/machines/%s", app, id) .. (verb or "")
 end
 
 ---The app itself; an error that says what to do when there is none.
 ---@param app string
 ---@return table
 function M.app(app)
-    local body, status = api.machines("GET", "/v1/apps/" .. app, { ok = { [404] = true } })
+    local body, status = api.machines("GET", api.path("/v1/apps/%s", app),
+        { ok = { [404] = true } })
     if status == 404 then
         err.raise {
             code = "fly.no_app", op = "fly", app = app,

@@ -49,7 +49,7 @@ end
 ---@param app string
 ---@return table? # the newest completed one
 function M.current(app)
-    local release, status = api.uiex("GET", ("/api/v1/apps/%s/releases/current"):format(app),
+    local release, status = api.uiex("GET", api.path("/api/v1/apps/%s/releases/current", app),
         { ok = { [404] = true } })
     return status ~= 404 and release or nil
 end
@@ -58,7 +58,7 @@ end
 ---@param limit? integer 25
 ---@return table[] newest first
 function M.list(app, limit)
-    return api.uiex("GET", ("/api/v1/apps/%s/releases"):format(app),
+    return api.uiex("GET", api.path("/api/v1/apps/%s/releases", app),
         { query = { limit = limit or 25 } }).releases
 end
 

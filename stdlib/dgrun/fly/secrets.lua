@@ -29,7 +29,7 @@ local AHEAD = "(known after apply)"
 ---@return {name: string, digest: string, created_at?: string, updated_at?: string}[] sorted by
 ---  name; values cannot be read
 function M.list(app)
-    local body, status = api.machines("GET", ("/v1/apps/%s/secrets"):format(app),
+    local body, status = api.machines("GET", api.path("/v1/apps/%s/secrets", app),
         { ok = { [404] = true } })
     if status == 404 then
         machines.app(app)
@@ -152,7 +152,7 @@ end
 
 ---Fly tells the version of an app's secrets only in answer to a change: one that changes nothing.
 local function learn(app)
-    return api.machines("POST", ("/v1/apps/%s/secrets"):format(app), { repeatable = true,
+    return api.machines("POST", api.path("/v1/apps/%s/secrets", app), { repeatable = true,
         json = { values = { DGRUN_ASKS_FOR_THE_VERSION = json.null } } }).version
 end
 

@@ -13,7 +13,7 @@ local leaving = { scheduling_destroy = true, fork_cleanup = true, waiting_for_de
     pending_destroy = true, destroying = true, destroyed = true }
 
 local function path(app)
-    return ("/v1/apps/%s/volumes"):format(app)
+    return api.path("/v1/apps/%s/volumes", app)
 end
 
 ---@param app string

@@ -16,6 +16,16 @@ local below, named = reader.below, reader.named
 local cron_keys = { name = true, config = true, schedule = true, when_running = true,
     optional = true, create = true, gate = true }
 
+---Names become parts of addresses, commands and files.
+local function read_name(r, value, keys, what)
+    r:string(value, keys)
+    if value and not (value:match "^[%w][%w._-]*$" and #value <= 63) then
+        r:refuse(keys, ("%s: '%s' is not a valid %s"):format(named(keys), value, what),
+            "Names contain letters, digits, '.', '_', and '-', and have at most 63 characters.")
+    end
+    return value
+end
+
 local function read_schedule(r, value, keys)
     r:string(value, keys)
     if not schedule.is(value) then
@@ -46,7 +56,7 @@ local function read_cron(r, value, keys)
     local out = {
         create = r:boolean(value.create, below(keys, "create")),
         gate = read_gate(r, value.gate, below(keys, "gate")),
-        name = r:string(value.name, below(keys, "name")),
+        name = read_name(r, value.name, below(keys, "name"), "name of a cron machine"),
         config = r:string(value.config, below(keys, "config")),
         schedule = read_schedule(r, value.schedule, below(keys, "schedule")),
         optional = r:boolean(value.optional, below(keys, "optional")),
@@ -138,6 +148,9 @@ local function read_app(r, value, keys)
     if out.app:find("[{}]") then
         r:refuse(below(keys, "app"), ("%s.app must be the name of one app, not a pattern"):format(
             named(keys)), "Declare environments for pull requests under the key templates.")
+    elseif not (out.app:match "^[a-z0-9][a-z0-9-]*$" and #out.app <= 63) then
+        r:refuse(below(keys, "app"), ("%s.app: '%s' is not a valid app name"):format(named(keys),
+            out.app), "App names contain a-z, 0-9, and -, and have at most 63 characters.")
     end
     return out
 end
@@ -154,7 +167,11 @@ function M.read(file)
     end
     local environments = {}
     for name, entry in pairs(value.environments) do
+        read_name(r, name, { "environments", name }, "name of an environment")
         environments[name] = read_app(r, entry, { "environments", name })
+    end
+    for name in pairs(reader.is_map(value.templates) and value.templates or {}) do
+        read_name(r, name, { "templates", name }, "name of a template")
     end
     local templates = template_of.read(r, value.templates or {},
         environments, environment_keys, read_environment)

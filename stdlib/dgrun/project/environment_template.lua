@@ -108,6 +108,10 @@ function M.read(reader, value, environments, known, read_environment)
         local at = { "templates", name }
         local out = read_environment(reader, entry, at, keys)
         out.org = reader:string(entry.org, below(at, "org"))
+        if out.org and not out.org:match "^[%w][%w-]*$" then
+            reader:refuse(below(at, "org"), ("templates.%s.org: '%s' is not the slug of an "
+                .. "organization"):format(name, out.org), "fly orgs list shows the slugs.")
+        end
         local key, fault, hint = fault_of(name, out, environments)
         if key then
             reader:refuse(below(at, key), ("templates.%s.%s %s"):format(name, key, fault),

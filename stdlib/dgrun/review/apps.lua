@@ -38,7 +38,7 @@ function M.standing(app)
         end
     end
     local empty = #list == 0 and app.status == "pending" and #machines.list(app.name) == 0
-        and #api.machines("GET", ("/v1/apps/%s/volumes"):format(app.name)) == 0
+        and #api.machines("GET", api.path("/v1/apps/%s/volumes", app.name)) == 0
     return empty and "empty" or "foreign"
 end
 

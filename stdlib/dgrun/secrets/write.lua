@@ -14,7 +14,7 @@ local M = {}
 local LOOKS = 3
 
 local function path(app)
-    return ("/v1/apps/%s/secrets"):format(app)
+    return api.path("/v1/apps/%s/secrets", app)
 end
 
 ---The secrets that Fly lists, by name.

@@ -47,6 +47,20 @@ describe("tokens", function()
 end)
 
 describe("calls", function()
+    it("have addresses that no name can change", function()
+        wire.with("fo1_a", always { body = "{}" }, function(asked)
+            machines.get("a?b=c#d", "../../x y")
+            -- As the server decodes it.
+            assert.equal("/v1/apps/a?b=c#d/machines/../../x y", asked[1].path)
+            for _, name in ipairs { "", ".", ".." } do
+                local ok, e = pcall(machines.get, "a", name)
+                assert.is_false(ok)
+                assert.equal("input.invalid", e.code)
+            end
+            assert.equal(1, #asked)
+        end)
+    end)
+
     it("keep the cookies of the session", function()
         wire.with("fo1_a", always { headers = { ["Set-Cookie"] = "fly=abc; Path=/" } },
             function(asked)

@@ -100,6 +100,26 @@ describe("an environment", function()
         end
     end)
 
+    it("is refused for a name that could lead an address or a command astray", function()
+        for _, app in ipairs { "../other", "a/b", "a?x=1", "A", "a.b", "-a", "..", "a b",
+            ("a"):rep(64) } do
+            with(('  p:\n    url: https://a.example\n    app: "%s"\n'):format(app))
+            local e = caught(environment.get, "p")
+            assert.equal("environment.invalid", e.code)
+            assert.matches("environments.yaml:4: p.app: '", e.msg, 1, true)
+            assert.matches("' is not a valid app name", e.msg, 1, true)
+        end
+        for _, name in ipairs { "../a", "a/b", "-a", "a b", ".a" } do
+            with(("  p:\n    app: a\n    crons:\n    - { name: '%s', config: a, schedule: daily}\n")
+                :format(name))
+            assert.matches(("yaml:5: p.crons[1].name: '%s' is not a valid name of a cron machine")
+                :format(name), caught(environment.get, "p").msg, 1, true)
+            with(('  "%s": { app: a }\n'):format(name))
+            assert.matches("' is not a valid name of an environment",
+                caught(environment.get, "p").msg, 1, true)
+        end
+    end)
+
     it("that is unknown is answered with the nearest", function()
         with(prod)
         local e = caught(environment.get, "prd")
