@@ -95,7 +95,7 @@ return dg.command {
             run = function(input)
                 return dg.secrets.where(environment(dg.target(input.where)))
             end,
-            show = function(data) return dg.ui.secrets_where.text(data) end,
+            show = show "where",
         },
         run = {
             description = "run a local command with an environment's secrets as variables",

@@ -5,7 +5,6 @@ local history_text = require "dgrun.ui.history"
 local journal = require "dgrun.run.journal"
 local json = require "dgrun.core.json"
 local lease = require "dgrun.run.lock"
-local lock_text = require "dgrun.ui.locks"
 local log = require "host.log"
 local scripts = require "dgrun.cli.scripts"
 local tickets = require "dgrun.run.tickets"
@@ -66,7 +65,7 @@ function M.list_locks(input, line)
         return tickets.list(store), tickets.holds(store)
     end)
     log.out(input.json and json.masked(tickets.data(rows, holds)) .. "\n"
-        or log.clean(lock_text.text(rows, holds)))
+        or log.clean(history_text.locks(rows, holds)))
 end
 
 ---dgrun lock hold

@@ -151,7 +151,7 @@ end
 ---@param target dgrun.status.target
 ---@return dgrun.status.deployed? # nil when nothing is deployed
 ---@return string[]? problems
-function M.ask(target)
+function M.commit(target)
     local all, unsaid = shared.running(target.machines(), target.commit_of)
     if #all == 0 and unsaid == 0 then
         return nil, { "nothing is deployed" }

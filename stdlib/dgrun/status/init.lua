@@ -11,10 +11,15 @@ local time = require "host.time"
 
 local M = {}
 
----The facts about a target, in this order. Each source is a module dgrun.status.NAME with
----`ask(target) → facts?, problems?`, which raises an error when it cannot find out.
-M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "secrets", "lease",
-    "runs", "site" }
+---The facts about a target, in this order.
+M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "secrets",
+    "lease", "runs", "site" }
+
+---The module of each source. Its function of that name gets the target and returns the facts, if
+---any, and the problems; it raises an error when it cannot find out.
+local modules = { commit = "commit", image = "fly", release = "fly", machines = "fly",
+    crons = "fly", migrations = "migrations", secrets = "fly", lease = "store", runs = "store",
+    site = "site" }
 
 ---@class dgrun.status.options
 ---@field targets dgrun.target[]
@@ -50,7 +55,7 @@ M.sources = { "commit", "image", "release", "machines", "crons", "migrations", "
 ---Queries one source; errors become `unknown`.
 local function ask_source(target, name)
     local ok, facts, problems = pcall(target.within, function()
-        return require("dgrun.status." .. name).ask(target)
+        return require("dgrun.status." .. modules[name])[name](target)
     end)
     if ok then
         return { facts = facts, problems = problems or {} }

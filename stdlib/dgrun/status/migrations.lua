@@ -127,7 +127,7 @@ end
 ---@param target dgrun.status.target
 ---@return dgrun.status.migrations? # nil for an application without Alembic
 ---@return string[]? problems
-function M.ask(target)
+function M.migrations(target)
     if not target.environment or not declared(target) then
         return nil
     end

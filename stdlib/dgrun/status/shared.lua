@@ -4,13 +4,13 @@ local commit_reader = require("dgrun.fly.commit").reader
 local err = require "dgrun.core.err"
 local execute = require "dgrun.run.context"
 local format = require "dgrun.core.format"
-local history = require "dgrun.status.history"
 local host_task = require "host.task"
+local machine_view = require "dgrun.fly.machine_view"
 local machines = require "dgrun.fly.machines"
-local overview = require "dgrun.fly.overview"
 local releases = require "dgrun.fly.releases"
 local repository_of = require "dgrun.status.repository"
 local secrets = require "dgrun.secrets"
+local store = require "dgrun.status.store"
 local task = require "dgrun.core.task"
 local time = require "host.time"
 
@@ -112,7 +112,7 @@ end
 ---@return integer unsaid machines that do not report a commit
 function M.running(list, commit_of)
     local found, by_commit, unsaid = {}, {}, 0
-    for _, machine in ipairs(overview.all(list, commit_of)) do
+    for _, machine in ipairs(machine_view.overview(list, commit_of)) do
         local commit = machine.commit
         if machine.kind == "web" and not commit then
             unsaid = unsaid + 1
@@ -169,7 +169,7 @@ function M.targets(opts)
         apps[i] = target.app
     end
     x.history = start("history", function()
-        return history.read(root, apps)
+        return store.read(root, apps)
     end)
     for i, given in ipairs(opts.targets) do
         x.targets[i] = target_of(given, x)

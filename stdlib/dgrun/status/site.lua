@@ -42,7 +42,7 @@ end
 ---@param target dgrun.status.target
 ---@return dgrun.status.probe[]? # nil when there are no probes
 ---@return string[]? problems
-function M.ask(target)
+function M.site(target)
     local env = target.environment
     if not env or #env.probes == 0 or effect.planning() then
         return nil

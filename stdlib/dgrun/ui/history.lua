@@ -1,10 +1,10 @@
--- Runs from the journal as text for people.
+-- What the store of runs contains, as text for people: runs and locks.
 local advice_of = require "dgrun.run.advice"
+local effect = require "dgrun.run.effect"
 local format = require "dgrun.core.format"
 local lease = require "dgrun.run.lock"
-local plan = require "dgrun.run.plan"
 local plain = require "dgrun.ui.plain"
-local effect = require "dgrun.run.effect"
+local plan = require "dgrun.run.plan"
 local time_of = require "host.time"
 
 local M = {}
@@ -140,6 +140,33 @@ function M.whole(row, steps, effects)
     if next_step then
         lines[#lines + 1] = ""
         lines[#lines + 1] = "next   " .. next_step
+    end
+    return table.concat(lines, "\n") .. "\n"
+end
+
+---Who holds each group, which runs wait for it, and which groups are frozen.
+---@param rows dgrun.store.ticket[] by group, the holder first
+---@param holds table[]
+---@return string
+function M.locks(rows, holds)
+    local lines = {}
+    for _, hold in ipairs(holds) do
+        lines[#lines + 1] = lease.describe_hold(hold)
+        lines[#lines + 1] = ("  Ask %s. To release the hold: dgrun lock release %s"):format(
+            hold.who or "them", hold.name)
+    end
+    for _, row in ipairs(rows) do
+        if row.state == "holding" then
+            lines[#lines + 1] = ("%s is held by %s"):format(row.name, lease.describe(row))
+        else
+            lines[#lines + 1] = ("queued for %s: %s"):format(row.name, lease.describe(row))
+        end
+        if row.left <= 0 then
+            lines[#lines + 1] = "  The holder is not responding; the next run will take over."
+        end
+    end
+    if #lines == 0 then
+        return "No locks are held, and no runs are waiting.\n"
     end
     return table.concat(lines, "\n") .. "\n"
 end

@@ -1,6 +1,6 @@
 -- Text for what scripts show: data in, text out. Each part is loaded on first use.
 local parts = { cron = true, logs = true, machines = true, migrations = true, releases = true,
-    review = true, secrets = true, secrets_where = true, status = true }
+    review = true, secrets = true, status = true }
 
 ---@class dgrun.ui
 ---@field cron table
@@ -10,7 +10,6 @@ local parts = { cron = true, logs = true, machines = true, migrations = true, re
 ---@field releases table
 ---@field review table
 ---@field secrets table
----@field secrets_where table
 ---@field status table
 return setmetatable({}, {
     __index = function(_, name)

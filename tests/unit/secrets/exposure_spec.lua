@@ -6,7 +6,7 @@ local git = require "dgrun.git"
 local repository = require "support.repository"
 local run = require "dgrun.run"
 local secrets = require "dgrun.secrets"
-local ui = require "dgrun.ui.secrets_where"
+local ui = require "dgrun.ui.secrets"
 
 local yaml = [[
 environments:
@@ -55,7 +55,7 @@ describe("a file with secrets", function()
         local data = secrets.where "prod"
         assert.equal(2, #data.warnings)
         assert.matches("warning: other users of this computer can read .env.prod (mode 640)",
-            ui.text(data), 1, true)
+            ui.where(data), 1, true)
         local entry = environment.entry(environment.get("prod", { lazy = true }))
         run.execute({ name = "test", root = ".", journal = false }, function()
             assert.equal(2, #exposure.unreported(entry))

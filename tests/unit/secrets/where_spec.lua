@@ -5,7 +5,7 @@ local proc = require "host.proc"
 local project = require "support.project"
 local secrets = require "dgrun.secrets"
 local task = require "dgrun.core.task"
-local ui = require "dgrun.ui.secrets_where"
+local ui = require "dgrun.ui.secrets"
 
 local yaml = [[
 environments:
@@ -92,14 +92,14 @@ describe("secrets.where", function()
         local data, problem = secrets.where(require("dgrun.project.target").find "a")
         assert.is_true(data.ok)
         assert.is_nil(problem)
-        assert.matches("No sources are configured", ui.text(data))
-        assert.matches("declares no secrets", ui.text(secrets.where "b"))
+        assert.matches("No sources are configured", ui.where(data))
+        assert.matches("declares no secrets", ui.where(secrets.where "b"))
     end)
 
     it("never tells a value, neither as data nor as text", function()
         make [[echo '{"W_DB": "canary-4", "W_GONE": "canary-5"}'; echo canary-7 >&2]]
         local data, problem = secrets.where "prod"
-        for _, text in ipairs { json.encode(data), ui.text(data), tostring(problem) } do
+        for _, text in ipairs { json.encode(data), ui.where(data), tostring(problem) } do
             assert.is_nil(text:find("canary", 1, true), text)
         end
     end)
@@ -107,7 +107,7 @@ describe("secrets.where", function()
     it("is readable", function()
         make "exit 3"
         proc.export("W_KEY", nil)
-        local text = ui.text((secrets.where "prod"))
+        local text = ui.where((secrets.where "prod"))
         for _, line in ipairs {
             "Secrets of prod (draft-app-prod)",
             "  1  the environment\n",
