@@ -9,7 +9,6 @@ local check = require "dgrun.core.check"
 local effect = require "dgrun.run.effect"
 local json = require "dgrun.core.json"
 local machines = require "dgrun.fly.machines"
-local rows = require "dgrun.fly.secret_rows"
 local run = require "dgrun.run.context"
 local store = require "dgrun.run.store"
 local unknown = require "dgrun.core.unknown"
@@ -41,7 +40,7 @@ end
 ---@param app string
 ---@param version integer
 function M.keep_version(app, version)
-    store.kv_put(rows.key("version", app), version)
+    store.kv_put(M.row_key("version", app), version)
 end
 
 ---The version of the app's secrets that dgrun or flyctl set last; machines must see at least this
@@ -49,7 +48,7 @@ end
 ---@param app string
 ---@return integer?
 function M.version(app)
-    local ours = run.current() and store.kv_get(rows.key("version", app))
+    local ours = run.current() and store.kv_get(M.row_key("version", app))
     local theirs = api.is_sandbox() and {} or api.flyctl_config().app_secrets_minvers
     local seen = type(theirs) == "table" and theirs[app]
     if type(seen) ~= "number" then
@@ -172,6 +171,32 @@ function M.wanted_version(app, state, metadata, machine)
     local version = learn(app)
     metadata.dgrun_secrets = ("%d"):format(version)
     return version
+end
+
+---Hex in groups of three. The store masks what looks like a secret, and a short value could look
+---like a part of a longer row of digits.
+---@param hex string
+---@return string
+function M.grouped(hex)
+    return (hex:gsub("%x%x%x", "%0."))
+end
+
+---@param text string
+---@return string
+function M.opaque(text)
+    return M.grouped(check(require("host.digest").sha256(text)))
+end
+
+---The key of a row of the store about the secrets of an app. The local Fly has rows of its own;
+---names are hashed, because a name may be masked too.
+---@param kind "set"|"version"
+---@param app string
+---@param name? string of a secret
+---@return string
+function M.row_key(kind, app, name)
+    local world = api.is_sandbox() and "sandbox" or "fly"
+    return ("secrets.%s:%s"):format(kind,
+        M.opaque(table.concat({ world, app, name or "" }, ":")))
 end
 
 return M

@@ -1,14 +1,14 @@
 -- What dgrun remembers about the secrets that it set on an app: never a value, but a keyed
 -- fingerprint of the value and the digest that Fly returned. While Fly reports the same digest, the
 -- app has the value with that fingerprint.
+local app_secrets = require "dgrun.fly.secrets"
 local check = require "dgrun.core.check"
-local rows = require "dgrun.fly.secret_rows"
 local store = require "dgrun.run.store"
 
 local M = {}
 
 local function row(app, name)
-    return rows.key("set", app, name)
+    return app_secrets.row_key("set", app, name)
 end
 
 ---The key of all fingerprints of a store.
@@ -24,7 +24,7 @@ end
 ---@param value string|host.secret.value
 ---@return string
 function M.fingerprint(key, name, value)
-    return rows.grouped(check(require("host.digest").fingerprint(value, key .. name)))
+    return app_secrets.grouped(check(require("host.digest").fingerprint(value, key .. name)))
 end
 
 ---The fingerprint of the app's current value.
@@ -37,7 +37,7 @@ function M.on_app(app, name, digest)
     local kept = store.kv_get(row(app, name))
     if not kept then
         return nil, "never"
-    elseif kept.digest ~= rows.opaque(digest) then
+    elseif kept.digest ~= app_secrets.opaque(digest) then
         return nil, "others"
     end
     return kept.fingerprint
@@ -48,7 +48,7 @@ end
 ---@param digest string Fly's
 ---@param fingerprint string
 function M.keep(app, name, digest, fingerprint)
-    store.kv_put(row(app, name), { digest = rows.opaque(digest), fingerprint = fingerprint })
+    store.kv_put(row(app, name), { digest = app_secrets.opaque(digest), fingerprint = fingerprint })
 end
 
 ---Forgets the fingerprint of a secret.

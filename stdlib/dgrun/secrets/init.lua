@@ -196,11 +196,11 @@ end
 function M.unset(opts)
     check.options(opts, { app = "string", names = "table", secrets = "table?",
         apply = "boolean?" }, "secrets.unset")
-    return require("dgrun.secrets.unset").carry_out(opts)
+    return require("dgrun.secrets.change").unset(opts)
 end
 
 ---Where each secret of an environment comes from: the source that provides it, the sources it
----overrides, the rules it breaks. Reads all sources; never returns a value. dgrun.ui.secrets_where
+---overrides, the rules it breaks. Reads all sources; never returns a value. dg.ui.secrets.where
 ---formats the result.
 ---@param where string|dgrun.environment|dgrun.target
 ---@return dgrun.secrets.where data
