@@ -1,7 +1,6 @@
 -- Runs a tool that migrates a database: alone on it, telling who keeps it waiting, once more when
 -- only a lock was in the way, and never stopped in the middle.
 local alembic = require "dgrun.migrations.alembic"
-local blockers_of = require "dgrun.migrations.blockers"
 local check = require "dgrun.core.check"
 local dburl = require "host.dburl"
 local effect = require "dgrun.run.effect"
@@ -38,7 +37,7 @@ local function once(opts, tool)
     if not place or place.dialect ~= "postgresql" then
         return {}, tool()
     end
-    return blockers_of.watch({
+    return lock.watch_blockers({
         url = check(dburl.libpq(opts.database)),
         application = alembic.application_name(), tell = effect.note,
     }, tool)
@@ -153,7 +152,7 @@ end
 function M.fail(opts, outcome, fields)
     local reasons = {}
     for i, blocker in ipairs(outcome.blockers) do
-        reasons[i] = "held by " .. blockers_of.describe(blocker)
+        reasons[i] = "held by " .. lock.describe_blocker(blocker)
     end
     local exit = outcome.exit
     fields.code = outcome.locked and "migrations.locked" or "migrations.failed"

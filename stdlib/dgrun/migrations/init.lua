@@ -137,7 +137,7 @@ end
 ---@param opts dgrun.migrations.command
 ---@return {ran: boolean}
 function M.command(opts)
-    return require("dgrun.migrations.command").run(opts)
+    return require("dgrun.migrations.upgrade").command(opts)
 end
 
 return M

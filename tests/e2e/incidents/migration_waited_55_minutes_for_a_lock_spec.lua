@@ -28,7 +28,7 @@ return dg.pipeline {
 local with_dgrun = [[
 local dg = require "dgrun"
 -- Its pauses, as short as the test likes them.
-require("dgrun.migrations.blockers").every = 0.05
+require("dgrun.migrations.lock").look_every = 0.05
 require("dgrun.migrations.execute").retry_seconds = 0.2
 return dg.pipeline {
     description = "Migrate",

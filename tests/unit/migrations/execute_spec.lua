@@ -128,7 +128,7 @@ for _, driver in ipairs(matrix.pick({ drivers[2] }, drivers)) do
     describe("an upgrade by " .. driver[1], function()
         it("gives up on a lock, names who holds it, and goes on when it is free", function()
             require("dgrun.migrations.execute").retry_seconds = 0.3
-            require("dgrun.migrations.blockers").every = 0.05
+            require("dgrun.migrations.lock").look_every = 0.05
             local server, dir = postgres.start(), application()
             local url = driver[2](server)
             assert.is_nil(upgrade(dir, url, { target = "aaaa" }).error)
