@@ -15,14 +15,27 @@ local M = {}
 ---@field foreign table<string, string> what COPY takes from another stage
 ---@field venv? string the project's own virtual environment
 
+---The folder of a virtual environment, given by its path or by that of an interpreter in it.
+---@param path string
+---@return string?
+function M.venv_of(path)
+    local stat, bin = fs.stat(path), path_of.dirname(path)
+    local is_interpreter = stat and stat.type ~= "directory" and path_of.basename(bin) == "bin"
+    local dir = is_interpreter and path_of.dirname(bin) or path
+    if fs.exists(dir / "bin/python") or fs.exists(dir / "bin/python3") then
+        return fs.real(dir)
+    end
+end
+
 ---Where the project's own virtual environment may be: beside the Dockerfile, at the top.
 ---@param project string
 ---@param folder string of the Dockerfile, relative to the top
 ---@return string?
 function M.venv(project, folder)
     for _, dir in ipairs { path_of.join(project, folder), project } do
-        if fs.exists(dir / ".venv/bin/python") or fs.exists(dir / ".venv/bin/python3") then
-            return fs.real(dir / ".venv")
+        local venv = M.venv_of(dir / ".venv")
+        if venv then
+            return venv
         end
     end
 end

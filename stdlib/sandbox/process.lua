@@ -39,7 +39,8 @@ local function built_image(world, image)
     local built = json.decode(text)
     built.root = image.dir / "root"
     -- The local Fly is in .dgrun/sandbox of the project.
-    built.venv = image_command.venv(path_of.dirname(path_of.dirname(world.dir)), built.folder)
+    local project = path_of.dirname(path_of.dirname(world.dir))
+    built.venv = built.venv or image_command.venv(project, built.folder)
     return built
 end
 

@@ -7,6 +7,7 @@ local dockerfile_of = require "sandbox.dockerfile"
 local dockerignore = require "sandbox.dockerignore"
 local fs = require "host.fs"
 local check = require "dgrun.core.check"
+local image_command = require "sandbox.image_command"
 local image_files = require "sandbox.image_files"
 local images = require "sandbox.images"
 local json = require "dgrun.core.json"
@@ -114,9 +115,23 @@ local function split(reference)
     return registry, repository, tag
 end
 
----POST /sandbox/v1/builds {app, label, dir, dockerfile?, ignorefile?, target?, args?}: like a build
----and push of that folder, except that RUN is not executed: not_run says how many there are.
----dockerfile: its path, when it is not Dockerfile in the folder
+---A program that does not run here: the machines of the image are simulated.
+local function simulate(world, app, label, recipe)
+    local reference = ("registry.fly.io/%s:%s"):format(app.name, label)
+    world.images[reference] = {
+        registry = "registry.fly.io", repository = app.name, tag = label,
+        digest = "sha256:" .. digest.sha256(reference .. "\n" .. json.encode(recipe)),
+        behaviour = { log = json.array { "the local Fly simulates this image: its program does not "
+            .. "run" } },
+    }
+    world_of.save(world)
+    return { image = reference, digest = world.images[reference].digest, not_run = 0 }, 201
+end
+
+---POST /sandbox/v1/builds {app, label, dir, dockerfile?, ignorefile?, target?, args?, simulate?,
+---python?}: like a build and push of that folder, except that RUN is not executed: not_run says how
+---many there are. dockerfile: its path, when it is not Dockerfile in the folder. simulate: the
+---image's program does not run. python: a virtual environment instead of the project's .venv
 function M.build(world, context, body)
     body = body or {}
     tokens.guard(context.principal, tostring(body.app))
@@ -130,13 +145,22 @@ function M.build(world, context, body)
     if type(dockerfile) ~= "string" or not fs.stat(dockerfile) then
         answer.fail(422, "no Dockerfile in " .. body.dir)
     end
-    for name, kind in pairs { args = "table", ignorefile = "string", target = "string" } do
+    for name, kind in pairs { args = "table", ignorefile = "string", target = "string",
+        simulate = "boolean", python = "string" } do
         if body[name] ~= nil and type(body[name]) ~= kind then
             answer.fail(422, ("%s must be a %s"):format(name, kind))
         end
     end
     local recipe = dockerfile_of.parse(check(fs.read(dockerfile, { limit = FILE_LIMIT })),
         { args = body.args, target = body.target })
+    if body.simulate then
+        return simulate(world, app, body.label, recipe)
+    end
+    local venv = body.python and image_command.venv_of(body.python)
+    if body.python and not venv then
+        answer.fail(422, ("sandbox.python: %s is not a virtual environment, and not an interpreter")
+            :format(body.python))
+    end
     local files, missing = image_files.of(recipe, files_of_context(body, dockerfile))
     if not files then
         answer.fail(422, ("COPY: the build context has no %s, or .dockerignore leaves it out")
@@ -144,7 +168,7 @@ function M.build(world, context, body)
     end
     local text = json.encode { workdir = recipe.workdir, env = recipe.env, cmd = recipe.cmd,
         entrypoint = recipe.entrypoint, foreign = files.foreign,
-        folder = folder_in(body.dir, dockerfile) }
+        folder = folder_in(body.dir, dockerfile), venv = venv }
     local hash = content_digest(body.dir, files, text)
     local reference = ("registry.fly.io/%s:%s"):format(app.name, body.label)
     local name = hash:sub(1, 16)

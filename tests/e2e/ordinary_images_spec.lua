@@ -109,6 +109,31 @@ describe("prod_deploy of an ordinary image", function()
         end
     end)
 
+    full_it("in the virtual environment that environments.yaml names", function()
+        local dir = new_project {
+            Dockerfile = 'FROM python:3.12\nWORKDIR /app\nCOPY . .\nCMD ["python", "server.py"]\n',
+            ["server.py"] = python_server("8080", "sys.prefix"),
+            ["scripts/environments.yaml"] = environments
+                .. "    sandbox: { python: envs/web/bin/python }\n",
+            [".gitignore"] = ".dgrun\nenvs\n",
+        }
+        assert(proc.run { argv = { "/usr/bin/python3", "-m", "venv", "--without-pip", "envs/web" },
+            cwd = dir })
+        deploys(dir, dir / "envs/web")
+    end)
+
+    it("that is simulated, and says so", function()
+        local dir = new_project { Dockerfile = 'FROM scratch\nCMD ["/needs-a-gpu"]\n',
+            ["scripts/environments.yaml"] = environments .. "    sandbox: { simulate: true }\n" }
+        local result = run(dir, "prod_deploy")
+        assert.equal(0, result.status, result.all)
+        assert.matches("the local Fly simulates this image: its program does not run", result.all,
+            1, true)
+        assert.matches("(in the sandbox, simulated)", result.all, 1, true)
+        assert.matches("image    registry.fly.io/ordinary:dgrun%-%x+%-simulated@", result.all)
+        assert.matches("dgrun%-%x+%-simulated", run(dir, "status", "prod").all)
+    end)
+
     full_it("of a Node server", function()
         if has "node" then
             deploys(new_project {

@@ -33,7 +33,9 @@ local function facts(r)
     for _, env in ipairs(environment.used()) do
         if env.url and not seen[env.url] then
             seen[env.url] = true
-            run.add_fact(r, "url", env.url .. (r.sandbox and " (in the sandbox)" or ""))
+            local is_simulated = rawget(env, "sandbox") and env.sandbox.simulate
+            run.add_fact(r, "url", env.url .. (not r.sandbox and ""
+                or is_simulated and " (in the sandbox, simulated)" or " (in the sandbox)"))
         end
     end
     if #r.effects > 0 or #r.steps > 0 then

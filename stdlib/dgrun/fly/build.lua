@@ -4,6 +4,7 @@ local api = require "dgrun.fly.api"
 local build_programs = require "dgrun.fly.builders"
 local check = require "dgrun.core.check"
 local config_of = require "dgrun.fly.config"
+local digest = require "host.digest"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local flyctl = require "dgrun.fly.flyctl"
@@ -72,12 +73,14 @@ end
 ---@field secrets? table<string, userdata|string> build secrets, by id
 ---@field labels? table<string, string> of the image
 ---@field registry? string "registry.fly.io"
+---@field sandbox? dgrun.environment.sandbox how the local Fly runs the image; of `environment`
 
 local options = {
     app = "string", dir = "string?", context = "string?", label = "string?", commit = "string?",
     builder = "string?",
     config = "string?", dockerfile = "string?", ignorefile = "string?", target = "string?",
     args = "table?", secrets = "table?", labels = "table?", registry = "string?",
+    sandbox = "table?",
 }
 
 ---@class dgrun.fly.build.result
@@ -87,13 +90,15 @@ local options = {
 ---@field seconds? number
 
 local function on_sandbox(opts, label)
+    local sandbox = opts.sandbox or {}
     return {
         name = "sandbox",
         build = function()
             local built = api.machines("POST", "/sandbox/v1/builds",
                 { json = { app = opts.app, label = label, dir = opts.dir,
                     dockerfile = opts.dockerfile, ignorefile = opts.ignorefile,
-                    target = opts.target, args = opts.args }, timeout = 300 })
+                    target = opts.target, args = opts.args,
+                    simulate = sandbox.simulate, python = sandbox.python }, timeout = 300 })
             if (built.not_run or 0) > 0 then
                 effect.note("the local Fly does not execute the RUN instructions of the Dockerfile")
             end
@@ -136,6 +141,19 @@ local function label_of(opts)
         code = "input.missing_option", op = "fly.build",
         msg = "fly.build needs the option 'label' or 'commit'",
     }
+end
+
+---An image that runs in another way is another image.
+---@param sandbox? dgrun.environment.sandbox
+local function label_on_sandbox(label, sandbox)
+    if sandbox and sandbox.simulate then
+        effect.note("the local Fly simulates this image: its program does not run "
+            .. "(sandbox.simulate in environments.yaml)")
+        return label .. "-simulated"
+    elseif sandbox and sandbox.python then
+        return ("%s-python-%s"):format(label, digest.sha256(sandbox.python):sub(1, 6))
+    end
+    return label
 end
 
 ---The options as a builder gets them: with the commit as a label, and the Dockerfile for builders
@@ -199,7 +217,8 @@ function M.dockerfile_missing(opts)
             .. "at the top of the repository." }
 end
 
-local fill = { app = given.app, context = given.dir, commit = given.commit, config = given.config }
+local fill = { app = given.app, context = given.dir, commit = given.commit, config = given.config,
+    sandbox = given.sandbox }
 
 ---Builds an image and pushes it, unless the registry has it under this label.
 ---@param opts dgrun.fly.build.options
@@ -215,6 +234,9 @@ function M.build(opts)
         op = "fly.build", msg = "fly.build needs the option 'context' or 'source'" }
     opts.context = nil
     local label = label_of(opts)
+    if api.is_sandbox() and not opts.builder then
+        label = label_on_sandbox(label, opts.sandbox)
+    end
     local builder = builder_of(opts, label)
     local image = { registry = opts.registry or "registry.fly.io", repository = opts.app,
         tag = label }

@@ -57,6 +57,7 @@ local M = {}
 ---@field skip_release_command? boolean
 ---@field wait_timeout? number seconds for a machine to get healthy
 ---@field build? table options of fly.build: builder, args, secrets, target, …
+---@field sandbox? dgrun.environment.sandbox how the local Fly runs the image; of `environment`
 ---@field via? "flyctl" let flyctl deploy; the result is the same
 
 ---@class dgrun.fly.deploy.result
@@ -71,11 +72,11 @@ local options = {
     database_heads = "table?", strategy = "any?", ha = "boolean?", wait_timeout = "seconds?",
     skip_release_command = "boolean?", on_failure = "string?", max_unavailable = "number?",
     build = "table?", context = "string?", migrations_dir = "string?", via = "string?",
-    gate = "any?", on_inconclusive = "string?",
+    gate = "any?", on_inconclusive = "string?", sandbox = "table?",
 }
 
 local fill = { app = given.app, config = given.config, commit = given.commit, context = given.dir,
-    migrations_dir = given.migrations_dir }
+    migrations_dir = given.migrations_dir, sandbox = given.sandbox }
 
 ---The folder that is built.
 local function context_of(opts, config)
@@ -118,6 +119,7 @@ local function image_for(opts, config)
     options_given.app = opts.app
     options_given.context = options_given.context or context_of(opts, config)
     options_given.commit = opts.commit
+    options_given.sandbox = opts.sandbox
     options_given.label = options_given.label
         or (not opts.commit and "dgrun-" .. os.date("!%Y%m%d%H%M%S") or nil)
     return build.build(options_given).image

@@ -276,7 +276,8 @@ local function new_secrets(env, entry)
 end
 
 local fields = { name = true, app = true, url = true, config = true, crons = true, secrets = true,
-    pr = true, org = true, probes = true, migrations = true }
+    pr = true, org = true, probes = true, migrations = true,
+    sandbox = true }
 
 ---The names of all environments of the file that is looked at, sorted; none without a file.
 ---@return string[]
@@ -308,6 +309,7 @@ local function new(entry, opts)
     local env = {
         name = entry.name, app = entry.app, url = entry.url, config = entry.config,
         crons = entry.crons, pr = entry.pr, org = entry.org, migrations = entry.migrations,
+        sandbox = entry.sandbox,
         probes = environment_probes.of(entry),
     }
     env.secrets = new_secrets(env, entry)

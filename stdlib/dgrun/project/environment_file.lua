@@ -116,8 +116,26 @@ local function read_migrations(r, value, keys)
     return out
 end
 
+---@class dgrun.environment.sandbox how the local Fly runs the environment's images
+---@field simulate? boolean the image's program does not run: machines start, and checks pass
+---@field python? string folder of a virtual environment, or an interpreter in one; relative to the
+---  folder that holds scripts/
+
+---@return dgrun.environment.sandbox
+local function read_sandbox(r, value, keys)
+    if value == nil then
+        return {}
+    end
+    r:map(value, keys, { simulate = true, python = true })
+    if value.simulate == true and value.python ~= nil then
+        r:refuse(below(keys, "python"), named(keys) .. ": a simulated image has no python")
+    end
+    return { simulate = r:boolean(value.simulate, below(keys, "simulate")),
+        python = r:string(value.python, below(keys, "python")) }
+end
+
 local environment_keys = { app = true, url = true, config = true, secrets = true, crons = true,
-    probes = true, migrations = true }
+    probes = true, migrations = true, sandbox = true }
 
 ---@param known table<string, true> keys
 local function read_environment(r, value, keys, known)
@@ -128,6 +146,7 @@ local function read_environment(r, value, keys, known)
     end
     out.secrets = declaration.read(r, value.secrets, below(keys, "secrets"))
     out.migrations = read_migrations(r, value.migrations, below(keys, "migrations"))
+    out.sandbox = read_sandbox(r, value.sandbox, below(keys, "sandbox"))
     local seen = {}
     for i, cron in ipairs(r:list(value.crons, below(keys, "crons"))) do
         local at = below(below(keys, "crons"), i)

@@ -2,6 +2,7 @@
 -- given by itself.
 local environment_of = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local path_of = require "dgrun.core.path"
 local tables = require "dgrun.core.table"
 
 local M = {}
@@ -88,6 +89,19 @@ function M.variables(env)
         variables[name] = value
     end
     return next(variables) and variables or nil
+end
+
+---How the local Fly runs the environment's images, with a path of its Python that holds everywhere;
+---nil where nothing is declared.
+---@return dgrun.environment.sandbox?
+function M.sandbox(env)
+    local declared = env and rawget(env, "sandbox") or {}
+    local python = declared.python
+    if python and python:sub(1, 1) ~= "/" then
+        python = path_of.join(environment_of.entry(env).root, python)
+    end
+    return (declared.simulate or python) and { simulate = declared.simulate, python = python }
+        or nil
 end
 
 ---What `migrations` of an environment declares.

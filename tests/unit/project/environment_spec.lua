@@ -1,5 +1,6 @@
 local environment = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
+local given = require "dgrun.project.environment_options"
 local project = require "support.project"
 local run = require "dgrun.run"
 local secret = require "host.secret"
@@ -77,6 +78,17 @@ describe("an environment", function()
         assert.same({ dir = ".", env = {} }, environment.get("prod").migrations)
     end)
 
+    it("declares how the local Fly runs its images", function()
+        with(prod .. "    sandbox: { python: envs/web }\n")
+        local env = environment.get "prod"
+        assert.same({ python = "envs/web" }, env.sandbox)
+        assert.matches("^/.*/envs/web$", given.sandbox(env).python)
+        with(prod .. "    sandbox: { simulate: true }\n")
+        assert.same({ simulate = true }, given.sandbox(environment.get "prod"))
+        with(prod)
+        assert.is_nil(given.sandbox(environment.get "prod"))
+    end)
+
     it("is refused, with the line, when that is not right", function()
         for text, reason in pairs {
             ["migrations: { dir: ../x }"] = "migrations.dir must be a folder in the repository",
@@ -85,6 +97,9 @@ describe("an environment", function()
             ["migrations: { env: { A-B: x } }"] = "is not a valid secret name",
             ["migrations: { before_destructive: {} }"] = "needs the key 'command'",
             ["migrations: { targett: heads }"] = "has no key 'targett'",
+            ["sandbox: { simulate: 1 }"] = "must be true or false",
+            ["sandbox: { simulat: true }"] = "has no key 'simulat'",
+            ["sandbox: { simulate: true, python: x }"] = "a simulated image has no python",
             ["crons: [{ name: a, config: a, schedule: daily, create: 1 }]"]
                 = "must be true or false",
             ["crons: [{ name: a, config: a, schedule: daily, gate: {} }]"]
