@@ -1,3 +1,5 @@
+/* The bytes of the source go through one or two stages, each of which takes escapes for
+   what they stand for, and then along the automaton. */
 #include "secret/reading.h"
 
 #include <ctype.h>
@@ -13,105 +15,147 @@ static uint64_t start_of(const struct reading *r, uint64_t back)
     return r->starts[(r->count - back) & r->ring_mask];
 }
 
-static void read_byte(struct reading *r, unsigned char byte, uint64_t start, uint64_t end,
-                      bool plain)
+static void match_byte(struct reading *r, struct reading_byte b)
 {
-    r->starts[r->count & r->ring_mask] = start;
+    r->starts[r->count & r->ring_mask] = b.start;
     r->count++;
-    r->plain = plain ? r->plain + 1 : 0;
-    uint32_t next = trie_step(r->patterns, r->state, byte);
+    r->plain = b.plain ? r->plain + 1 : 0;
+    uint32_t next = trie_step(r->patterns, r->state, b.value);
     const struct trie_node *node = &r->patterns->nodes[next];
     if (node->longest)
-        r->match(r->data, start_of(r, node->longest), end);
+        r->match(r->data, start_of(r, node->longest), b.end);
     r->state = node->resume;
 }
 
-static void read_plain(struct reading *r, unsigned char byte, uint64_t at)
+static void feed(struct reading *r, size_t stage, struct reading_byte b);
+
+/* An escape stood for a character that begins an escape: there, decoding twice parts from
+   decoding once. */
+static void part_twice(struct reading *once, struct reading_byte b)
 {
-    read_byte(r, byte, at, at + 1, true);
+    struct reading *r = once->twice;
+    uint64_t kept = once->patterns->nodes[once->state].depth;
+    r->state = once->state;
+    r->fork = once->fork;
+    r->count = once->count;
+    r->plain = once->plain;
+    for (uint64_t i = 1; i <= kept && i <= once->count; i++) {
+        uint64_t at = (once->count - i) & once->ring_mask;
+        r->starts[at] = once->starts[at];
+    }
+    r->stages[0].count = r->stages[1].count = 0;
+    r->active = true;
+    feed(r, 1, b);
 }
 
-static void read_escaped(struct reading *r, unsigned char byte, uint64_t at)
+static bool begins_escape(enum reading_kind kind, unsigned char c)
 {
-    read_byte(r, byte, r->escape_start, at + 1, false);
+    return reading_parting(c) & 1U << kind;
 }
 
-static void feed(struct reading *r, unsigned char c, uint64_t at);
-
-static void escape_begin(struct reading *r, unsigned char c, uint64_t at)
+/* What a stage has read goes to the next one, and from the last one to the patterns. */
+static void pass(struct reading *r, size_t stage, struct reading_byte b)
 {
-    r->escape[0] = c;
-    r->escaped = 1;
-    r->escape_start = at;
+    if (stage == 0 && r->kind <= READING_BACKSLASH_TWICE) {
+        feed(r, 1, b);
+        return;
+    }
+    if (!b.plain && r->twice && !r->twice->active && begins_escape(r->kind, b.value))
+        part_twice(r, b);
+    match_byte(r, b);
 }
 
-/* It was no escape: its first character stands for itself, the rest is read anew. */
-static void escape_spill(struct reading *r)
+static void escape_add(struct reading *r, size_t stage, struct reading_byte b)
 {
-    unsigned char bytes[READING_ESCAPE_MAX];
-    size_t len = r->escaped;
-    uint64_t at = r->escape_start;
-    memcpy(bytes, r->escape, len);
-    r->escaped = 0;
-    read_plain(r, bytes[0], at);
-    for (size_t i = 1; i < len; i++)
-        feed(r, bytes[i], at + i);
+    struct reading_stage *s = &r->stages[stage];
+    s->bytes[s->count++] = b;
 }
 
-static unsigned hex_number(const unsigned char *digits, size_t len)
+/* It was no escape: its first character stands for itself, the rest is read again. */
+static void escape_spill(struct reading *r, size_t stage)
+{
+    struct reading_stage *s = &r->stages[stage];
+    struct reading_byte bytes[READING_ESCAPE_MAX];
+    size_t count = s->count;
+    memcpy(bytes, s->bytes, count * sizeof *bytes);
+    s->count = 0;
+    pass(r, stage, bytes[0]);
+    for (size_t i = 1; i < count; i++)
+        feed(r, stage, bytes[i]);
+}
+
+static unsigned hex_number(const struct reading_byte *digits, size_t len)
 {
     unsigned value = 0;
     for (size_t i = 0; i < len; i++) {
-        int c = tolower(digits[i]);
+        int c = tolower(digits[i].value);
         value = value << 4 | (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
     }
     return value;
 }
 
-static void feed_percent(struct reading *r, unsigned char c, uint64_t at)
+/* The escape of this stage is complete, and stands for this byte. */
+static void pass_value(struct reading *r, size_t stage, unsigned value)
 {
-    if (r->escaped && !isxdigit(c)) {
-        escape_spill(r);
-        feed(r, c, at);
-    } else if (r->escaped) {
-        r->escape[r->escaped++] = c;
-        if (r->escaped == 3) {
-            r->escaped = 0;
-            read_escaped(r, (unsigned char)hex_number(r->escape + 1, 2), at);
-        }
-    } else if (c == '%') {
-        escape_begin(r, c, at);
-    } else if (c == '+' && r->kind == READING_FORM) {
-        read_byte(r, ' ', at, at + 1, false);
-    } else {
-        read_plain(r, c, at);
+    struct reading_stage *s = &r->stages[stage];
+    struct reading_byte b = {.start = s->bytes[0].start,
+                             .end = s->bytes[s->count - 1].end,
+                             .value = (unsigned char)value};
+    s->count = 0;
+    pass(r, stage, b);
+}
+
+static void pass_code_point(struct reading *r, size_t stage, unsigned code)
+{
+    struct reading_stage *s = &r->stages[stage];
+    struct reading_byte b = {.start = s->bytes[0].start,
+                             .end = s->bytes[s->count - 1].end};
+    static const unsigned char marks[] = {0, 0xc0, 0xe0, 0xf0};
+    size_t more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    s->count = 0;
+    b.value = (unsigned char)(marks[more] | code >> (6 * more));
+    pass(r, stage, b);
+    while (more-- > 0) {
+        b.value = (unsigned char)(0x80 | ((code >> (6 * more)) & 0x3f));
+        pass(r, stage, b);
     }
 }
 
-static void read_code_point(struct reading *r, unsigned code, uint64_t at)
+static void feed_percent(struct reading *r, size_t stage, struct reading_byte b)
 {
-    if (code < 0x80) {
-        read_escaped(r, (unsigned char)code, at);
-        return;
+    struct reading_stage *s = &r->stages[stage];
+    bool is_form = r->kind == READING_FORM || r->kind == READING_FORM_TWICE;
+    if (s->count && !isxdigit(b.value)) {
+        escape_spill(r, stage);
+        feed(r, stage, b);
+    } else if (s->count) {
+        escape_add(r, stage, b);
+        if (s->count == 3)
+            pass_value(r, stage, hex_number(s->bytes + 1, 2));
+    } else if (b.value == '%') {
+        escape_add(r, stage, b);
+    } else {
+        if (is_form && b.value == '+') {
+            b.value = ' ';
+            b.plain = false;
+        }
+        pass(r, stage, b);
     }
-    size_t more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    static const unsigned char marks[] = {0, 0xc0, 0xe0, 0xf0};
-    read_escaped(r, (unsigned char)(marks[more] | code >> (6 * more)), at);
-    while (more-- > 0)
-        read_escaped(r, (unsigned char)(0x80 | ((code >> (6 * more)) & 0x3f)), at);
 }
 
 /* One more character of "\n", "\x1b", "\u00e9" or a surrogate pair. False: it does not
  * belong. */
-static bool escape_more(struct reading *r, unsigned char c, uint64_t at)
+static bool escape_more(struct reading *r, size_t stage, struct reading_byte b)
 {
     static const char letters[] = "ntrbf/\"'\\", meanings[] = "\n\t\r\b\f/\"'\\";
-    size_t n = r->escaped;
+    struct reading_stage *s = &r->stages[stage];
+    size_t n = s->count;
+    unsigned char c = b.value;
     if (n == 1 || n == 7) {
         const char *letter = n == 1 && c ? strchr(letters, c) : NULL;
         if (letter) {
-            r->escaped = 0;
-            read_escaped(r, (unsigned char)meanings[letter - letters], at);
+            escape_add(r, stage, b);
+            pass_value(r, stage, (unsigned char)meanings[letter - letters]);
             return true;
         }
         if (c != 'u' && (c != 'x' || n == 7))
@@ -119,93 +163,129 @@ static bool escape_more(struct reading *r, unsigned char c, uint64_t at)
     } else if (n == 6 ? c != '\\' : !isxdigit(c)) {
         return false;
     }
-    r->escape[r->escaped++] = c;
+    escape_add(r, stage, b);
     n++;
-    if (r->escape[1] == 'x' && n == 4) {
-        r->escaped = 0;
-        read_escaped(r, (unsigned char)hex_number(r->escape + 2, 2), at);
+    if (s->bytes[1].value == 'x' && n == 4) {
+        pass_value(r, stage, hex_number(s->bytes + 2, 2));
     } else if (n == 6) {
-        unsigned code = hex_number(r->escape + 2, 4);
-        if (code >> 10 != 0xd800 >> 10) {
-            r->escaped = 0;
-            read_code_point(r, code, at);
-        }
+        unsigned code = hex_number(s->bytes + 2, 4);
+        if (code >> 10 != 0xd800 >> 10)
+            pass_code_point(r, stage, code);
     } else if (n == 12) {
-        unsigned high = hex_number(r->escape + 2, 4), low = hex_number(r->escape + 8, 4);
-        r->escaped = 0;
-        read_code_point(r, 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff), at);
+        unsigned high = hex_number(s->bytes + 2, 4), low = hex_number(s->bytes + 8, 4);
+        pass_code_point(r, stage, 0x10000 + ((high & 0x3ff) << 10) + (low & 0x3ff));
     }
     return true;
 }
 
-static void feed_backslash(struct reading *r, unsigned char c, uint64_t at)
+static void feed_backslash(struct reading *r, size_t stage, struct reading_byte b)
 {
-    if (!r->escaped && c == '\\') {
-        escape_begin(r, c, at);
-    } else if (!r->escaped) {
-        read_plain(r, c, at);
-    } else if (!escape_more(r, c, at)) {
-        escape_spill(r);
-        feed(r, c, at);
+    size_t escaped = r->stages[stage].count;
+    if (!escaped && b.value == '\\') {
+        escape_add(r, stage, b);
+    } else if (!escaped) {
+        pass(r, stage, b);
+    } else if (!escape_more(r, stage, b)) {
+        escape_spill(r, stage);
+        feed(r, stage, b);
     }
 }
 
-static void feed_unwrap(struct reading *r, unsigned char c, uint64_t at)
+/* The code point of "&amp;", "&#38;" or "&#x26;" without its semicolon; 0: it is none. */
+static unsigned entity_code(const struct reading_stage *s)
 {
-    bool newline = c == '\n' || c == '\r';
-    if (newline || (r->indent && (c == ' ' || c == '\t'))) {
+    static const struct {
+        const char *name;
+        unsigned code;
+    } names[] = {{"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"apos", '\''}};
+    char text[READING_ESCAPE_MAX] = "";
+    for (size_t i = 1; i < s->count; i++)
+        text[i - 1] = (char)s->bytes[i].value;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(text, names[i].name) == 0)
+            return names[i].code;
+    unsigned code = 0;
+    bool is_hex = tolower((unsigned char)text[1]) == 'x';
+    const char *digits = text + (is_hex ? 2 : 1);
+    if (*text != '#' || !*digits)
+        return 0;
+    for (; *digits; digits++) {
+        if (is_hex ? !isxdigit((unsigned char)*digits) : !isdigit((unsigned char)*digits))
+            return 0;
+        int c = tolower((unsigned char)*digits);
+        code = code * (is_hex ? 16 : 10) + (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+        if (code > 0x10ffff)
+            return 0;
+    }
+    return code;
+}
+
+static void feed_html(struct reading *r, size_t stage, struct reading_byte b)
+{
+    struct reading_stage *s = &r->stages[stage];
+    unsigned code;
+    if (!s->count && b.value != '&') {
+        pass(r, stage, b);
+    } else if (!s->count || ((isalnum(b.value) || b.value == '#') &&
+                             s->count < READING_ESCAPE_MAX - 1)) {
+        escape_add(r, stage, b);
+    } else if (b.value == ';' && (code = entity_code(s)) != 0) {
+        escape_add(r, stage, b);
+        pass_code_point(r, stage, code);
+    } else {
+        escape_spill(r, stage);
+        feed(r, stage, b);
+    }
+}
+
+static void feed_unwrap(struct reading *r, size_t stage, struct reading_byte b)
+{
+    bool newline = b.value == '\n' || b.value == '\r';
+    if (newline || (r->indent && (b.value == ' ' || b.value == '\t'))) {
         r->indent = true;
         r->plain = 0;
     } else {
         r->indent = false;
-        read_plain(r, c, at);
+        pass(r, stage, b);
     }
 }
 
-static void feed(struct reading *r, unsigned char c, uint64_t at)
+static void feed(struct reading *r, size_t stage, struct reading_byte b)
 {
     switch (r->kind) {
     case READING_PERCENT:
     case READING_FORM:
-        feed_percent(r, c, at);
+    case READING_PERCENT_TWICE:
+    case READING_FORM_TWICE:
+        feed_percent(r, stage, b);
         break;
     case READING_BACKSLASH:
-        feed_backslash(r, c, at);
+    case READING_BACKSLASH_TWICE:
+        feed_backslash(r, stage, b);
+        break;
+    case READING_HTML:
+        feed_html(r, stage, b);
         break;
     default:
-        feed_unwrap(r, c, at);
+        feed_unwrap(r, stage, b);
         break;
-    }
-}
-
-/* Does this reading part from the plain one here? */
-static bool parts(const struct reading *r, uint32_t plain_state, unsigned char c)
-{
-    switch (r->kind) {
-    case READING_PERCENT:
-        return c == '%';
-    case READING_FORM:
-        return c == '%' || c == '+';
-    case READING_BACKSLASH:
-        return c == '\\';
-    default:
-        return (c == '\n' || c == '\r') && r->patterns->nodes[plain_state].wraps;
     }
 }
 
 bool reading_feed(struct reading *r, uint32_t plain_state, unsigned char c, uint64_t at)
 {
     if (!r->active) {
-        if (!parts(r, plain_state, c))
+        if (r->kind == READING_UNWRAPPED && !r->patterns->nodes[plain_state].wraps)
             return false;
         r->state = plain_state;
         r->fork = at;
         r->count = r->plain = 0;
-        r->escaped = 0;
+        r->stages[0].count = r->stages[1].count = 0;
         r->indent = false;
     }
-    feed(r, c, at);
-    r->active = r->escaped || r->patterns->nodes[r->state].depth > r->plain;
+    feed(r, 0, (struct reading_byte){at, at + 1, c, true});
+    r->active = r->stages[0].count || r->stages[1].count ||
+                r->patterns->nodes[r->state].depth > r->plain;
     return r->active;
 }
 
@@ -214,7 +294,10 @@ uint64_t reading_pending(const struct reading *r, uint64_t pos)
     uint32_t depth = r->patterns->nodes[r->state].depth;
     if (depth)
         return start_of(r, depth);
-    return r->escaped ? r->escape_start : pos;
+    for (size_t stage = READING_STAGES; stage-- > 0;)
+        if (r->stages[stage].count)
+            return r->stages[stage].bytes[0].start;
+    return pos;
 }
 
 void reading_reset(struct reading *r)

@@ -31,15 +31,22 @@ struct redactor {
     struct span *spans;
     size_t span_count, span_capacity;
     struct reading readings[READING_KINDS];
+    unsigned active; /* of them, as bits */
 };
+
+_Static_assert(READING_KINDS <= 8, "a set of readings is a byte");
 
 /* The patterns of the process: secrets are registered for its life. */
 static struct trie patterns;
+static unsigned char parting[256]; /* reading_parting */
 
 static void patterns_open(void)
 {
-    if (!patterns.nodes)
-        trie_init(&patterns);
+    if (patterns.nodes)
+        return;
+    trie_init(&patterns);
+    for (unsigned c = 0; c < 256; c++)
+        parting[c] = (unsigned char)reading_parting((unsigned char)c);
 }
 
 /* The words that are no secrets. */
@@ -107,23 +114,25 @@ static void on_match(void *data, uint64_t start, uint64_t end)
     add_span(data, start, end);
 }
 
-static bool read_decoded(struct redactor *r, unsigned char c)
+/* Lets the readings that are active, or part here, read the byte. In the order of their
+   kinds: see reading.h. */
+static void read_decoded(struct redactor *r, unsigned char c, unsigned wanted)
 {
-    bool any = false;
     for (size_t i = 0; i < READING_KINDS; i++)
-        any = reading_feed(&r->readings[i], r->state, c, r->pos) || any;
-    return any;
+        if (wanted & 1U << i)
+            reading_feed(&r->readings[i], r->state, c, r->pos);
+    r->active = 0;
+    for (size_t i = 0; i < READING_KINDS; i++)
+        r->active |= (unsigned)r->readings[i].active << i;
 }
 
 static void scan(struct redactor *r, const char *bytes, size_t len)
 {
-    bool any = false;
-    for (size_t i = 0; i < READING_KINDS; i++)
-        any = any || r->readings[i].active;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)bytes[i];
-        if (any || c == '%' || c == '+' || c == '\\' || c == '\n' || c == '\r')
-            any = read_decoded(r, c);
+        unsigned wanted = r->active | parting[c];
+        if (wanted)
+            read_decoded(r, c, wanted);
         uint32_t next = trie_step(&patterns, r->state, c);
         r->pos++;
         if (!next) {
@@ -184,6 +193,7 @@ static void adopt_patterns(struct redactor *r)
     r->generation = patterns.linked;
     for (size_t i = 0; i < READING_KINDS; i++)
         reading_reset(&r->readings[i]);
+    r->active = 0;
     r->state = 0;
     r->pos -= r->held.len;
     scan(r, buf_text(&r->held), r->held.len);
@@ -200,6 +210,8 @@ struct redactor *redactor_new(redactor_write write, void *data)
                                           .patterns = &patterns,
                                           .match = on_match,
                                           .data = r};
+    for (size_t i = 0; i <= READING_BACKSLASH_TWICE; i++)
+        r->readings[READING_PERCENT + i].twice = &r->readings[i];
     buf_init(&r->held);
     return r;
 }
@@ -224,6 +236,7 @@ void redactor_flush(struct redactor *r)
     r->state = 0;
     for (size_t i = 0; i < READING_KINDS; i++)
         r->readings[i].active = false;
+    r->active = 0;
 }
 
 void redactor_free(struct redactor *r)

@@ -29,6 +29,18 @@ static void add_base64(struct trie *t, const char *data, size_t len, size_t befo
     buf_fini_wiped(&text);
 }
 
+static void add_hex(struct trie *t, const char *data, size_t len, const char *digits)
+{
+    struct buf text;
+    buf_init(&text);
+    for (size_t i = 0; i < len; i++) {
+        buf_add_char(&text, digits[(unsigned char)data[i] >> 4]);
+        buf_add_char(&text, digits[(unsigned char)data[i] & 15]);
+    }
+    trie_add(t, buf_text(&text), text.len, true);
+    buf_fini_wiped(&text);
+}
+
 static void add_needle(struct trie *t, const char *data, size_t len)
 {
     if (len < REDACT_MIN)
@@ -37,6 +49,8 @@ static void add_needle(struct trie *t, const char *data, size_t len)
     for (size_t before = 0; before < 3; before++)
         for (size_t i = 0; i < 2; i++)
             add_base64(t, data, len, before, alphabets[i]);
+    add_hex(t, data, len, "0123456789abcdef");
+    add_hex(t, data, len, "0123456789ABCDEF");
 }
 
 static void add_lines(struct trie *t, const char *data, size_t len)

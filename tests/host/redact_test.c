@@ -67,6 +67,44 @@ static void masks_url_encoded_forms(void **state)
     gives("100% sure, 5%2, %, %%41", "100% sure, 5%2, %, %%41");
 }
 
+static void masks_html_escaped_forms(void **state)
+{
+    (void)state;
+    mask("h<t>m&l\"q'é😎z");
+    gives("<p>h&lt;t&gt;m&amp;l&quot;q&#39;é😎z</p>", "<p>***</p>");
+    gives("<p>h&lt;t&gt;m&amp;l&#34;q&apos;&#233;&#x1F60E;z</p>", "<p>***</p>");
+    gives("h&#60;t&#x3e;m&#X26;l&#x22;q&#x27;&#xE9;&#128526;z", "***");
+    gives("&h&lt;t&gt;m&amp;l&quot;q&#39;é😎z&", "&***&");
+    gives("&amp;&&lt &a;&#;&#x;&#99999999;&averylongname; a&b=c",
+          "&amp;&&lt &a;&#;&#x;&#99999999;&averylongname; a&b=c");
+}
+
+static void masks_hexadecimal_digits(void **state)
+{
+    (void)state;
+    mask("hex!Z\xe9\x7f value of some length");
+    gives("x 686578215ae97f2076616c7565206f6620736f6d65206c656e677468 y", "x *** y");
+    gives("x=686578215AE97F2076616C7565206F6620736F6D65206C656E677468;", "x=***;");
+    gives("686578215ae97f2076616c75\n65206f6620736f6d65206c656e677468", "***");
+    gives("686578215ae97f2076616c7565206f", "686578215ae97f2076616c7565206f");
+}
+
+static void masks_what_was_encoded_twice(void **state)
+{
+    (void)state;
+    mask("tw/ce %d\"a+b\\n\né");
+    gives("?u=%2Ftw%252Fce%2520%2525d%2522a%252Bb%255Cn%250A%25C3%25A9&x", "?u=%2F***&x");
+    gives("tw%252fce%2B%2525d%2522a%252bb%255cn%250a%25c3%25a9", "***");
+    gives("tw%25%32%46ce%2520%2525d%2522a%252Bb%255Cn%250A%25C3%25A9", "***");
+    gives("tw/ce%2520%2525d\"a%252Bb%255Cn%250Aé", "***");
+    gives("{\"j\":\"{\\\"v\\\":\\\"tw/ce %d\\\\\\\"a+b\\\\\\\\n\\\\né\\\"}\"}",
+          "{\"j\":\"{\\\"v\\\":\\\"***\\\"}\"}");
+    gives("tw\\\\/ce %d\\\\\\\"a+b\\\\\\\\n\\\\n\\\\u00e9", "***");
+    gives("tw/ce %d\\u005c\\u0022a+b\\\\\\\\n\\\\n\\\\u00E9", "***");
+    gives("%2525 %25 %252 %25zz \\\\ \\\\u00 \\\\\\",
+          "%2525 %25 %252 %25zz \\\\ \\\\u00 \\\\\\");
+}
+
 static void masks_escaped_forms(void **state)
 {
     (void)state;
@@ -243,6 +281,9 @@ int main(void)
         cmocka_unit_test(masks_the_value_as_it_stands),
         cmocka_unit_test(masks_url_encoded_forms),
         cmocka_unit_test(masks_escaped_forms),
+        cmocka_unit_test(masks_html_escaped_forms),
+        cmocka_unit_test(masks_hexadecimal_digits),
+        cmocka_unit_test(masks_what_was_encoded_twice),
         cmocka_unit_test(masks_base64_in_all_alignments),
         cmocka_unit_test(masks_lines_of_a_multi_line_value),
         cmocka_unit_test(masks_the_password_of_a_url),
