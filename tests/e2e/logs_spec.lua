@@ -97,7 +97,7 @@ describe("dgrun logs", function()
         assert.same({ "stage 2" }, messages(fly:run { "logs", "--json", "-n", "1", "-i",
             stage:sub(1, 8) }))
         local coloured = assert(proc.run { cwd = fly.dir, clean_env = true, env = fly.env, argv = {
-            "script", "-qec", local_fly.binary .. " logs -n 4", "/dev/null" } }).stdout
+            "script", "-qec", ("'%s' logs -n 4"):format(local_fly.binary), "/dev/null" } }).stdout
         assert.matches("\27%[36mprod \27%[0m  \27%[2m", coloured)
         assert.matches("\27%[35mstage\27%[0m  \27%[2m", coloured)
         assert.is_string(prod)

@@ -126,7 +126,7 @@ sys.exit(7)]], "--json", "A=b", "--" }, { stdin = "from outside" })
         -- Whoever reads the output leaves: the command is told, as in any pipe.
         local run = p:run { "-e", ([[
             local r = require("host.proc").run { argv = { "sh", "-c",
-                "%s secrets run prod -- yes | head -n 1" }, timeout = 20 }
+                "'%s' secrets run prod -- yes | head -n 1" }, timeout = 20 }
             io.write(r and r.stdout or "stuck")]]):format(binary) }
         assert.equal("y\n", run.stdout, run.all)
 

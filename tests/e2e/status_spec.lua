@@ -108,9 +108,9 @@ describe("dgrun status", function()
                 env[name] = value
             end
             local binary = os.getenv "DGRUN_BINARY" or require("host.fs").real "/proc/self/exe"
-            return assert(proc.run { cwd = project.dir, clean_env = true, env = env, argv = {
-                "script", "-qec", binary .. " --sandbox status prod --max-behind 0",
-                "/dev/null" } }).stdout
+            local line = ("'%s' --sandbox status prod --max-behind 0"):format(binary)
+            return assert(proc.run { cwd = project.dir, clean_env = true, env = env,
+                argv = { "script", "-qec", line, "/dev/null" } }).stdout
         end
         assert.matches("\27[31m!\27[0m", shown(), 1, true)
         assert.is_nil(shown({ NO_COLOR = "1" }):find "\27")

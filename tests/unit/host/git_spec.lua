@@ -268,8 +268,7 @@ describe("host.git", function()
             print(found.commit)
         ]], GIT_DIR = other .. "/.git", GIT_INDEX_FILE = "/nowhere", GIT_WORK_TREE = other }
         local r = assert(require("host.proc").run {
-            argv = { "/proc/" .. io.open("/proc/self/stat"):read("*l"):match("^%d+") .. "/exe",
-                "-e", env.SCRIPT }, env = env,
+            argv = { fs.real "/proc/self/exe", "-e", env.SCRIPT }, env = env,
         })
         assert.equal(first .. "\n", r.stdout)
     end)
