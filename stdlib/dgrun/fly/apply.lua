@@ -31,11 +31,11 @@ end
 
 local comes_up = { started = true, starting = true, failed = true }
 
----Does a machine start after its update? docs/fly/deploy.md, section 8, skip_launch.
----@param config table that it gets
+---Does a machine start after its update? A standby that took over stays up: docs/fly/deploy.md,
+---section 8, skip_launch.
 ---@return boolean
-local function starts(machine, config)
-    return comes_up[machine.state] == true and #(config.standbys or {}) == 0
+local function starts(machine)
+    return comes_up[machine.state] == true
 end
 
 ---Does its deploy start a machine that crashed until Fly gave up? An update would leave it stopped.
@@ -50,6 +50,28 @@ local function wait_good(deploy, group, machine)
     deploy.warn_listen(group, machine)
 end
 
+---What Fly is asked for a machine that is created or updated.
+---@param deploy table of deploy.lua
+---@param change dgrun.fly.change
+---@param standby_of? string machine id
+---@return table
+function M.request(deploy, change, standby_of)
+    local config, machine = with_release(deploy, change.config), change.machine
+    if change.standby then
+        config.standbys = { standby_of }
+        config.env.FLY_STANDBY_FOR = standby_of
+    end
+    if not machine then
+        volumes.attach(config, deploy.volumes, deploy.config.primary_region)
+    end
+    local skip = change.standby
+    if machine then
+        skip = not starts(machine)
+    end
+    return { region = machine and machine.region or deploy.config.primary_region,
+        config = config, skip_launch = skip, min_secrets_version = deploy.secrets_version }
+end
+
 ---@param deploy table of deploy.lua
 ---@param change dgrun.fly.change
 ---@param standby_of? string machine id
@@ -61,16 +83,7 @@ function M.create(deploy, change, standby_of)
             change.standby and " (standby)" or ""),
         after = changes_of.readable(change.config, deploy.image), name = "machine",
         apply = function()
-            local config = with_release(deploy, change.config)
-            if change.standby then
-                config.standbys = { standby_of }
-                config.env.FLY_STANDBY_FOR = standby_of
-            end
-            volumes.attach(config, deploy.volumes, deploy.config.primary_region)
-            local machine = machines.create(deploy.app, {
-                region = deploy.config.primary_region, config = config,
-                skip_launch = change.standby, min_secrets_version = deploy.secrets_version,
-            })
+            local machine = machines.create(deploy.app, M.request(deploy, change, standby_of))
             if not change.standby and deploy.waits then
                 health.wait(deploy.app, machine, deploy.wait_timeout)
                 deploy.warn_listen(change.group, machine)
@@ -116,7 +129,7 @@ local function restore(deploy, change, nonce)
             if now and now.instance_id == machine.instance_id then
                 return
             end
-            local launch = starts(machine, machine.config)
+            local launch = starts(machine)
             local config = tables.copy(machine.config)
             -- By digest: the tag may have moved since.
             config.image = image_of.of_machine(machine)
@@ -147,28 +160,45 @@ function M.destroy(deploy, change, nonce, before)
 end
 
 ---Another machine in the place of one whose host cannot carry it any more.
-local function replace(deploy, change, nonce, launch)
-    local machine = change.machine
-    local config = with_release(deploy, change.config)
+local function replace(deploy, change, nonce)
+    local machine, request = change.machine, M.request(deploy, change)
     effect.note(("machine %s cannot be updated in place and is replaced"):format(
         machine.id))
     machines.destroy(deploy.app, machine.id, nonce)
-    return machines.create(deploy.app, { region = machine.region, config = config,
-        skip_launch = not launch, min_secrets_version = deploy.secrets_version })
+    return machines.create(deploy.app, request)
 end
 
-local function update_or_replace(deploy, change, nonce, launch)
+---A machine moves to another host without its volume, which a deploy does not decide.
+---@param change dgrun.fly.change
+function M.check_move(change)
+    local machine, mount = change.machine, (change.machine.config.mounts or {})[1]
+    if not change.moves or not mount then
+        return
+    elseif machine.host_status ~= "ok" then
+        err.raise { code = "fly.volume_unreachable", op = "fly.deploy", machine = machine.id,
+            msg = ("machine %s cannot be replaced: its volume %s is on a host that Fly cannot "
+                .. "reach"):format(machine.id, tostring(mount.volume)),
+            hint = "Wait for the host, or restore a snapshot of the volume and destroy the "
+                .. "machine." }
+    end
+    err.raise { code = "fly.volume_elsewhere", op = "fly.deploy", machine = machine.id,
+        msg = ("machine %s cannot move to the dedicated host %s: its volume %s stays where it is")
+            :format(machine.id, change.config.guest.host_dedication_id, tostring(mount.volume)),
+        hint = "Fork the volume to the dedicated host first: fly volumes fork "
+            .. "--host-dedication-id …" }
+end
+
+local function update_or_replace(deploy, change, nonce)
     local machine = change.machine
     local has_volume = #(machine.config.mounts or {}) > 0
-    if change.moves and not has_volume then
-        return replace(deploy, change, nonce, launch)
+    M.check_move(change)
+    if change.moves then
+        return replace(deploy, change, nonce)
     end
-    local ok, result = pcall(machines.update, deploy.app, machine.id, {
-        region = machine.region, config = with_release(deploy, change.config),
-        skip_launch = not launch, min_secrets_version = deploy.secrets_version,
-    }, nonce)
+    local ok, result = pcall(machines.update, deploy.app, machine.id, M.request(deploy, change),
+        nonce)
     if not ok and err.is(result, "fly.capacity") and not has_volume then
-        return replace(deploy, change, nonce, launch)
+        return replace(deploy, change, nonce)
     elseif not ok then
         err.raise(result)
     end
@@ -185,8 +215,8 @@ local function update(deploy, change, nonce, waits)
         before = changes_of.readable(machine.config, image_of.of_machine(machine)),
         after = changes_of.readable(change.config, deploy.image),
         apply = function()
-            local launch = starts(machine, change.config)
-            local updated = update_or_replace(deploy, change, nonce, launch)
+            local launch = starts(machine)
+            local updated = update_or_replace(deploy, change, nonce)
             if is_revived(machine, change.config) then
                 machines.wait(deploy.app, updated.id, { state = "stopped",
                     seconds = deploy.wait_timeout, instance_id = updated.instance_id })
@@ -288,13 +318,12 @@ function M.steps(deploy, updates, nonces)
         end,
         restore = function(change) return restore(deploy, change, nonce(change)) end,
         create = function(opts)
-            opts.region = deploy.config.primary_region
+            opts.region = opts.region or deploy.config.primary_region
             return create_beside(deploy, opts)
         end,
         gate = gate.of(deploy),
         starts = function(change)
-            return starts(change.machine, change.config)
-                or is_revived(change.machine, change.config)
+            return starts(change.machine) or is_revived(change.machine, change.config)
         end,
         wait_good = function(machine, group)
             if not deploy.plan then

@@ -212,9 +212,9 @@ function M.public_url(config, app)
         or (plain[1] and ("http://%s:%d/"):format(host, plain[1])) or nil
 end
 
-local function needs_own_address(service, port)
+local function needs_own_address(port)
     local handlers = table.concat(port.handlers or {}, ",")
-    return service.protocol == "udp" or (port.port ~= 80 and port.port ~= 443)
+    return (port.port ~= 80 and port.port ~= 443)
         or (port.port == 80 and handlers ~= "http")
         or (port.port == 443 and handlers ~= "http,tls" and handlers ~= "tls,http")
 end
@@ -224,8 +224,11 @@ end
 ---@return "shared"|"dedicated"
 function M.ip_kind(config)
     for _, service in ipairs(config.services) do
+        if (service.protocol or ""):lower() == "udp" then
+            return "dedicated"
+        end
         for _, port in ipairs(service.ports or {}) do
-            if needs_own_address(service, port) then
+            if needs_own_address(port) then
                 return "dedicated"
             end
         end

@@ -149,12 +149,26 @@ local function has_services(changes)
     end
 end
 
----Volumes and addresses of a first deploy: docs/fly/deploy.md, section 5.
-local function provision(deploy, changes)
-    if deploy.status ~= "deployed" then
-        volumes.provision(deploy, changes.create)
+---A first deploy finds no machine that deploys manage, in an app that was never deployed or that
+---has other machines: docs/fly/deploy.md, section 5.
+local function is_first(deploy)
+    local others
+    for _, machine in ipairs(deploy.all) do
+        if machines.is_managed(machine) then
+            return false
+        end
+        others = others or not machines.is_gone(machine)
     end
-    if deploy.status == "deployed" or not has_services(changes) then
+    return others or (deploy.status ~= "deployed" and deploy.status ~= "suspended")
+end
+
+---Volumes and addresses of a first deploy.
+local function provision(deploy, changes)
+    if not is_first(deploy) then
+        return
+    end
+    volumes.provision(deploy, changes.create)
+    if not has_services(changes) then
         return
     end
     apps.first_addresses {

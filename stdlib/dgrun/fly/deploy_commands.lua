@@ -20,9 +20,9 @@ local CHECK_GROUP = "fly_app_test_machine_command"
 local function largest_guest(all, group)
     local largest
     for _, machine in ipairs(all) do
-        local guest = machines.is_managed(machine) and machines.group(machine) == group
+        local guest = machines.is_managed(machine) and machines.group(machine, group) == group
             and machine.config.guest
-        if guest and (not largest or guest.memory_mb > largest.memory_mb) then
+        if type(guest) == "table" and (not largest or guest.memory_mb > largest.memory_mb) then
             largest = guest
         end
     end
@@ -51,12 +51,19 @@ function M.release_config(config)
     }
 end
 
-local function release_machine(deploy)
+---The machine of the release command.
+---@param deploy table {config, image, release, all}
+---@return table
+function M.release_machine(deploy)
     local machine = M.release_config(deploy.config)
     machine.image = deploy.image
     machine.guest = machine.guest
-        or largest_guest(deploy.all, config_of.default_group(deploy.config))
+        or tables.copy(largest_guest(deploy.all, config_of.default_group(deploy.config)))
         or { cpu_kind = "shared", cpus = 2, memory_mb = 512 }
+    local dedication = deploy.config.host_dedication_id
+    if dedication and dedication ~= "" then
+        machine.guest.host_dedication_id = dedication
+    end
     machine.metadata.fly_release_id = deploy.release.id
     machine.metadata.fly_release_version = tostring(deploy.release.version)
     return machine
@@ -106,7 +113,7 @@ function M.release(deploy)
     if own then
         exit, id = one_off.adopt(options, own.id)
     else
-        options.config = release_machine(deploy)
+        options.config = M.release_machine(deploy)
         exit, id = one_off.run(options)
     end
     if not exit then
@@ -131,6 +138,13 @@ function M.release(deploy)
     }
 end
 
+---How a test machine is stopped: as its check says, else as the app's machines.
+local function stop_config_of(config, check)
+    local own = { signal = check.kill_signal, timeout = check.kill_timeout }
+    local merged = tables.merged(machine_config_of.stop_config(config), own)
+    return next(merged) and merged or nil
+end
+
 local function check_config(deploy, check, machine)
     local config = machine.config
     local env = tables.copy(config.env or {})
@@ -139,7 +153,8 @@ local function check_config(deploy, check, machine)
     local init = config.init or {}
     return {
         image = check.image or image_of.tagged(deploy.image), env = env,
-        init = { cmd = check.command,
+        stop_config = stop_config_of(deploy.config, check),
+        init = { cmd = check.command, swap_size_mb = deploy.config.swap_size_mb,
             entrypoint = deploy.config.experimental.entrypoint or check.entrypoint
                 or init.entrypoint },
         guest = tables.copy(config.guest),

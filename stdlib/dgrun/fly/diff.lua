@@ -9,10 +9,11 @@ local volumes = require "dgrun.fly.volumes"
 
 local M = {}
 
----Metadata that differs from deploy to deploy without meaning a change.
-local passing = { fly_release_id = true, fly_release_version = true, fly_flyctl_version = true,
-    fly_builder_id = true, dgrun_run = true, dgrun_release = true, dgrun_launch = true,
-    dgrun_replaces = true }
+---Metadata that differs from deploy to deploy without meaning a change; and what a standby has in
+---its environment until its first update: flyctl does not repeat it.
+local passing = { FLY_STANDBY_FOR = true, fly_release_id = true, fly_release_version = true,
+    fly_flyctl_version = true, fly_builder_id = true, dgrun_run = true, dgrun_release = true,
+    dgrun_launch = true, dgrun_replaces = true }
 
 local null = require("dgrun.core.json").null
 
@@ -133,12 +134,20 @@ end
 ---@field destroy dgrun.fly.change[]
 ---@field unchanged table[] machines
 
----Can a machine not stay on its host?
-local function moves(machine, new)
-    local wanted = new.guest and new.guest.host_dedication_id
-    local now = machine.config.guest and machine.config.guest.host_dedication_id
+---Can a machine not stay on its host? Only the dedication of the whole app moves it.
+local function moves(machine, dedication)
+    local now = (machine.config.guest or {}).host_dedication_id
     return (machine.host_status ~= nil and machine.host_status ~= "ok")
-        or (wanted ~= nil and wanted ~= now)
+        or (dedication ~= nil and dedication ~= now)
+end
+
+---Puts the guest of a machine on the hosts of the app.
+local function dedicate(machine, dedication, moved)
+    if dedication then
+        local guest = machine.guest or {}
+        machine.guest = guest
+        guest.host_dedication_id = not moved and guest.host_dedication_id or dedication
+    end
 end
 
 local function metadata_of(machine)
@@ -166,11 +175,12 @@ local function leftovers(all)
 end
 
 ---Sorts a machine that stays by whether it is already as wanted.
-local function compare(changes, group, machine, new)
+local function compare(changes, group, machine, new, dedication)
     new.mounts = volumes.kept(new.mounts, machine)
     -- A machine that serves is nobody's standby.
     new.standbys = not new.services and new.standbys or nil
-    local goes = moves(machine, new)
+    local goes = moves(machine, dedication)
+    dedicate(new, dedication, goes)
     local is_ours = not commits.is_foreign(metadata_of(machine))
     if M.is_current(machine, new) and not goes and is_ours then
         table.insert(changes.unchanged, machine)
@@ -197,22 +207,26 @@ function M.find(config, wanted, all)
         machine_config_of.set_image(config, machine, wanted.image)
         -- Of a deploy that does not say its commit nobody shall think that it is the one before.
         machine.metadata.dgrun_commit = nil
+        machine.metadata["fly-managed-postgres"] = nil
         for name, value in pairs(wanted.metadata) do
             machine.metadata[name] = value
         end
         return machine
     end
-    local left = leftovers(all)
+    local left, default = leftovers(all), config_of.default_group(config)
+    local dedication = config.host_dedication_id ~= "" and config.host_dedication_id or nil
     for _, machine in ipairs(all) do
         if machines.is_managed(machine) then
-            local group = machines.group(machine)
+            local group = machines.group(machine, default)
             if not groups[group] or was_replaced(machine) or left[machine.id] then
                 table.insert(changes.destroy, { group = group, machine = machine })
             else
                 populated[group] = populated[group] or {}
                 table.insert(populated[group], machine.id)
-                compare(changes, group, machine, configuration(group, machine.config))
+                compare(changes, group, machine, configuration(group, machine.config), dedication)
             end
+        elseif machines.is_test(machine) then
+            table.insert(changes.destroy, { group = machines.group(machine), machine = machine })
         end
     end
     for _, group in ipairs(config_of.groups(config)) do
@@ -221,6 +235,7 @@ function M.find(config, wanted, all)
                 and not config_of.machine(config, group).mounts) then
             local new = configuration(group)
             new.guest = new.guest or { cpu_kind = "shared", cpus = 1, memory_mb = 256 }
+            dedicate(new, dedication)
             if #there == 0 then
                 table.insert(changes.create, { group = group, config = new })
             end

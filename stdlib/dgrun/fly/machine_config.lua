@@ -23,7 +23,11 @@ function M.default_group(config)
 end
 
 ---An entry belongs to the groups it names, or to the default group.
-local function belongs(config, entry, group)
+---@param config {processes: table<string, string>}
+---@param entry {processes?: string[]}
+---@param group string
+---@return boolean
+function M.belongs(config, entry, group)
     local processes = entry.processes
     if not processes or #processes == 0 then
         return group == M.default_group(config)
@@ -177,7 +181,7 @@ local function vm_of(config, group)
     for i, vm in ipairs(config.vm) do
         if not vm.processes or #vm.processes == 0 then
             general = general or i
-        elseif belongs(config, vm, group) then
+        elseif M.belongs(config, vm, group) then
             special = i
         end
     end
@@ -195,7 +199,7 @@ local policies = { always = "always", never = "no", ["on-failure"] = "on-failure
 local function restart_of(config, group)
     local restart
     for _, entry in ipairs(config.restart) do
-        if belongs(config, entry, group) then
+        if M.belongs(config, entry, group) then
             restart = { policy = policies[entry.policy], max_retries = entry.retries }
         end
     end
@@ -213,7 +217,7 @@ end
 
 local function metrics_of(config, group)
     for _, entry in ipairs(config.metrics) do
-        if belongs(config, entry, group) then
+        if M.belongs(config, entry, group) then
             return { port = entry.port, path = entry.path, https = entry.https }
         end
     end
@@ -231,7 +235,7 @@ end
 ---The volume's id is filled in by the deploy.
 local function mounts_of(config, group)
     for _, entry in ipairs(config.mounts) do
-        if belongs(config, entry, group) then
+        if M.belongs(config, entry, group) then
             return { {
                 name = entry.source, path = entry.destination,
                 extend_threshold_percent = entry.auto_extend_size_threshold,
@@ -286,7 +290,7 @@ end
 -- `machine_config` has no effect: it is not known, or fly.toml decides.
 local from_base = { init = true, guest = true, metadata = true, schedule = true, dns = true,
     auto_destroy = true, disable_machine_autostart = true, processes = true, standbys = true,
-    containers = true, volumes = true, rootfs = true }
+    containers = true, volumes = true, rootfs = true, size = true }
 
 ---`machine_config`: JSON text, or the path of a JSON file.
 local function base_of(config)
@@ -343,7 +347,7 @@ end
 ---@param existing? table what the machine has; some of it is kept
 ---@return table # without image
 function M.of(config, group, existing)
-    local function mine(entry) return belongs(config, entry, group) end
+    local function mine(entry) return M.belongs(config, entry, group) end
     local machine = tables.copy(existing or {})
     apply_base(machine, config)
     machine.env = tables.copy(config.env)
@@ -386,15 +390,24 @@ local function app_container(config, containers)
     return containers[1]
 end
 
----Puts the image where it belongs: the machine, and the container that takes it.
+-- What stands for the app's image in a container of machine_config.
+local APP_IMAGE = "."
+
+---Puts the image where it belongs: the machine, the container that takes it, and where a container
+---says so.
 ---@param machine table
 ---@param image string
 function M.set_image(config, machine, image)
     machine.image = image
     if type(machine.containers) == "table" and #machine.containers > 0 then
-        local container = app_container(config, machine.containers)
-        if container then
-            container.image = image
+        local chosen = app_container(config, machine.containers)
+        for _, container in ipairs(machine.containers) do
+            if container == chosen or container.image == APP_IMAGE then
+                container.image = image
+            end
+            for _, file in ipairs(type(container.files) == "table" and container.files or {}) do
+                file.image_config = file.image_config == APP_IMAGE and image or file.image_config
+            end
         end
     end
 end
@@ -430,11 +443,11 @@ function M.machine_checks(config, group)
             found[#found + 1] = entry
         end
     end
-    if config.http_service and belongs(config, config.http_service, group) then
+    if config.http_service and M.belongs(config, config.http_service, group) then
         add(config.http_service.machine_checks)
     end
     for _, entry in ipairs(config.services) do
-        if belongs(config, entry, group) then
+        if M.belongs(config, entry, group) then
             add(entry.machine_checks)
         end
     end
@@ -446,8 +459,8 @@ end
 local function check_ports(config, group, findings)
     local http = config.http_service
     for name, entry in pairs(config.checks) do
-        if not entry.port and belongs(config, entry, group)
-            and not (http and belongs(config, http, group)) then
+        if not entry.port and M.belongs(config, entry, group)
+            and not (http and M.belongs(config, http, group)) then
             findings.problem({ "checks", name }, "no port set")
         end
     end

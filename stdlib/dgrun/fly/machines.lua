@@ -54,7 +54,9 @@ end
 
 ---A machine as the rest of the library reads it. One on a host that is gone shows what is known of
 ---its configuration under another name.
-local function plain(machine)
+---@param machine table as the API answers; changed in place
+---@return table machine
+function M.plain(machine)
     without_nulls(machine)
     local config = machine.config or machine.incomplete_config
     machine.config = type(config) == "table" and without_nulls(config) or nil
@@ -67,7 +69,7 @@ end
 function M.list(app, query)
     local list = api.machines("GET", path(app), { query = query })
     for _, machine in ipairs(list) do
-        plain(machine)
+        M.plain(machine)
     end
     return list
 end
@@ -77,7 +79,7 @@ end
 function M.get(app, id, with)
     local machine, status = api.machines("GET", path(app, id), { ok = { [404] = true },
         query = with and with.leases and { include_leases = "true" } or nil })
-    return status ~= 404 and plain(machine) or nil
+    return status ~= 404 and M.plain(machine) or nil
 end
 
 ---The processes that run in a machine, with what they listen on.
@@ -86,15 +88,16 @@ function M.processes(app, id)
     return api.machines("GET", path(app, id, "/ps"))
 end
 
-local reserved = { fly_app_release_command = true, fly_app_console = true,
-    fly_app_test_machine_command = true }
+local TEST_GROUP = "fly_app_test_machine_command"
+local reserved = { fly_app_release_command = true, fly_app_console = true, [TEST_GROUP] = true }
 
 ---The process group of a machine, by its metadata.
+---@param default? string of a machine without one, "app"
 ---@return string
-function M.group(machine)
+function M.group(machine, default)
     local metadata = machine.config and machine.config.metadata or {}
     local group = metadata.fly_process_group or metadata.process_group
-    return group and group ~= "" and group or "app"
+    return group and group ~= "" and group or default or "app"
 end
 
 ---Is it destroyed, or about to be?
@@ -121,6 +124,14 @@ function M.is_managed(machine)
     local metadata = machine.config and machine.config.metadata or {}
     return metadata.fly_platform_version == "v2" and not M.is_gone(machine)
         and not reserved[M.group(machine)]
+end
+
+---Is it a test machine that a deploy left behind? The next deploy removes it.
+---@return boolean
+function M.is_test(machine)
+    local metadata = machine.config and machine.config.metadata or {}
+    return metadata.fly_platform_version == "v2" and not M.is_gone(machine)
+        and M.group(machine) == TEST_GROUP
 end
 
 ---Is it one with a schedule that no deploy touches?
@@ -150,7 +161,7 @@ end
 function M.create(app, body)
     local launch = mark(body)
     return retry.settled(function()
-        return plain(api.machines("POST", path(app), { json = body, once = true }))
+        return M.plain(api.machines("POST", path(app), { json = body, once = true }))
     end, function()
         for _, machine in ipairs(M.list(app)) do
             if is_marked(machine, launch) then
@@ -169,7 +180,7 @@ end
 local function update_once(app, id, body, nonce)
     local launch = mark(body)
     return retry.settled(function()
-        return plain(api.machines("POST", path(app, id),
+        return M.plain(api.machines("POST", path(app, id),
             { json = body, nonce = nonce, once = true }))
     end, function()
         local machine = M.get(app, id)

@@ -29,7 +29,7 @@ local M = {}
 ---@field update_only fun(change: dgrun.fly.change) does not wait
 ---@field restore fun(change: dgrun.fly.change) back to what the machine had
 ---@field create fun(opts: table): table a machine beside the others: {group, what, config, hidden,
----  stopped}
+---  stopped, region}; in the primary region when none is given
 ---@field wait_good fun(machine: table, group: string) started, not crashing, all checks passing
 ---@field gate fun(machine?: dgrun.fly.gate.machine) asks the deploy's gate, where there is one;
 ---  raises when it says bad. Without a machine: all are updated
@@ -166,7 +166,7 @@ function M.canary(deploy)
     local groups, names = by_group(deploy.updates)
     task.map(names, {}, function(name)
         local config = copy_for(groups[name][1], { fly_canary = "true" })
-        config.dns = { skip_registration = true }
+        config.dns, config.standbys = { skip_registration = true }, nil
         local machine = deploy.create { group = name, what = "canary", config = config }
         local ok, e = pcall(function()
             deploy.wait_good(machine, name)
@@ -184,8 +184,9 @@ local function check_same_image(deploy)
     local first
     for _, change in ipairs(deploy.updates) do
         local ref = change.machine.image_ref
-        local image = image_of.format { registry = ref.registry, repository = ref.repository,
-            tag = ref.tag }
+        local unreachable = change.machine.host_status and change.machine.host_status ~= "ok"
+        local image = ref and not unreachable and image_of.format { registry = ref.registry,
+            repository = ref.repository, tag = ref.tag } or first
         first = first or image
         if image ~= first then
             err.raise { code = "fly.mixed_images", op = "fly.deploy",
@@ -212,20 +213,20 @@ local function check_bluegreen(deploy)
     deploy.check_bluegreen()
     check_same_image(deploy)
     for _, change in ipairs(deploy.updates) do
-        if has_checks(change.machine.config) then
+        if has_checks(change.config) then
             return
         end
     end
     err.raise { code = "fly.no_checks", op = "fly.deploy",
         msg = "bluegreen needs checks: they show when the green machines are healthy",
-        hint = "Add checks to the configuration and deploy once with the strategy rolling." }
+        hint = "Add checks to the configuration, or deploy with the strategy rolling." }
 end
 
 ---Which green machines are started: as their blue ones, and one of each group with checks.
-local function launched(updates)
-    local starts, group_starts = {}, {}
+local function launched(deploy)
+    local starts, group_starts, updates = {}, {}, deploy.updates
     for i, change in ipairs(updates) do
-        starts[i] = change.machine.state == "started"
+        starts[i] = deploy.starts(change)
         group_starts[change.group] = group_starts[change.group] or starts[i]
     end
     for i, change in ipairs(updates) do
@@ -242,11 +243,11 @@ end
 function M.bluegreen(deploy)
     check_bluegreen(deploy)
     local tag = ("%d"):format(time.wall())
-    local starts, greens = launched(deploy.updates), {}
+    local starts, greens = launched(deploy), {}
     local ok, e = pcall(function()
         task.map(deploy.updates, { limit = 8 }, function(change, i)
             greens[i] = deploy.create { group = change.group, what = "green", hidden = true,
-                stopped = not starts[i],
+                stopped = not starts[i], region = change.machine.region,
                 config = copy_for(change, { fly_bluegreen_deployment_tag = tag,
                     dgrun_replaces = change.machine.id }) }
         end)

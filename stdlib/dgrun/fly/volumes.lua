@@ -4,6 +4,7 @@ local api = require "dgrun.fly.api"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local json = require "dgrun.core.json"
+local machine_config_of = require "dgrun.fly.machine_config"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
@@ -37,10 +38,20 @@ end
 ---@param app string
 ---@return {take: fun(name: string, region?: string): table?}
 function M.pool(app)
-    local free
+    local pool
     return {
         take = function(name, region)
-            free = free or M.list(app)
+            pool = pool or M.pool_of(M.list(app))
+            return pool.take(name, region)
+        end,
+    }
+end
+
+---@param free table[] volumes
+---@return {take: fun(name: string, region?: string): table?}
+function M.pool_of(free)
+    return {
+        take = function(name, region)
             for i, volume in ipairs(free) do
                 if volume.name == name and is_free(volume)
                     and (not region or volume.region == region) then
@@ -79,16 +90,29 @@ function M.kept(wanted, machine)
             .. "'%s'"):format(machine.id, tostring(new.name)),
             ("A machine cannot get a volume later. Destroy it, and the deploy creates another: "
                 .. "%s"):format(destroy_command(machine)))
-    elseif now.name and new.name and now.name ~= new.name then
+    elseif now.name and now.name ~= new.name then
         refuse("fly.volume_renamed", ("machine %s has the volume '%s', but the configuration "
             .. "mounts '%s'"):format(machine.id, now.name, new.name),
             "Mount the existing volume, or destroy the machine first.")
+    end
+    if not now.name then
+        return { now }
     end
     local mount = tables.merged(now)
     for _, name in ipairs { "path", "extend_threshold_percent", "add_size_gb", "size_gb_limit" } do
         mount[name] = new[name]
     end
     return { mount }
+end
+
+---What the configuration says of a volume that a group mounts.
+local function entry_of(config, group, mount)
+    for _, entry in ipairs(config.mounts) do
+        if entry.source == mount.name and machine_config_of.belongs(config, entry, group) then
+            return entry
+        end
+    end
+    return {}
 end
 
 ---Creates the volumes that the groups of a first deploy mount and that are not there.
@@ -99,24 +123,19 @@ function M.provision(deploy, creates)
     for _, change in ipairs(creates) do
         local mount = change.config.mounts and change.config.mounts[1]
         if mount and not pool.take(mount.name, deploy.config.primary_region) then
-            local size = 1
-            for _, entry in ipairs(deploy.config.mounts) do
-                if entry.source == mount.name and entry.initial_size then
-                    size = units.gigabytes(entry.initial_size)
-                end
-            end
+            local entry = entry_of(deploy.config, change.group, mount)
+            local size = units.gigabytes(entry.initial_size or "") or 1
+            local wanted = { name = mount.name, size_gb = size,
+                region = deploy.config.primary_region, encrypted = true,
+                snapshot_retention = entry.snapshot_retention,
+                auto_backup_enabled = entry.scheduled_snapshots }
             effect.write {
                 kind = "fly.volume.create", target = deploy.app, name = "volume",
                 summary = ("create the volume %s, %d GB, for %s"):format(mount.name, size,
                     deploy.app),
-                after = { name = mount.name, size_gb = size,
-                    region = deploy.config.primary_region },
+                after = wanted,
                 apply = function()
-                    local volume = api.machines("POST", path(deploy.app), { json = {
-                        name = mount.name, region = deploy.config.primary_region,
-                        size_gb = size, encrypted = true,
-                    } })
-                    return { id = volume.id }
+                    return { id = api.machines("POST", path(deploy.app), { json = wanted }).id }
                 end,
             }
         end

@@ -176,6 +176,41 @@ describe("fly.deploy", function()
         end)
     end)
 
+    it("makes no second release when nothing changed, with a standby too", function()
+        fly_run.with(function(fly, execute)
+            local path = fly.dir / "fly.toml"
+            assert(fs.write(path, 'app = "web"\nprimary_region = "ewr"\n[processes]\nw = "work"\n'))
+            fly.register(image "a", { seconds = 60 })
+            local function go()
+                return execute(function()
+                    return deploy { app = "web", config = path, image = image "a" }
+                end)
+            end
+            local first = go()
+            assert.equal("done", first.status, tostring(first.error))
+            assert.equal(2, #first.value.machines)
+            assert.is_false(go().value.changed)
+            assert.same({ "complete" }, statuses(fly))
+        end)
+    end)
+
+    it("creates the volumes of a first deploy as the mount says", function()
+        fly_run.with(function(fly, execute)
+            local path = config(fly.dir, nil, '[[mounts]]\nsource = "data"\ndestination = "/data"\n'
+                .. 'initial_size = "2.5gb"\nsnapshot_retention = 9\nscheduled_snapshots = false\n')
+            fly.register(image "a")
+            local record = execute(function()
+                return deploy { app = "web", config = path, image = image "a" }
+            end, true)
+            local volume
+            for _, effect in ipairs(record.effects) do
+                volume = effect.kind == "fly.volume.create" and effect.after or volume
+            end
+            assert.same({ 2, 9, false }, { volume.size_gb, volume.snapshot_retention,
+                volume.auto_backup_enabled })
+        end)
+    end)
+
     it("destroys machines of groups that are gone, and leaves others alone", function()
         fly_run.with(function(fly, execute)
             fly.register(image "a")

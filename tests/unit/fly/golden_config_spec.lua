@@ -2,26 +2,11 @@
 -- its answers. dgrun never accepts what flyctl refuses; where both accept, both send the same.
 local config_of = require "dgrun.fly.config"
 local deploy_commands = require "dgrun.fly.deploy_commands"
-local fs = require "host.fs"
+local golden = require "support.golden"
 local json = require "dgrun.core.json"
 local machine_config = require "dgrun.fly.machine_config"
 local one_off = require "dgrun.fly.one_off"
-local path = require "dgrun.core.path"
 local units = require "dgrun.fly.units"
-
-local here = path.dirname(debug.getinfo(1, "S").source:sub(2)) / "../../fixtures/fly"
-
-local function read(name)
-    return assert(fs.read(here / name, { limit = 16 * 1024 * 1024 }))
-end
-
-local function cases()
-    local list = {}
-    for line in read("config-cases.jsonl"):gmatch "[^\n]+" do
-        list[#list + 1] = json.decode(line)
-    end
-    return list
-end
 
 ---Deliberate differences: what dgrun says when it refuses what flyctl accepts, and why it does.
 local refusals = {
@@ -50,45 +35,11 @@ local differences = {
     ["yaml-oct"] = "YAML is 1.2 core: 017 is 17, and 1_000 is text",
 }
 
----A service without a protocol: dgrun says tcp, which flyctl leaves to Fly.
-local function with_protocol(machine)
-    for _, service in ipairs(machine.services or {}) do
-        service.protocol = service.protocol or "tcp"
-    end
-end
-
----As a Go program reads what another one wrote: empty values are the same as absent ones.
-local function normal(value)
-    if type(value) ~= "table" then
-        return value
-    end
-    local result = {}
-    for name, item in pairs(value) do
-        item = normal(item)
-        local empty = item == "" or item == 0 or item == false or item == json.null
-            or (type(item) == "table" and next(item) == nil)
-        if type(name) == "number" then
-            result[name] = item
-        elseif not empty then
-            result[name] = item
-        end
-    end
-    if type(result.headers) == "table" and result.headers[1] then
-        table.sort(result.headers, function(a, b) return (a.name or "") < (b.name or "") end)
-    end
-    return result
-end
-
 local function text_of(machine)
-    machine = normal(machine)
-    with_protocol(machine)
-    if machine.metadata then
-        machine.metadata.fly_flyctl_version = nil
-    end
-    return json.encode(machine)
+    return json.encode(golden.normal(machine))
 end
 
-local existing = json.decode(read "existing.json")
+local existing = json.decode(golden.read "existing.json")
 
 ---@return table<string, {[1]: string, [2]: string}> what each side sends, by what it is
 local function sent(case, config)
@@ -151,7 +102,7 @@ local function disagreement(case, config)
 end
 
 describe("flyctl's golden configurations", function()
-    local list = cases()
+    local list = golden.cases "config-cases.jsonl"
     local failures, used = {}, {}
 
     local function fail(case, text)
@@ -172,7 +123,7 @@ describe("flyctl's golden configurations", function()
         for _, case in ipairs(list) do
             used[case.name] = true
             local ok, config = pcall(config_of.of_text, case.text, { path = case.file,
-                dir = here / "files", kind = case.file:match "%.(%a+)$" })
+                dir = golden.dir / "files", kind = case.file:match "%.(%a+)$" })
             local text = ok and disagreement(case, config)
             if not ok and type(config) ~= "table" then
                 fail(case, "crashes: " .. tostring(config))

@@ -173,3 +173,78 @@ describe("a strategy", function()
         end)
     end
 end)
+
+---The machines that a strategy creates and updates, over steps that do nothing.
+local function steps(updates)
+    local created = {}
+    return {
+        app = "web", updates = updates, already = 0, max_unavailable = 1, on_failure = "stop",
+        planning = false, starts = function(change) return change.machine.state == "started" end,
+        update = function(change) return change.machine end, gate = function() end,
+        create = function(opts)
+            created[#created + 1] = opts
+            return { id = "new", region = opts.region }
+        end,
+        check_bluegreen = function() end, wait_good = function() end, uncordon = function() end,
+        mark = function() end, retire = function() end, remove = function() end,
+    }, created
+end
+
+local function change(id, machine, config)
+    machine.id, machine.state = id, machine.state or "started"
+    machine.config = machine.config or {}
+    config.metadata = {}
+    return { group = "web", machine = machine, config = config }
+end
+
+local checked = { checks = { alive = { type = "tcp" } } }
+local old = { registry = "r", repository = "web", tag = "old" }
+local other = { registry = "r", repository = "web", tag = "other" }
+
+describe("bluegreen", function()
+    local function copy(config)
+        return require("dgrun.core.table").copy(config)
+    end
+
+    it("creates each green machine in the region of its blue one", function()
+        local done, created = steps {
+            change("a", { image_ref = old, region = "ams" }, copy(checked)),
+            change("b", { image_ref = old, region = "syd", state = "stopped" }, copy(checked)),
+        }
+        strategies.bluegreen(done)
+        assert.same({ "ams", "syd" }, { created[1].region, created[2].region })
+        assert.same({ false, true }, { created[1].stopped, created[2].stopped })
+    end)
+
+    it("wants checks in the new configuration, not in the old one", function()
+        strategies.bluegreen((steps { change("a", { image_ref = old }, copy(checked)) }))
+        local done = steps { change("a", { image_ref = old, config = copy(checked) }, {}) }
+        local ok, e = pcall(strategies.bluegreen, done)
+        assert.is_false(ok)
+        assert.equal("fly.no_checks", e.code)
+    end)
+
+    it("compares the images of machines that Fly can reach and whose image is known", function()
+        strategies.bluegreen((steps {
+            change("a", { image_ref = old }, copy(checked)), change("b", {}, copy(checked)),
+            change("c", { image_ref = other, host_status = "unreachable" }, copy(checked)),
+        }))
+        local ok, e = pcall(strategies.bluegreen, (steps {
+            change("a", { image_ref = old }, copy(checked)),
+            change("b", { image_ref = other, host_status = "ok" }, copy(checked)),
+        }))
+        assert.is_false(ok)
+        assert.equal("fly.mixed_images", e.code)
+    end)
+end)
+
+describe("canary", function()
+    it("has no standbys", function()
+        local done, created = steps {
+            change("a", {}, { standbys = { "b" } }),
+        }
+        strategies.canary(done)
+        assert.is_nil(created[1].config.standbys)
+        assert.same({ "b" }, done.updates[1].config.standbys)
+    end)
+end)
