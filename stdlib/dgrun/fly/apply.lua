@@ -12,6 +12,7 @@ local machines = require "dgrun.fly.machines"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
+local version = require "dgrun.core.version"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -25,6 +26,7 @@ local function with_release(deploy, config)
     end
     local current = run.current()
     config.metadata.dgrun_run = current and current.id
+    config.metadata.fly_flyctl_version = "dgrun " .. version
     config.image = image_of.tagged(config.image)
     return config
 end
