@@ -171,10 +171,12 @@ function M.create(app, body)
     end)
 end
 
----Does another update of the machine go on?
+---Does another update of the machine go on, or its replacement by a new version? Fly answers with
+---various statuses: "aborted: machine is replacing: concurrent update in progress".
 local function is_busy(e)
-    return err.is(e, "fly.conflict")
-        and e.reason:find("concurrent update in progress", 1, true) ~= nil
+    local reason = type(e) == "table" and e.reason or ""
+    return reason:find("concurrent update in progress", 1, true) ~= nil
+        or reason:find("machine is replacing", 1, true) ~= nil
 end
 
 local function update_once(app, id, body, nonce)
