@@ -240,6 +240,7 @@ local function carry_out(deploy, changes)
     create_all(deploy, changes)
     change_existing(deploy, changes)
     keep_all(deploy, changes.unchanged)
+    release_record.mark(deploy, changes.unchanged)
 end
 
 ---The heads of the revision files that go with the image; nil when there are none.

@@ -1,11 +1,13 @@
 -- The record of a release around a deploy: made, running, then complete or failed.
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
+local format = require "dgrun.core.format"
 local gate = require "dgrun.fly.gate"
 local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local journal = require "dgrun.run.journal"
 local json = require "dgrun.core.json"
+local machines = require "dgrun.fly.machines"
 local process = require "dgrun.core.process"
 local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
@@ -104,6 +106,39 @@ function M.around(deploy, carry_out)
     end
 end
 
+local MARKED_AT_ONCE = 8
+
+---Notes the release on machines that a deploy left as they are, so that all machines name the same:
+---after a deploy that was killed, some name its release and some the one before. Their versions
+---stay.
+---@param deploy table of deploy.lua, with `release`
+---@param list table[] the machines
+function M.mark(deploy, list)
+    local others = {}
+    for _, machine in ipairs(list) do
+        local metadata = machine.config.metadata or {}
+        others[#others + 1] = metadata.fly_release_id ~= deploy.release.id and machine or nil
+    end
+    if #others == 0 then
+        return
+    end
+    effect.write {
+        kind = "fly.machine.metadata", target = deploy.app,
+        summary = ("note the release on %s"):format(
+            format.count(#others, "unchanged machine")),
+        apply = function()
+            local release = deploy.release
+            task.map(others, { limit = MARKED_AT_ONCE }, function(machine)
+                for _, entry in ipairs { { "fly_release_version", tostring(release.version) },
+                    { "dgrun_release", release.id }, { "fly_release_id", release.id } } do
+                    machines.set_metadata(deploy.app, machine.id, entry[1], entry[2])
+                end
+            end)
+            return { machines = #others }
+        end,
+    }
+end
+
 ---Waits for the machines of a deploy that nobody saw become good.
 local function check_health(deploy, list)
     if not deploy.plan and deploy.waits then
@@ -140,6 +175,8 @@ function M.settle(deploy, list)
     check_health(deploy, list)
     ask_gate(deploy, newest)
     if newest.in_progress then
+        deploy.release = { id = newest.id, version = newest.version }
+        M.mark(deploy, list)
         return effect.write {
             kind = "fly.release.update", target = deploy.app,
             before = { status = newest.status }, after = { status = "complete" },
@@ -148,6 +185,7 @@ function M.settle(deploy, list)
         }
     end
     deploy.release = new_release(deploy)
+    M.mark(deploy, list)
     if not deploy.plan then
         releases.set_status(deploy.release.id, "complete")
     end

@@ -136,7 +136,8 @@ describe("fly.deploy", function()
                 end)
             end
             gives_up()
-            assert.same({ "fly.machine.start", "fly.release.create" }, kinds(go("crash", true)))
+            assert.same({ "fly.machine.start", "fly.release.create",
+                "fly.machine.metadata" }, kinds(go("crash", true)))
             assert.equal(1, failed(go "crash", "fly.crashed").exit_code)
             gives_up()
             assert.equal("done", go("a").status)
@@ -380,9 +381,15 @@ describe("a release that was left running", function()
             assert.equal("done", go().status)
             fly.call("POST", "/api/v1/releases", { app_name = "web", image = image "a",
                 definition = { app = "web" }, strategy = "ROLLING" })
-            assert.same({ "fly.release.update" }, kinds(go()))
+            assert.same({ "fly.machine.metadata", "fly.release.update" }, kinds(go()))
             assert.same({ "complete", "complete" }, statuses(fly))
             assert.same({}, kinds(go()))
+            local _, machines = fly.call("GET", "/v1/apps/web/machines")
+            for _, machine in ipairs(machines) do
+                assert.equal("2", machine.config.metadata.fly_release_version)
+                assert.equal(machine.config.metadata.dgrun_release,
+                    machine.config.metadata.fly_release_id)
+            end
         end)
     end)
 end)
