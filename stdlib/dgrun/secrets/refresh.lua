@@ -1,6 +1,8 @@
 -- Delivers new secrets to the machines of an app: each machine is updated with its unchanged
--- configuration and the new secrets version, as by `fly secrets deploy` (docs/fly/deploy.md,
--- section 14). Unlike flyctl, this includes machines with a schedule.
+-- configuration and the new secrets version, in a release with the image and the configuration of
+-- the current one, as by `fly secrets deploy` (docs/fly/deploy.md, section 14). Unlike flyctl, this
+-- includes machines with a schedule.
+local commits = require "dgrun.fly.commit"
 local cron_machine = require "dgrun.cron.machine"
 local dossier = require "dgrun.fly.diagnosis"
 local effect = require "dgrun.run.effect"
@@ -8,6 +10,8 @@ local health = require "dgrun.fly.health"
 local json = require "dgrun.core.json"
 local leases = require "dgrun.fly.lease"
 local machines = require "dgrun.fly.machines"
+local release_record = require "dgrun.fly.release_record"
+local releases = require "dgrun.fly.releases"
 local secrets_state = require "dgrun.fly.secrets"
 local strategies = require "dgrun.fly.strategies"
 local tables = require "dgrun.core.table"
@@ -66,9 +70,39 @@ local function update_cron(app, change, version, state)
     return true
 end
 
-local function update(app, change, version, nonce)
+---The app's current release, to be made once more; nil for an app that was never deployed.
+local function again(app)
+    for _, release in ipairs(releases.history(app)) do
+        local definition = release.configDefinition
+        local ended_well = release.status == "complete" or release.status == "succeeded"
+        if ended_well and type(definition) == "table" and type(release.imageRef) == "string" then
+            local note = type(definition.dgrun) == "table" and definition.dgrun or {}
+            return { app = app, plan = effect.planning(), config = { definition = definition },
+                image = release.imageRef, strategy_name = "rolling", commit = note.commit,
+                heads = note.heads, database_heads = note.database }
+        end
+    end
+end
+
+---Notes the release on a machine that keeps its image. A commit that another tool's deploy made
+---untrue goes.
+local function note_release(deploy, config, machine)
+    local metadata = config.metadata
+    if metadata.dgrun_commit ~= deploy.commit_of(machine) then
+        metadata.dgrun_commit = nil
+    end
+    metadata.fly_release_id = deploy.release.id
+    metadata.fly_release_version = tostring(deploy.release.version)
+    metadata.dgrun_release = deploy.release.id
+end
+
+---@param deploy? table of `again`, with its release
+local function update(app, change, version, nonce, deploy)
     local machine = change.machine
     as_effect(app, machine, version, function(config)
+        if deploy then
+            note_release(deploy, config, machine)
+        end
         local up = machine.state == "started" or machine.state == "starting"
         local updated = machines.update(app, machine.id, {
             region = machine.region, config = config, skip_launch = not up,
@@ -110,19 +144,28 @@ function M.secrets(app, changed)
     for i, change in ipairs(managed) do
         ids[i], updated[i] = change.machine.id, change.machine.id
     end
+    local deploy = #managed > 0 and again(app) or nil
     local function go(nonces)
         strategies.rolling {
             updates = managed, max_unavailable = MAX_UNAVAILABLE, on_failure = "stop", already = 0,
             starts = function() return false end, gate = function() end,
             update = function(change)
-                update(app, change, version, nonces[change.machine.id])
+                update(app, change, version, nonces[change.machine.id], deploy)
             end,
         }
     end
-    if #managed > 0 and effect.planning() then
-        go {}
+    local function carry_out()
+        if effect.planning() then
+            go {}
+        else
+            dossier.around(app, leases.with, app, ids, go)
+        end
+    end
+    if deploy then
+        deploy.commit_of = commits.reader(app)
+        release_record.around(deploy, carry_out)
     elseif #managed > 0 then
-        dossier.around(app, leases.with, app, ids, go)
+        carry_out()
     end
     for _, change in ipairs(crons) do
         if update_cron(app, change, version, state) then

@@ -288,6 +288,37 @@ environments:
         end)
     end)
 
+    it("makes a release with apply, so that flyctl lists the secrets as deployed", function()
+        fly_run.with(function(fly, execute)
+            local path, commit = fly.dir / "fly.toml", ("a"):rep(40)
+            assert(fs.write(path, 'app = "web"\nprimary_region = "ewr"\nkill_timeout = 9\n'
+                .. "[http_service]\ninternal_port = 8080\nauto_stop_machines = 'stop'\n"))
+            fly.register("registry.fly.io/web:a")
+            local ids = done(execute(function()
+                return deploy { app = "web", config = path, image = "registry.fly.io/web:a",
+                    commit = commit }
+            end)).value.machines
+            local record = done(execute(function()
+                return secrets.sync { app = "web", secrets = sealed { A = "value" }, apply = true }
+            end))
+            assert.same({ "fly.secrets.set", "fly.release.create", "fly.machine.update",
+                "fly.machine.update" }, kinds(record))
+            local newest, before = unpack(require("dgrun.fly.releases").history("web"))
+            assert.same({ 2, "complete" }, { newest.version, newest.status })
+            assert.equal(before.imageRef, newest.imageRef)
+            -- As flyctl's types print them.
+            assert.equal("9s", newest.configDefinition.kill_timeout)
+            assert.is_true(newest.configDefinition.http_service.auto_stop_machines)
+            assert.equal(commit, newest.configDefinition.dgrun.commit)
+            for _, id in ipairs(ids) do
+                local metadata = fly.get(id).config.metadata
+                assert.equal(newest.id, metadata.fly_release_id)
+                assert.equal("2", metadata.fly_release_version)
+                assert.equal(commit, metadata.dgrun_commit)
+            end
+        end)
+    end)
+
     it("is staged: the deploy that follows updates each machine once, as planned", function()
         fly_run.with(function(fly, execute)
             local path = fly.dir / "fly.toml"
