@@ -125,13 +125,11 @@ local function image_for(opts, config)
     return build.build(options_given).image
 end
 
----Warns once for each group when nothing listens where Fly's proxy looks; where checks pass, there
----is no need to look.
+---Warns once for each group when nothing listens where Fly's proxy looks.
 local function listen_warner(app)
     local seen = {}
     return function(group, machine)
-        local service = machine.config.services and machine.config.services[1]
-        if service and not seen[group] and not service.checks then
+        if not seen[group] then
             seen[group] = true
             local problem = health.port_problem(app, machine)
             if problem then
