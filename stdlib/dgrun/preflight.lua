@@ -8,12 +8,12 @@ local cron_declaration = require "dgrun.cron.spec"
 local effect = require "dgrun.run.effect"
 local environment_of = require "dgrun.project.environment"
 local err = require "dgrun.core.err"
-local exposure = require "dgrun.secrets.exposure"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local given = require "dgrun.project.environment_options"
 local json = require "dgrun.core.json"
 local revisions = require "dgrun.migrations.revisions"
+local secrets_where = require "dgrun.secrets.where"
 local strategies = require "dgrun.fly.strategies"
 
 local M = {}
@@ -203,7 +203,7 @@ function M.preflight(opts)
     end
     check_secrets(found, env)
     check_revisions(found, opts, env, source)
-    for _, text in ipairs(exposure.unreported(environment_of.entry(env))) do
+    for _, text in ipairs(secrets_where.exposed_unreported(environment_of.entry(env))) do
         found.warn(text)
     end
     for _, warning in ipairs(found.warnings) do

@@ -149,6 +149,17 @@ function M.excerpt(text, limit)
     return text:sub(1, limit):gsub("[\192-\255][\128-\191]*$", "") .. "…"
 end
 
+---The last line of what a program printed, cleaned; nil when all lines are blank.
+---@param text string
+---@return string?
+function M.last_line(text)
+    local last
+    for line in log.clean(text):gmatch "[^\n]+" do
+        last = line:match "%S" and line or last
+    end
+    return last
+end
+
 ---@param text string
 ---@param width integer
 ---@return string # at most so many characters; what is cut off is shown as "…"

@@ -233,7 +233,7 @@ end
 ---too.
 ---@param where dgrun.target|dgrun.target[]
 function M.mask(where)
-    require("dgrun.secrets.mask").mask(where)
+    require("dgrun.secrets.where").mask(where)
 end
 
 ---Sets the secrets of NAME=value lines, as `fly secrets import` reads them.

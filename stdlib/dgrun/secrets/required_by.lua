@@ -7,7 +7,6 @@ local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
-local log = require "host.log"
 local proc = require "host.proc"
 local python_of = require "dgrun.project.python"
 
@@ -30,6 +29,8 @@ local M = {}
 ---@field required string[] variable names; of a setting with several names, the first
 ---@field optional string[]
 ---@field unread string[] secrets that are not settings; the application may read them elsewhere
+
+local REASON_LIMIT = 200
 
 local SCRIPT = [[
 import importlib, inspect, json, os, sys, warnings
@@ -129,15 +130,6 @@ for base, library, major in found:
 tell(reason="%s is not a pydantic BaseSettings class" % sys.argv[1])
 ]]
 
----The last line that is not empty.
-local function last_line(text)
-    local last = "no output"
-    for line in log.clean(text):gmatch "[^\n]+" do
-        last = line:match "%S" and line or last
-    end
-    return #last > 200 and last:sub(1, 197) .. "..." or last
-end
-
 ---Determines which settings an application reads from its environment: its own Python imports the
 ---module and inspects the class, a BaseSettings of pydantic 1 or pydantic-settings 2. The class is
 ---not instantiated, so no values are needed; the child process changes nothing.
@@ -169,7 +161,7 @@ local function ask_application(opts)
     local read, answer = pcall(json.decode, result.stdout, argv[1])
     if result.status ~= 0 or not read then
         return nil, ("%s exited with status %d: %s"):format(argv[1], result.status,
-            last_line(result.stderr))
+            format.excerpt(format.last_line(result.stderr) or "no output", REASON_LIMIT))
     elseif answer.reason then
         return nil, answer.reason
     end

@@ -1,6 +1,6 @@
 -- Files with plain secrets: who can read them, and whether git has them.
 local environment = require "dgrun.project.environment"
-local exposure = require "dgrun.secrets.exposure"
+local where = require "dgrun.secrets.where"
 local fs = require "host.fs"
 local git = require "dgrun.git"
 local repository = require "support.repository"
@@ -25,7 +25,7 @@ local function make(mode)
 end
 
 local function told()
-    return exposure.of(environment.entry(environment.get("prod", { lazy = true })))
+    return where.exposed(environment.entry(environment.get("prod", { lazy = true })))
 end
 
 describe("a file with secrets", function()
@@ -58,10 +58,10 @@ describe("a file with secrets", function()
             ui.where(data), 1, true)
         local entry = environment.entry(environment.get("prod", { lazy = true }))
         run.execute({ name = "test", root = ".", journal = false }, function()
-            assert.equal(2, #exposure.unreported(entry))
-            assert.equal(0, #exposure.unreported(entry))
+            assert.equal(2, #where.exposed_unreported(entry))
+            assert.equal(0, #where.exposed_unreported(entry))
         end)
-        assert.equal(2, #exposure.unreported(entry))
+        assert.equal(2, #where.exposed_unreported(entry))
     end)
 end)
 
