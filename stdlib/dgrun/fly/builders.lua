@@ -101,7 +101,7 @@ end
 ---@param argv string[]
 ---@param env table<string, userdata|string>
 ---@param secrets? table<string, userdata|string>
-function M.add_secrets(argv, env, secrets)
+local function add_secrets(argv, env, secrets)
     for _, name in ipairs(tables.keys(secrets)) do
         local variable = "DGRUN_SECRET_" .. name
         argv[#argv + 1] = "--secret"
@@ -147,7 +147,7 @@ local function build_image(opts, name)
     M.add(argv, "--target", opts.target)
     M.add_pairs(argv, "--build-arg", opts.args)
     M.add_pairs(argv, "--label", opts.labels)
-    M.add_secrets(argv, env, opts.secrets)
+    add_secrets(argv, env, opts.secrets)
     argv[#argv + 1] = opts.dir
     M.run { builder = "buildah", argv = argv, env = env }
 end
@@ -212,7 +212,7 @@ function M.docker.build(opts, image)
         M.add(argv, "--target", opts.target)
         M.add_pairs(argv, "--build-arg", opts.args)
         M.add_pairs(argv, "--label", opts.labels)
-        M.add_secrets(argv, env, opts.secrets)
+        add_secrets(argv, env, opts.secrets)
         if opts.ignorefile then
             err.raise { code = "fly.no_ignorefile", op = "fly.build",
                 msg = "docker reads only .dockerignore or DOCKERFILE.dockerignore",

@@ -26,7 +26,7 @@ end
 ---"services[0].ports": as flyctl counts.
 ---@param path (string|integer)[]
 ---@return string
-function M.path_text(path)
+local function path_text(path)
     local text = ""
     for _, key in ipairs(path) do
         if type(key) == "number" then
@@ -244,7 +244,7 @@ function M.findings(find_line, file)
         local result = {}
         for i, one in ipairs(found[kind]) do
             local line = find_line(one.path)
-            local name = M.path_text(one.path)
+            local name = path_text(one.path)
             result[i] = {
                 line = line or 0,
                 text = ("%s%s: %s%s"):format(file, line and (":%d"):format(line) or "",

@@ -53,14 +53,6 @@ local RENDER_TIMEOUT = 120
 ---  the database, or from statements that were recorded and not sent
 ---@field error? string why it is not known
 
-local function last_line(text)
-    local last = "it printed nothing"
-    for line in log.clean(text):gmatch("[^\n]+") do
-        last = line:match("%S") and line or last
-    end
-    return last
-end
-
 ---@param reason string
 local function short(reason)
     return format.excerpt(log.clean(reason), REASON_LIMIT)
@@ -100,7 +92,7 @@ local function render(opts, list, from, live)
         env = alembic.environment { database = opts.database, env = opts.env },
     })
     if result.status ~= 0 then
-        return not_rendered(list, last_line(result.stderr))
+        return not_rendered(list, format.last_line(result.stderr) or "it printed nothing")
     end
     local rendered = check(json.decode(result.stdout))
     for _, one in pairs(rendered) do

@@ -58,7 +58,7 @@ function M.heads(graph)
 end
 
 ---@return string[] # heads that no other revision depends on: what a database can be at
-function M.real_heads(graph)
+local function real_heads(graph)
     return M.select(graph, function(revision) return #revision.next_all == 0 end)
 end
 
@@ -95,7 +95,7 @@ function M.ancestors(graph, ids)
 end
 
 ---@return table<string, boolean> # the ids, and what must be undone before them
-function M.descendants(graph, ids)
+local function descendants(graph, ids)
     return reach(graph, ids, "next_all")
 end
 
@@ -185,7 +185,7 @@ local function split(graph, target)
         if branch then
             return M.on_branch(graph, M.heads(graph), branch), branch
         end
-        return M.real_heads(graph)
+        return real_heads(graph)
     elseif name == "head" then
         local heads = M.heads(graph)
         if branch then
@@ -226,7 +226,7 @@ function M.on_branch(graph, names, branch)
 end
 
 ---@return string[] # ids; none for "base"
-function M.ids_of(graph, target)
+local function ids_of(graph, target)
     local names, branch = split(graph, target)
     local ids = {}
     for i, name in ipairs(names) do
@@ -368,7 +368,7 @@ end
 function M.upgrade_targets(graph, current, target)
     local step = relative(target)
     if not step then
-        return M.ids_of(graph, target)
+        return ids_of(graph, target)
     elseif not step.name and not current then
         fail("relative_target", target .. " counts from the database's revision, which is not "
             .. "known here", "Give an id.", { target = target })
@@ -473,7 +473,7 @@ function M.downgrade_set(graph, current, target)
         roots = below_branch(graph, roots, branch, target)
     end
     local active, set = M.ancestors(graph, current), {}
-    for id in pairs(M.descendants(graph, roots)) do
+    for id in pairs(descendants(graph, roots)) do
         set[id] = active[id]
     end
     local is_current = not goal

@@ -262,17 +262,6 @@ function M.pending(graph, current, target)
     return M.between(graph, current, targets)
 end
 
----As pending; refuses what Alembic refuses too: a database at a revision and at one it is built on.
----@param graph dgrun.revisions
----@param current string[] revisions in the database
----@param target string
----@return dgrun.revision[]
-function M.upgrade_path(graph, current, target)
-    local list = M.pending(graph, current, target)
-    links.check_overlap(graph, current)
-    return list
-end
-
 ---What a downgrade from `current` to `target` undoes, in order.
 ---@param graph dgrun.revisions
 ---@param current string[] revisions in the database

@@ -16,7 +16,7 @@ local M = {}
 ---@field short? string one letter: "f" for -f
 ---@field help? string one line
 ---@field complete? string|fun(input: table): string[] what a shell completes it with: see
----  dgrun.cli.candidates
+---  dgrun.cli.complete
 
 local spec = {
     type = "string?", choices = "table?", default = "any?", required = "boolean?",
