@@ -1,3 +1,10 @@
+/* The code of a system error is the noun of the operation and one of four kinds: ENOENT
+   in "fs.read" is "fs.not_found". The field `errno` has the name of the number, for those
+   who need more than the kind.
+
+   `where` is found by name: every chunk of the stdlib is called "stdlib/…", whether it is
+   embedded or read from a folder (vm.c), so the first frame of another name is the line
+   of a script. */
 #include "base/err.h"
 
 #include <errno.h>

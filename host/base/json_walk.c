@@ -1,3 +1,10 @@
+/* A recursive descent over JSON (RFC 8259), in two passes. json_check reads the whole
+   text and is the only pass that reports mistakes. The walks that follow rely on it: they
+   pass over commas, colons and quotes without looking at them.
+
+   DEPTH_LIMIT bounds the recursion. A string is decoded even where it is skipped, since
+   only that finds a bad escape; the buffer is wiped, because the string may be a secret.
+   Bytes from 0x80 on are taken as they are: the reader does not check UTF-8. */
 #include "base/json_walk.h"
 
 #include <ctype.h>

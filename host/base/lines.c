@@ -1,3 +1,9 @@
+/* Each stream has a buffer for the line that is not complete yet. Complete lines of both
+   streams stand in one queue, in the order of their ends. A line is cut at LINES_LONGEST,
+   so a program that never writes a newline fills no more than that.
+
+   `queued` includes the struct of each line. A reader that stops at a number of bytes
+   (proc_child.c) is thereby safe from a program that writes nothing but empty lines. */
 #include "base/lines.h"
 
 #include <string.h>

@@ -1,3 +1,13 @@
+/* opt_check looks at the whole table and raises at the first name or type that does not
+   fit; the getters then convert without checks. A raise jumps over the C functions above
+   it, so a binding allocates nothing before its last check.
+
+   A sealed value is known by its metatable, which secret/secret.c puts into the registry
+   under opt_sealed_key: this folder knows no secrets.
+
+   "Did you mean": the nearest name by edit distance, where a swap of neighbors is one
+   edit. The distance is at most a third of the name's length and one. Names of NAME_LIMIT
+   bytes or more are never near, which bounds the rows that are kept on the stack. */
 #include "base/opt.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,7 @@
+/* What a program said is read from its end, so that the last lines are found without
+   splitting all of it. The user and password of a URL are masked by their place in the
+   text: git and ssh print the URL of a remote, whose password is not a registered
+   secret. */
 #include "base/text.h"
 
 #include <stdint.h>

@@ -1,3 +1,10 @@
+/* One pass from left to right, in SQLAlchemy's order: scheme, user and password, host,
+   port, database, options. Each part is decoded into memory of its own, which dburl_fini
+   wipes where it may be secret. No message quotes the text: in a malformed URL any part
+   may be the password.
+
+   dburl_libpq writes a new URL from the parts. Editing the text would keep parameters
+   that libpq rejects; the list of those that it knows is that of libpq 15. */
 #include "formats/dburl.h"
 
 #include <ctype.h>

@@ -1,3 +1,9 @@
+/* One pass, entry by entry. The value that is being read is in one buffer, which is wiped
+   at the end; it leaves only through `each`, for the time of the call. `each` must not
+   raise: the raise would jump over the wiping. So the Lua face collects sealed values
+   first and pushes them afterwards.
+
+   The size of the file, the length of a name and the number of entries are limited. */
 #include "formats/dotenv.h"
 
 #include <ctype.h>
@@ -220,8 +226,7 @@ struct err *dotenv_parse(const char *text, size_t len, const char *source,
     return e;
 }
 
-/* The Lua face: what the parser finds is collected first, since it must not meet a Lua
- * error. */
+/* The Lua face. */
 
 struct entry {
     struct secret *value;

@@ -1,3 +1,9 @@
+/* The file is read statement by statement. Only a statement that begins with a name at
+   the margin can be an assignment of the module, so the same names inside functions do
+   not count. As in Python, the last assignment wins.
+
+   A value that is not a literal is an error and not a guess: a graph with a wrong edge
+   would run migrations in the wrong order. */
 #include "formats/migrations_scan.h"
 
 #include <ctype.h>

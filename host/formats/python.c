@@ -1,3 +1,11 @@
+/* A lexer with two speeds. python_next makes the next word. python_skip_statement passes
+   over the rest of a statement and stops only at the bytes that decide where it ends:
+   newlines, brackets, quotes, comments and backslashes. Both must count lines and
+   brackets alike, since they alternate over one text.
+
+   A string that does not end is PYTHON_UNREADABLE. Prefixes of bytes, raw and Unicode
+   strings are known; an f-string is a name and then a string, so it is not taken for a
+   literal. */
 #include "formats/python.h"
 
 #include <ctype.h>

@@ -1,3 +1,9 @@
+/* Each reader is called with the complete output of a command that ended well, and pushes
+   one result, or nil and an error; it does not raise. Where names may contain spaces and
+   newlines the command is asked for fields that end with NUL. A record of a log or of
+   refs that lacks a field is an error: a shorter list would look like a complete one.
+
+   The reader (git_reader) points into the output; whatever is kept is copied into Lua. */
 #include "git/git_parse.h"
 
 #include <lauxlib.h>
@@ -248,7 +254,7 @@ int git_parse_refs(lua_State *L, const struct proc_result *r, const struct git_c
     return 1;
 }
 
-/* The value that `git config --null --get` prints, or nil */
+/* "tracked" or "untracked", from `git ls-files -t`; nil where it lists nothing */
 int git_parse_tracking(lua_State *L, const struct proc_result *r,
                        const struct git_call *c)
 {
@@ -259,6 +265,7 @@ int git_parse_tracking(lua_State *L, const struct proc_result *r,
     return 1;
 }
 
+/* The value that `git config --null --get` prints, or nil */
 int git_parse_config(lua_State *L, const struct proc_result *r, const struct git_call *c)
 {
     (void)c;

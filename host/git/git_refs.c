@@ -1,4 +1,4 @@
-/* Refs: from one to its commit, those of a remote, and what is fetched and pushed. */
+/* Refs: resolving a ref to its commit, listing those of a remote, fetching, pushing. */
 #include <lauxlib.h>
 #include <string.h>
 

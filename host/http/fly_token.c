@@ -1,3 +1,7 @@
+/* The string is split once, into macaroons and the other tokens, each kept as one sealed
+   list with commas. A request then picks: the Machines API gets the macaroons alone where
+   there are any, the other APIs get both lists, and the scheme is FlyV1 with macaroons,
+   except for uiex, which wants Bearer. */
 #include "http/fly_token.h"
 
 #include <stdbool.h>

@@ -1,3 +1,8 @@
+/* No parser: strings and comments are skipped, brackets are counted, and only words
+   outside of all brackets are looked at. There a word is the keyword of a definition, or
+   names one; only the first after a closing brace, or at the start, is the keyword. A
+   document without a keyword is a query. Any doubt counts as a write, which a plan
+   refuses. */
 #include "http/graphql.h"
 
 #include <ctype.h>
@@ -31,8 +36,6 @@ static bool is_word(const char *start, size_t len, const char *word)
     return len == strlen(word) && memcmp(start, word, len) == 0;
 }
 
-/* At depth 0 a name is a keyword of a definition, or names one; only the first after a
-   closing brace (or at the start) is the keyword. */
 bool graphql_is_query(const char *document)
 {
     int depth = 0;

@@ -1,3 +1,14 @@
+/* A transfer is in the list of its http from http_start to http_free. Callbacks of
+   libcurl (http_multi.c makes them happen) store what arrives and call `fire`, which
+   wakes the waiter once its event is there. A wait for the end owns the transfer and
+   frees it; the transfer of a stream belongs to the stream's box (http_own).
+
+   on_request is called before each time that libcurl sends, and stops two things that
+   libcurl would do by itself: taking a secret to another origin after a redirect, and
+   sending a write again when a kept connection dies.
+
+   A streamed body pauses when UNREAD_LIMIT bytes are unread, and continues when
+   http_take_body has taken them. */
 #include "http/http.h"
 
 #include <arpa/inet.h>

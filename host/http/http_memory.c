@@ -1,3 +1,6 @@
+/* libcurl's free and realloc do not pass the size of a block, so the allocator is asked
+   for it. A block that grows is replaced by a fresh block and wiped: realloc itself would
+   leave a copy of the bytes where they were. */
 #include "http/http_memory.h"
 
 #include <malloc.h>
@@ -12,7 +15,6 @@ static void on_free(void *p)
     free(p);
 }
 
-/* A fresh block each time it grows, so that nothing stays where it was. */
 static void *on_realloc(void *p, size_t size)
 {
     size_t old = malloc_usable_size(p);

@@ -1,3 +1,8 @@
+/* host.fs: each function checks its arguments and then makes one call of fs_file.c or
+   fs_tree.c, or one system call. It works at once, on the thread of the loop.
+
+   Everything that changes a file asks the gate first. A temporary folder is opened for
+   writes when it is made, so that a plan can work in it. */
 #include "loop/fs.h"
 
 #include <errno.h>

@@ -1,4 +1,10 @@
-/* Reading and writing whole files. */
+/* Reading and writing whole files.
+
+   An atomic write makes a temporary file in the same folder, flushes it to the disk,
+   renames it over the target, and flushes the folder. The folder is opened once and all
+   names are relative to it: if its path leads elsewhere meanwhile, the file and its
+   temporary still meet. A failure removes the temporary and leaves the target as it was.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -123,8 +129,6 @@ static int open_temporary(int folder, char name[TEMPORARY_MAX], mode_t mode)
     return -1;
 }
 
-/* A temporary file beside it, on the disk, then renamed over it, then the folder on the
- * disk. */
 static bool replace(int folder, const char *name, const char *data, size_t len,
                     mode_t mode)
 {

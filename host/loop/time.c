@@ -1,3 +1,9 @@
+/* host.time. Whatever depends on the present asks the clock of the state (clock.h), so a
+   test that pauses that clock governs all of it; a sleep is one alarm of the clock.
+
+   iso and parse convert RFC 3339. timegm accepts 30 February and makes 2 March of it, so
+   parse compares the day afterwards. A leap second is the first second of the next
+   minute. */
 #include <lauxlib.h>
 #include <math.h>
 #include <stddef.h>
@@ -168,7 +174,7 @@ static bool parse_iso(const char *p, double *unix_seconds)
     int day = tm.tm_mday;
     int leap = tm.tm_sec == 60;
     tm.tm_sec -= leap;
-    time_t when = timegm(&tm); /* makes 2 March of 30 February */
+    time_t when = timegm(&tm);
     *unix_seconds = (double)(when + leap - offset) + fraction;
     return tm.tm_mday == day;
 }

@@ -4,8 +4,8 @@
                answers for the ports, adopts what the program leaves behind, and ends all
                of that with the program, or with the front.
      program   in the front's group, with the filter of port_map.c.
-   A keeper that were the front itself would die with its group, and a program that made
-   itself a daemon would go on. */
+   If the front were its own keeper, a signal that ends the group would end the keeper
+   too, and a program that had become a daemon would go on. */
 #include "proc/machine_process.h"
 
 #include <errno.h>

@@ -9,10 +9,15 @@ struct port_map;
 
 /* `ports` is ASKED:GIVEN, and more of them after commas: the port of the machine's
    service with the free port that stands for it, then ports that are bound already.
-   `report` is a descriptor for lines, or -1; it stays the caller's:
-     listen tcp|udp HOST PORT AT_HOST AT_PORT   what the program asked for, and where it
-   is unsupported REASON                          ports are not mapped refused REASON a
-   program that cannot be watched may not bind NULL where `ports` is malformed. */
+   `report` is a descriptor for lines, or -1; it stays the caller's. The lines:
+
+   - listen tcp|udp HOST PORT AT_HOST AT_PORT: what the program asked for, and where it is
+
+   - unsupported REASON: ports are not mapped
+
+   - refused REASON: a program that cannot be watched may not bind
+
+   Returns NULL where `ports` is malformed. */
 struct port_map *port_map_new(const char *ports, int report);
 void port_map_free(struct port_map *map);
 

@@ -1,3 +1,11 @@
+/* The gate is a flag of the process and a list of folders. Nothing enforces it: each
+   module that can write asks it. It stops code that bypasses effect.write by mistake, not
+   code that means to write.
+
+   A path is judged by where the write would land: the real path of the part that exists,
+   then the rest. Where that cannot be known (a dangling link, ".." behind a folder that
+   does not exist yet) the write is refused. Between the answer and the write a folder may
+   still be replaced by a link; the gate does not guard against that. */
 #include "secret/gate.h"
 
 #include <lauxlib.h>
@@ -38,9 +46,7 @@ static bool has_parent_step(const char *path)
     return false;
 }
 
-/* Where a write to this path would land: the real path of what exists of it, and the
-   rest. NULL where that cannot be told (a dangling link, ".." behind what does not exist
-   yet). */
+/* Where a write to this path would land; NULL where that cannot be known. */
 static char *landing(const char *path)
 {
     char *head = mem_string(path);

@@ -1,3 +1,11 @@
+/* Two streams, each with its own redactor, since a secret may come in pieces. log_write
+   passes the bytes through the redactor and writes what comes out before it returns, so
+   the lines of both streams keep their order and a process that is killed loses nothing
+   but what the redactor still holds back.
+
+   A descriptor that does not block, because another process made it so, is waited for
+   with poll. After any other failure, a reader that is gone for example, the stream is
+   broken and drops what follows; main.c ignores SIGPIPE. */
 #include "secret/log.h"
 
 #include <errno.h>

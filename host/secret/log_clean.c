@@ -1,3 +1,9 @@
+/* One pass over the code points; nothing is kept between calls. An escape sequence that
+   is cut in two is not recognized, so callers clean whole texts. Sequences are known in
+   both forms, ESC [ and the C1 character CSI.
+
+   A control string (OSC, DCS and the like) ends at BEL or ST, but also at the end of its
+   line: a string without an end must not hide all text after it. */
 #include "secret/log_clean.h"
 
 #include <stdbool.h>
@@ -28,8 +34,7 @@ static size_t skip_csi(const unsigned char *p, size_t len)
     return n < len && p[n] >= 0x40 && p[n] < 0x7f ? n + 1 : n;
 }
 
-/* A string up to BEL or ST. One without an end stops at the line's, so that it cannot
-   hide all that follows. */
+/* The length of a control string, with its end. */
 static size_t skip_string(const unsigned char *p, size_t len)
 {
     for (size_t n = 0; n < len; n++) {

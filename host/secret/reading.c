@@ -1,5 +1,15 @@
 /* The bytes of the source go through one or two stages, each of which takes escapes for
-   what they stand for, and then along the automaton. */
+   what they stand for, and then along the automaton. A stage keeps an escape until it is
+   complete. If it turns out not to be an escape, its first character stands for itself
+   and the others are read again.
+
+   A byte of the decoded text may stem from several bytes of the source, so a ring records
+   where each decoded byte begins. The ring is as long as the longest pattern. What lies
+   before the fork was read as it stands, so positions there are counted back from it.
+
+   `plain` counts the last decoded bytes that stand so in the source. Once the state of
+   the automaton is no deeper than that and no escape is open, the plain reading is in the
+   same state, and this reading ends. */
 #include "secret/reading.h"
 
 #include <ctype.h>

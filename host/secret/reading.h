@@ -1,8 +1,8 @@
 #pragma once
 /* One way to read a text in search of the patterns: decoded once or twice, or with the
-   newlines within base64 and hexadecimal digits dropped. It exists only from the first
-   character that it reads differently from how it stands until nothing it has in hand
-   stems from one; the rest of the time it would be where the plain reading is. */
+   newlines within base64 and hexadecimal digits dropped. It is active only while the
+   decoded text differs from the source; the rest of the time it would be in the state of
+   the plain reading. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,3 +1,9 @@
+/* The patterns of a value: the value, each line of it, the passwords of the URLs in it,
+   and the parts of a Fly token. Each pattern is also added as base64 and as hexadecimal
+   digits. What stands before a secret in base64 shifts it by 0, 1 or 2 bytes, and there
+   are two alphabets, which makes six forms; only characters whose bits all belong to the
+   secret are in a form. In all, a pattern takes at most about thirteen nodes of the trie
+   for each byte. */
 #include "secret/redact_forms.h"
 
 #include <ctype.h>

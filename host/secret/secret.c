@@ -1,3 +1,11 @@
+/* A value is one struct with counted references: a box of Lua holds one, and so does each
+   owner in C, such as a request that is being sent. The bytes have pages of their own
+   (vault.c).
+
+   secret_new registers the value with the redactor before the value exists, so there is
+   no moment in which it could be printed unmasked. secret_derive does not register: it is
+   for bytes whose secret part is registered already, and a pattern for each concatenation
+   would only make the automaton larger. */
 #include "secret/secret.h"
 
 #include <lauxlib.h>

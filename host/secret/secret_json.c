@@ -1,3 +1,10 @@
+/* json_check reads the whole text first; then everything is a walk with json_walk.h, with
+   each name and value in a buffer that is wiped. The members `value` and `name` may come
+   in any order, so an object is walked once for each name that is looked for: readers are
+   values, and a copy of one starts again at the same place.
+
+   Values that were found are owned by the search until the end, when they are pushed or,
+   after an error, released. */
 #include "secret/secret_json.h"
 
 #include <ctype.h>

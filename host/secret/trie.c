@@ -1,3 +1,7 @@
+/* trie_add only extends the tree and raises the generation. trie_link computes the links
+   of the whole tree, breadth first, in one pass over the nodes, and records the
+   generation that it saw. Nodes are known by their numbers, because the array moves when
+   it grows: no pointer to a node may be kept across trie_add. */
 #include "secret/trie.h"
 
 #include <string.h>
