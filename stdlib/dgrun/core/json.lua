@@ -144,6 +144,42 @@ local function decode(text)
     return unprotect(value, mark)
 end
 
+local literals = { ["true"] = true, ["false"] = true, null = true }
+
+local function is_number(token)
+    local whole, fraction, exponent = token:match "^-?(%d+)(%.?%d*)([eE]?[+-]?%d*)$"
+    return whole ~= nil and (whole == "0" or whole:sub(1, 1) ~= "0") and fraction ~= "."
+        and (exponent == "" or exponent:find "^[eE][+-]?%d+$" ~= nil)
+        and math.abs(tonumber(token)) < math.huge
+end
+
+---What JSON does not allow, although `decode` reads it: NaN, 0x10, 01, a line break in a string.
+---@param text string
+---@return string? problem
+function M.laxity(text)
+    local at = 1
+    while true do
+        at = text:find('["%w+.-]', at)
+        if not at then
+            return nil
+        end
+        local stop
+        if text:sub(at, at) == '"' then
+            stop = string_end(text, at)
+            if text:sub(at, stop - 1):find "[%z\1-\31]" then
+                return "a string has a control character in it"
+            end
+        else
+            local token = text:match("^[%w+.-]+", at)
+            stop = at + #token
+            if not literals[token] and not is_number(token) then
+                return ("'%s' is not a JSON value"):format(token)
+            end
+        end
+        at = stop
+    end
+end
+
 ---Empty arrays stay arrays when they are encoded again; numbers that Lua cannot hold stay as they
 ---are (`is_number`).
 ---@param text string

@@ -38,8 +38,10 @@ local older_names = { vm = { "compute", "computes" }, mounts = { "mount" },
 local decoders = {
     json = function(text, path)
         local ok, data = pcall(json.decode, text, path)
-        if not ok then
-            err.raise { code = "fly.config", op = "fly.config", msg = data.msg }
+        local problem = ok and json.laxity(text)
+        if not ok or problem then
+            err.raise { code = "fly.config", op = "fly.config",
+                msg = problem and ("%s: %s"):format(path, problem) or data.msg }
         end
         -- Nearly all JSON is YAML; the rest goes without lines.
         local value, position = yaml.decode(text, { positions = true })

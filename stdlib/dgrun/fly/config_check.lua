@@ -269,11 +269,20 @@ function M.findings(find_line, file)
     }
 end
 
+---A value as Go's types hold it, by a shape of the schema.
+---@param value any
+---@param shape table
+---@param findings table of M.findings
+---@return any
+function M.read(value, shape, findings)
+    return walk(value, shape, {}, findings)
+end
+
 ---@param data table without older forms
 ---@param findings table of M.findings
 ---@return table # as Go's types hold it
 function M.types(data, findings)
-    return walk(data, schema.shape, {}, findings)
+    return M.read(data, schema.shape, findings)
 end
 
 -- The rules that flyctl checks before a deploy: docs/fly/fly-toml.md, section 7. The types are

@@ -46,6 +46,15 @@ local function time_text(text)
     return ("%s %s %s %s"):format(day, clock, zone, zone)
 end
 
+---A whole number beyond 2^53 in YAML, which Go reads as a float where no integer holds it.
+local function yaml_integer_text(text)
+    local size = text:find "^%-?%d+$" and tonumber(text)
+    if not size then
+        return nil
+    end
+    return (size >= 2 ^ 64 or size < -2 ^ 63) and units.float_text(size) or text
+end
+
 ---A value as Go's %v prints it.
 ---@param value any
 ---@param kind "toml"|"json"|"yaml"
@@ -55,6 +64,8 @@ local function text_of(value, kind)
         return "<nil>"
     elseif json.is_number(value) then
         return units.float_text(tonumber(tostring(value)))
+    elseif is_scalar(value) and value.kind == "integer" and kind == "yaml" then
+        return yaml_integer_text(value.text)
     elseif is_scalar(value) then
         return value.number and units.float_text(value.number)
             or (value.kind == "date-time" and time_text(value.text) or value.text)

@@ -136,4 +136,22 @@ end
 ---The shape of the whole file.
 M.shape = { fields = top }
 
+local object = { map = "any" }
+local objects = { list = object }
+
+---The shape of `machine_config`: a configuration of the Machines API.
+M.machine = { fields = {
+    init = { fields = { cmd = strings, entrypoint = strings, exec = strings, tty = "boolean",
+        swap_size_mb = "integer", kernel_args = strings } },
+    guest = { fields = { cpu_kind = "string", cpus = "integer", memory_mb = "integer",
+        max_memory_mb = "integer", gpus = "integer", gpu_kind = "string",
+        host_dedication_id = "string", persist_rootfs = "any", kernel_args = strings } },
+    metadata = { map = "string" }, env = { map = "string" }, image = "string",
+    schedule = "string", size = "string", dns = object, auto_destroy = "boolean",
+    disable_machine_autostart = "boolean", processes = objects, standbys = strings,
+    containers = objects, volumes = objects, rootfs = object, services = objects,
+    checks = { map = object }, mounts = objects, files = objects, statics = objects,
+    metrics = object, restart = object, stop_config = object,
+} }
+
 return M

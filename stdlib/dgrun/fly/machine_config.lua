@@ -1,7 +1,9 @@
 -- The machine configuration of a process group, from a fly.toml: docs/fly/fly-toml.md, section 5.
+local config_check = require "dgrun.fly.config_check"
 local err = require "dgrun.core.err"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
+local schema = require "dgrun.fly.config_schema"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
@@ -309,11 +311,18 @@ local function base_of(config)
         end
     end
     local ok, base = pcall(json.decode, text, source)
-    if not ok or type(base) ~= "table" or text:find "^%s*%[" then
+    if not ok or type(base) ~= "table" or text:find "^%s*%[" or json.laxity(text) then
         err.raise { code = "fly.config", op = "fly.config", cause = not ok and base or nil,
             msg = source .. " is not a JSON object",
             hint = not ok and not text:find "^%s*{" and "machine_config is JSON text, or the path "
                 .. "of a file that ends in .json." or nil }
+    end
+    local findings = config_check.findings(function() end, source)
+    base = config_check.read(base, schema.machine, findings)
+    local problems = findings.problems()
+    if #problems > 0 then
+        err.raise { code = "fly.config", op = "fly.config", problems = problems,
+            msg = table.concat(problems, "\n") }
     end
     return base
 end
@@ -322,9 +331,7 @@ end
 local function overlay(machine, base)
     for name, value in pairs(base) do
         local old = machine[name]
-        if value == json.null then
-            machine[name] = nil
-        elseif type(old) == "table" and type(value) == "table" and #value == 0 and #old == 0 then
+        if type(old) == "table" and type(value) == "table" and #value == 0 and #old == 0 then
             overlay(old, value)
         else
             machine[name] = value
@@ -334,12 +341,13 @@ end
 
 ---Puts what machine_config says over what the machine has.
 local function apply_base(machine, config)
-    local known = {}
-    for name, value in pairs(base_of(config)) do
-        name = name:lower()
-        known[name] = from_base[name] and value or nil
+    local base = base_of(config)
+    for name in pairs(base) do
+        if not from_base[name] then
+            base[name] = nil
+        end
     end
-    overlay(machine, known)
+    overlay(machine, base)
 end
 
 ---@param config dgrun.fly.config

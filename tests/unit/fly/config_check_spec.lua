@@ -60,6 +60,17 @@ size = 4
 ]=])
     end)
 
+    it("are what flyctl's JSON reader refuses, too", function()
+        for _, value in ipairs { "NaN", "0x10", "01", "+1", "1.", "1e999", '"a\tb"' } do
+            local ok, e = fly_config.load(('{"env": {"A": %s}}'):format(value), "fly.json")
+            assert.is_false(ok, value)
+            assert.equal("fly.config", e.code)
+        end
+        for _, value in ipairs { "-0", "1e5", "1E+2", "-1.50", '"\\t"', "null" } do
+            assert.is_true(fly_config.load(('{"env": {"A": %s}}'):format(value), "fly.json"), value)
+        end
+    end)
+
     for _, case in ipairs {
         { '[deploy]\nstrategy = "fast"', "2: deploy.strategy: 'fast' is not one of rolling, canary,"
             .. " immediate, bluegreen" },

@@ -177,6 +177,20 @@ headers = [{ name = "A", value = "b" }]
         assert.equal("i", got.containers[1].image)
     end)
 
+    it("refuses a machine_config that flyctl's types do not hold", function()
+        for text, problem in pairs {
+            ['{"guest":"x"}'] = "guest: must be a table, not 'x'",
+            ['{"Metadata":{"a":1}}'] = "Metadata.a: must be a string, not 1",
+            ['{"guest":{"cpus":1.5}}'] = "guest.cpus: must be a whole number, not 1.5",
+            ['{"schedule":01}'] = "is not a JSON object", ["[]"] = "is not a JSON object",
+            ["x"] = "is not a JSON object",
+        } do
+            local ok, e = fly_config.load("machine_config = '''" .. text .. "'''")
+            assert.is_false(ok, text)
+            assert.matches(problem, e.msg, 1, true)
+        end
+    end)
+
     it("keeps what it does not know, and what a deploy keeps", function()
         local loaded = select(2, fly_config.load "[env]\nA = 1\n")
         local before = json.decode('{"future":{"x":[],"n":12345678901234567890},"dns":{},'
