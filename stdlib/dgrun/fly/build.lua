@@ -11,8 +11,9 @@ local flyctl = require "dgrun.fly.flyctl"
 local fs = require "host.fs"
 local given = require "dgrun.project.environment_options"
 local image_of = require "dgrun.core.image_ref"
+local json = require "dgrun.core.json"
 local path_of = require "dgrun.core.path"
-local registry = require "dgrun.fly.registry"
+local retry = require "dgrun.fly.retry"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local time = require "host.time"
@@ -23,6 +24,90 @@ local M = {}
 local order = { "flyctl", "docker", "buildah" }
 local builders = { buildah = build_programs.buildah, docker = build_programs.docker,
     flyctl = flyctl }
+
+-- The registry's own API: what a tag stands for. OCI distribution specification.
+
+local FLY = "registry.fly.io"
+local ACCEPT = table.concat({
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+}, ", ")
+
+local function url_of(registry)
+    if registry == FLY then
+        return api.registry_url()
+    end
+    return image_of.url(registry)
+end
+
+---An answer about an image that does not say which was garbled on its way.
+local function with_digest(answer, e)
+    if answer and answer.status == 200 and not answer.headers["docker-content-digest"] then
+        return nil, err.new { code = "fly.unreadable", sent = "maybe", op = "fly.registry",
+            msg = "the registry's response has no digest" }
+    end
+    return answer, e
+end
+
+local function ask_registry(method, image)
+    local reference = image.tag or image.digest or "latest"
+    local what = ("%s %s/%s:%s"):format(method, image.registry, image.repository, reference)
+    local token = digest.base64("x:" .. api.token())
+    return retry.send {
+        method = method, what = what,
+        send = function()
+            return with_digest(require("host.http").request {
+                url = ("%s/v2/%s/manifests/%s"):format(url_of(image.registry), image.repository,
+                    reference),
+                method = method, headers = { Authorization = "Basic " .. token, Accept = ACCEPT },
+            })
+        end,
+    }, what
+end
+
+local function refused_by_registry(answer, what)
+    err.raise {
+        code = (answer.status == 401 or answer.status == 403) and "fly.unauthorized"
+            or "fly.registry",
+        op = "fly.registry", status = answer.status,
+        msg = ("%s: the registry answered %d%s"):format(what, answer.status,
+            retry.request_note(answer.headers["fly-request-id"])),
+    }
+end
+
+---The digest of an image; nil when the registry does not have it.
+---@param image dgrun.fly.image
+---@return string?
+local function digest_of(image)
+    local answer, what = ask_registry("HEAD", image)
+    if answer.status == 200 then
+        return answer.headers["docker-content-digest"]
+    elseif answer.status == 404 then
+        return nil
+    end
+    refused_by_registry(answer, what)
+end
+
+---The bytes of an image as it is stored, compressed; nil where the manifest does not tell.
+---@param image dgrun.fly.image
+---@return integer?
+local function size_of(image)
+    local answer, what = ask_registry("GET", image)
+    if answer.status ~= 200 then
+        refused_by_registry(answer, what)
+    end
+    local ok, manifest = pcall(json.decode, answer.body)
+    if not ok or type(manifest) ~= "table" or type(manifest.layers) ~= "table" then
+        return nil
+    end
+    local size = type(manifest.config) == "table" and tonumber(manifest.config.size) or 0
+    for _, layer in ipairs(manifest.layers) do
+        size = size + (tonumber(layer.size) or 0)
+    end
+    return size
+end
 
 ---Does this plan build the image?
 local function is_planned(reference)
@@ -41,10 +126,10 @@ end
 ---@return string
 function M.resolve(reference)
     local image = image_of.parse(reference)
-    if image.digest or image.registry ~= "registry.fly.io" or is_planned(reference) then
+    if image.digest or image.registry ~= FLY or is_planned(reference) then
         return reference
     end
-    image.digest = registry.digest(image)
+    image.digest = digest_of(image)
     if not image.digest then
         err.raise { code = "fly.no_image", op = "fly.image", image = reference,
             msg = ("the registry has no image %s"):format(reference),
@@ -176,7 +261,7 @@ end
 local function carry_out(builder, opts, image)
     local started = time.now()
     local built = builder.build(prepared(opts, builder), image)
-    image.digest = built.digest or registry.digest(image)
+    image.digest = built.digest or digest_of(image)
     if not image.digest then
         err.raise { code = "fly.build_failed", op = "fly.build", builder = builder.name,
             msg = ("%s succeeded, but the registry has no %s"):format(builder.name,
@@ -184,7 +269,7 @@ local function carry_out(builder, opts, image)
     end
     local size = built.size
     if not size and builder.name ~= "sandbox" then
-        local ok, bytes = pcall(registry.size, image)
+        local ok, bytes = pcall(size_of, image)
         size = ok and bytes or nil
     end
     return { digest = image.digest, size = size, seconds = time.now() - started }
@@ -238,9 +323,9 @@ function M.build(opts)
         label = label_on_sandbox(label, opts.sandbox)
     end
     local builder = builder_of(opts, label)
-    local image = { registry = opts.registry or "registry.fly.io", repository = opts.app,
+    local image = { registry = opts.registry or FLY, repository = opts.app,
         tag = label }
-    image.digest = registry.digest(image)
+    image.digest = digest_of(image)
     if image.digest then
         effect.note(("image %s already exists"):format(label))
         return { image = image_of.format(image), digest = image.digest }
