@@ -310,6 +310,14 @@ uint64_t reading_pending(const struct reading *r, uint64_t pos)
     return pos;
 }
 
+void reading_finish(struct reading *r)
+{
+    for (size_t stage = 0; r->active && stage < READING_STAGES; stage++)
+        while (r->stages[stage].count)
+            escape_spill(r, stage);
+    r->active = false;
+}
+
 void reading_reset(struct reading *r)
 {
     uint64_t size = 1;

@@ -85,5 +85,8 @@ static inline unsigned reading_parting(unsigned char c)
    that is, wants to see the next character whatever it is. */
 bool reading_feed(struct reading *r, uint32_t plain_state, unsigned char c, uint64_t at);
 
+/* The text ends: what could have become an escape stands for itself. */
+void reading_finish(struct reading *r);
+
 /* Where the earliest match begins that an active reading may still find. */
 uint64_t reading_pending(const struct reading *r, uint64_t pos);

@@ -231,11 +231,11 @@ void redactor_feed(struct redactor *r, const char *bytes, size_t len)
 
 void redactor_flush(struct redactor *r)
 {
+    for (size_t i = 0; i < READING_KINDS; i++)
+        reading_finish(&r->readings[i]);
     emit(r, r->pos);
     r->span_count = 0;
     r->state = 0;
-    for (size_t i = 0; i < READING_KINDS; i++)
-        r->readings[i].active = false;
     r->active = 0;
 }
 

@@ -79,6 +79,16 @@ static void masks_html_escaped_forms(void **state)
           "&amp;&&lt &a;&#;&#x;&#99999999;&averylongname; a&b=c");
 }
 
+static void masks_what_ends_like_an_escape(void **state)
+{
+    (void)state;
+    mask("en/ds %2");
+    gives("en%2Fds%20%2", "***");
+    gives("en%2Fds%20%2 ", "*** ");
+    mask("en/ds &");
+    gives("en&#47;ds &", "***");
+}
+
 static void masks_hexadecimal_digits(void **state)
 {
     (void)state;
@@ -282,6 +292,7 @@ int main(void)
         cmocka_unit_test(masks_url_encoded_forms),
         cmocka_unit_test(masks_escaped_forms),
         cmocka_unit_test(masks_html_escaped_forms),
+        cmocka_unit_test(masks_what_ends_like_an_escape),
         cmocka_unit_test(masks_hexadecimal_digits),
         cmocka_unit_test(masks_what_was_encoded_twice),
         cmocka_unit_test(masks_base64_in_all_alignments),
