@@ -171,6 +171,15 @@ local function elsewhere_watcher(app)
     end
 end
 
+---Why the proxy would not reach a machine without checks in the local Fly, where a deploy waits a
+---little for it: nothing else would show that the program listens elsewhere.
+local function unreached(app, machine, seconds_up)
+    if api.is_sandbox() and not has_checks(machine.config) and machine.state == "started"
+        and seconds_up < api.pace(M.elsewhere_seconds) + 1 then
+        return (M.port_problem(app, machine))
+    end
+end
+
 ---Waits until a machine is good, or raises why it is not.
 ---@param app string
 ---@param machine table as the update or creation answered
@@ -192,7 +201,8 @@ function M.wait(app, machine, seconds, stays)
         end
         look(now)
         local seconds_up = time.now() - up_since
-        local wrong = has_checks(machine.config) and failing_check(now) or nil
+        local wrong = has_checks(machine.config) and failing_check(now)
+            or unreached(app, now, seconds_up)
         if seconds_up >= (stays or api.pace(M.smoke_seconds)) and not wrong
             and now.state == "started" then
             return

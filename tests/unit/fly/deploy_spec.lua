@@ -160,6 +160,11 @@ describe("fly.deploy", function()
             assert.matches("nothing listens on 0.0.0.0:8080 (internal_port); the program "
                 .. "listens on [::]:3000", e.msg, 1, true)
             assert.is_true(time.now() - began < 10)
+            assert(fs.write(path, 'app = "web"\n[http_service]\ninternal_port = 8080\n'))
+            fly.register(image "silent", { listen = "[::]:3000" })
+            assert.matches("listens on [::]:3000", failed(execute(function()
+                return deploy { app = "web", config = path, image = image "silent", ha = false }
+            end), "fly.unhealthy").msg, 1, true)
         end)
     end)
 
