@@ -217,7 +217,7 @@ static int l_config(lua_State *L)
     opt_check(L, 1, "git.config", options);
     const char *name = opt_string(L, 1, "name", NULL);
     if (*name == '-')
-        return err_argument(L, "git.config", "git.config: '%s' is not a name", name);
+        return err_argument(L, "git.config", "'%s' is not a name", name);
     struct git_call *c = git_call_common(L, "git.config", true, git_parse_config);
     c->max_status = 1;
     GIT_ARGS(c, "config", "--null", "--get", name);
@@ -252,10 +252,9 @@ static int l_export(lua_State *L)
     const char *index = opt_string(L, 1, "index", NULL);
     size_t digits = strspn(commit, "0123456789abcdef");
     if (commit[digits] != '\0' || (digits != 40 && digits != 64))
-        return err_argument(L, "git.export", "git.export: 'commit' must be a full SHA");
+        return err_argument(L, "git.export", "'commit' must be a full SHA");
     if (*into != '/' || *index != '/')
-        return err_argument(L, "git.export",
-                            "git.export: 'into' and 'index' must be absolute");
+        return err_argument(L, "git.export", "'into' and 'index' must be absolute");
     if (!gate_may_write(into) || !gate_may_write(index))
         return err_return(L, gate_refusal("git.export", into));
     struct err *e = git_filters_refusal("git.export", into);

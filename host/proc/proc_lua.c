@@ -177,7 +177,7 @@ static int l_export(lua_State *L)
     if (*name == '\0' || strchr(name, '='))
         err_argument(L, "proc.export", "'%s' cannot be the name of a variable", name);
     if ((value ? setenv(name, value, 1) : unsetenv(name)) != 0)
-        return luaL_error(L, "proc.export: %s", strerror(errno));
+        return err_raise(L, err_errno(errno, "proc.export", name));
     return 0;
 }
 

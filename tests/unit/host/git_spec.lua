@@ -259,6 +259,21 @@ describe("host.git", function()
         assert.is_true(bit.band(fs.stat(temp / "two/run.sh").mode, 64) ~= 0)
     end)
 
+    it("names the operation once where it rejects an argument", function()
+        local dir, commit = repository.new()
+        local export = { git_dir = dir, commit = commit, into = "a", index = "/b" }
+        for message, call in pairs {
+            ["git.config: '-x' is not a name"] = { git.config, { dir = dir, name = "-x" } },
+            ["git.export: 'into' and 'index' must be absolute"] = { git.export, export },
+            ["git.export: 'commit' must be a full SHA"] = { git.export,
+                { git_dir = dir, commit = "HEAD", into = "/a", index = "/b" } },
+        } do
+            local ok, e = pcall(call[1], call[2])
+            assert.is_false(ok)
+            assert.equal(message, e.msg)
+        end
+    end)
+
     it("works in a repository whose hook it is called from", function()
         local dir, first = repository.new()
         local other = repository.new()
