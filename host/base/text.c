@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+enum { LINE_SHOWN = 500 };
+
 size_t text_char(const char *bytes, size_t len, uint32_t *point)
 {
     const unsigned char *s = (const unsigned char *)bytes;
@@ -67,6 +69,20 @@ static void add_line(struct buf *out, const char *line, size_t len)
     text_clean(out, line, (size_t)(end - line));
 }
 
+/* The line, cut to `limit` bytes where a character ends. It is cut after it is masked: a
+   URL without its end would look like one without a password. */
+static void add_line_start(struct buf *out, const char *line, size_t len, size_t limit)
+{
+    struct buf masked;
+    buf_init(&masked);
+    add_line(&masked, line, len);
+    size_t cut = masked.len < limit ? masked.len : limit;
+    while (cut > 0 && cut < masked.len && (masked.data[cut] & 0xc0) == 0x80)
+        cut--;
+    buf_add(out, buf_text(&masked), cut);
+    buf_fini_wiped(&masked);
+}
+
 static size_t prefix(const char *line, size_t len, const char *text)
 {
     size_t n = strlen(text);
@@ -110,7 +126,7 @@ void text_last_lines(struct buf *out, const char *bytes, size_t len, size_t coun
     }
     while (n > 0) {
         n--;
-        add_line(out, lines[n].text, lines[n].len < 500 ? lines[n].len : 500);
+        add_line_start(out, lines[n].text, lines[n].len, LINE_SHOWN);
         if (n > 0)
             buf_add_text(out, "; ");
     }

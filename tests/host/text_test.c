@@ -65,6 +65,23 @@ static void masks_what_a_url_carries(void **state)
     expect_last("x://a", 1, "x://a");
 }
 
+/* Where a long line is cut must not decide what is masked. */
+static void masks_a_url_that_is_cut(void **state)
+{
+    (void)state;
+    for (size_t before = 400; before < 520; before++) {
+        char line[1024];
+        memset(line, 'x', before);
+        strcpy(line + before, " https://me:word@host/x");
+        struct buf out;
+        buf_init(&out);
+        text_last_lines(&out, line, strlen(line), 1);
+        assert_null(strstr(buf_text(&out), "wo"));
+        assert_true(out.len <= 500);
+        buf_fini(&out);
+    }
+}
+
 /* Feeds `bytes` in pieces of each size: the lines must not depend on where reads end. */
 static void expect_lines(const char *bytes, const char *const *expected)
 {
@@ -141,6 +158,7 @@ int main(void)
         cmocka_unit_test(keeps_utf8_and_nothing_else),
         cmocka_unit_test(shows_the_last_lines),
         cmocka_unit_test(masks_what_a_url_carries),
+        cmocka_unit_test(masks_a_url_that_is_cut),
         cmocka_unit_test(splits_lines_wherever_reads_end),
         cmocka_unit_test(keeps_streams_apart),
         cmocka_unit_test(cuts_only_what_is_longer),
