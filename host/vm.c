@@ -132,6 +132,13 @@ static int l_load_host(lua_State *L)
     const char *path = lua_pushfstring(
         L, "%s/%s.so", lua_tostring(L, lua_upvalueindex(1)), file_of(noun));
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const char *folder = lua_tostring(L, lua_upvalueindex(1));
+    if (!library && access(folder, X_OK) != 0)
+        return luaL_error(
+            L,
+            "dgrun was copied without its modules: there is no folder %s. Install "
+            "it again, or copy that folder too",
+            folder);
     if (!library) {
         lua_pushfstring(L, "\n\tno host module '%s': %s", name, dlerror());
         return 1;
@@ -163,7 +170,10 @@ static void push_module_folder(lua_State *L, const char *program)
     const char *beside = lua_pushfstring(L, "%s/modules", path);
     if (access(beside, X_OK) != 0) {
         lua_pop(L, 1);
-        lua_pushfstring(L, "%s/../lib/dgrun", path);
+        slash = strrchr(path, '/');
+        if (slash)
+            *slash = '\0';
+        lua_pushfstring(L, "%s/lib/dgrun", path);
     }
 }
 

@@ -37,7 +37,12 @@ _dgrun() {
     done < <(dgrun complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
     (( ${#values} )) && compadd -l -d described -a values || _files
 }
-compdef _dgrun dgrun
+# A file in fpath is the body of the function when it is called for the first time.
+if [[ $funcstack[1] == _dgrun ]]; then
+    _dgrun "$@"
+else
+    compdef _dgrun dgrun
+fi
 ]=],
     fish = [=[
 # dgrun completion for fish: dgrun completion fish | source
