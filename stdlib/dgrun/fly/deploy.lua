@@ -238,7 +238,9 @@ local function carry_out(deploy, changes)
     create_all(deploy, changes)
     change_existing(deploy, changes)
     keep_all(deploy, changes.unchanged)
-    release_record.mark(deploy, changes.unchanged)
+    if deploy.follows_unfinished then
+        release_record.mark(deploy, changes.unchanged)
+    end
 end
 
 ---The heads of the revision files that go with the image; nil when there are none.

@@ -11,6 +11,7 @@ local one_off = require "dgrun.fly.one_off"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
+local version = require "dgrun.core.version"
 
 local M = {}
 
@@ -64,6 +65,7 @@ function M.release_machine(deploy)
     if dedication and dedication ~= "" then
         machine.guest.host_dedication_id = dedication
     end
+    machine.metadata.fly_flyctl_version = "dgrun " .. version
     machine.metadata.fly_release_id = deploy.release.id
     machine.metadata.fly_release_version = tostring(deploy.release.version)
     return machine

@@ -83,6 +83,8 @@ end
 ---@param deploy table of deploy.lua; gets `release`
 ---@param carry_out fun()
 function M.around(deploy, carry_out)
+    local newest = releases.list(deploy.app, 1)[1]
+    deploy.follows_unfinished = newest ~= nil and newest.status ~= "complete"
     deploy.release = begun_release(deploy)
     if deploy.release then
         releases.set_status(deploy.release.id, "running")
@@ -111,6 +113,7 @@ local MARKED_AT_ONCE = 8
 ---Notes the release on machines that a deploy left as they are, so that all machines name the same:
 ---after a deploy that was killed, some name its release and some the one before. Their versions
 ---stay.
+---After one that came to its end they keep theirs: it tells which secrets they have.
 ---@param deploy table of deploy.lua, with `release`
 ---@param list table[] the machines
 function M.mark(deploy, list)

@@ -374,6 +374,32 @@ describe("cron", function()
 end)
 
 describe("a release that was left running", function()
+    it("is noted on no machine after the next deploy, but that one's release on all", function()
+        fly_run.with(function(fly, execute)
+            local path = fly.dir / "fly.toml"
+            fly.register(image "a", { seconds = 60 })
+            local function versions(size)
+                assert(fs.write(path, ('app = "web"\nprimary_region = "ewr"\n[processes]\na = "x"\n'
+                    .. 'b = "y"\n[[vm]]\nsize = "%s"\nprocesses = ["b"]\n'):format(size)))
+                local record = execute(function()
+                    return deploy { app = "web", config = path, image = image "a", ha = false }
+                end)
+                assert.equal("done", record.status, tostring(record.error))
+                local found = {}
+                for i, id in ipairs(record.value.machines) do
+                    found[i] = fly.get(id).config.metadata.fly_release_version
+                end
+                table.sort(found)
+                return table.concat(found, " ")
+            end
+            assert.equal("1 1", versions "shared-cpu-1x")
+            assert.equal("1 2", versions "shared-cpu-2x")
+            fly.call("POST", "/api/v1/releases", { app_name = "web", image = image "a",
+                definition = { app = "web" }, strategy = "ROLLING" })
+            assert.equal("4 4", versions "shared-cpu-1x")
+        end)
+    end)
+
     it("is completed by the next deploy, which changes nothing else", function()
         fly_run.with(function(fly, execute)
             fly.register(image "a")

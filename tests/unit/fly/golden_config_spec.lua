@@ -98,6 +98,13 @@ local function disagreement(case, config)
         if not warned[key] then
             return "no warning about " .. key
         end
+        warned[key] = nil
+    end
+    for key in pairs(warned) do
+        -- flyctl does not look into these.
+        if not key:find "^services%[" and not key:find "^vm%[" then
+            return "flyctl knows " .. key
+        end
     end
 end
 
