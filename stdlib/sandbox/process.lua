@@ -202,7 +202,8 @@ function M.start(world, app, machine, image)
         return { wait = function() clock.sleep(world.pace) return { exit_code = 127 } end,
             stop = function() end, signal = function() end }
     end
-    local ended
+    ---Its exit, as soon as all that it wrote is in the log.
+    local ended ---@type {exit_code: integer, signal?: integer}?
 
     local reader = world_of.spawn(world, "output of " .. machine.id, function()
         for line in function() return child:read() end do
@@ -223,14 +224,14 @@ function M.start(world, app, machine, image)
         end,
         wait = function()
             local _, exit = reader:join()
-            ended = true
+            local status = type(exit) == "table" and exit or {}
+            ended = { exit_code = status.signal and 128 + status.signal or status.status or 1,
+                signal = status.signal }
             if checker then
                 checker:cancel()
             end
             fs.remove(service.report)
-            local status = type(exit) == "table" and exit or {}
-            return { exit_code = status.signal and 128 + status.signal or status.status or 1,
-                signal = status.signal }
+            return ended
         end,
         stop = function(signal, seconds)
             if checker then
@@ -238,13 +239,14 @@ function M.start(world, app, machine, image)
             end
             child:kill(signal)
             local deadline = clock.steady() + seconds
-            while not ended and clock.steady() < deadline and clock.sleep(STOPPED_EVERY) do
-                ended = ended or world.closing
-            end
-            if not ended and seconds > 0 then
+            repeat
+                local over = ended or world.closing or clock.steady() >= deadline
+            until over or not clock.sleep(STOPPED_EVERY)
+            if not ended and not world.closing and seconds > 0 then
                 child:kill("SIGKILL")
                 return { exit_code = 137, signal = 9 }
             end
+            return ended
         end,
         signal = function(name) child:kill(substitutes[name] or name) end,
         ---Ends it with all that it started; it is gone when this returns.

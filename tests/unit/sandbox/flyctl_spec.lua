@@ -1,5 +1,6 @@
 -- The requests that flyctl's commands send, and the types into which flyctl decodes the answers.
 local digest = require "host.digest"
+local fs = require "host.fs"
 local http = require "host.http"
 local json = require "dgrun.core.json"
 local sandbox = require "support.sandbox"
@@ -38,8 +39,7 @@ local function sender(fly)
 end
 
 ---An app with all that an app can have.
----@param opts? table of support.sandbox
-local function with(body, opts)
+local function with(body)
     sandbox.run(function(fly)
         fly.register(image)
         local send = sender(fly)
@@ -55,7 +55,7 @@ local function with(body, opts)
         local machine = fly.web(image)
         fly.wait(machine.id, "started")
         body(send, fly, machine)
-    end, opts)
+    end)
 end
 
 local names = { name = "web" }
@@ -280,14 +280,17 @@ describe("flyctl's Machines API", function()
     end)
 
     it("an update during an update waits its turn", function()
-        with(function(_, fly, machine)
+        with(function(_, fly)
+            fly.register("registry.fly.io/web:slow", { stop_seconds = 4 })
+            local machine = fly.web "registry.fly.io/web:slow"
+            fly.wait(machine.id, "started")
             local own = "/v1/apps/web/machines/" .. machine.id
             fly.call("POST", own, { config = { image = image } })
             local status, answer = fly.call("POST", own, { config = { image = image } })
             assert.equal(409, status)
             assert.equal("aborted: machine is replacing: concurrent update in progress",
                 answer.error)
-        end, { pace = 0.3 })
+        end)
     end)
 
     it("an object in place of a list is refused", function()
@@ -472,6 +475,31 @@ describe("the log of a machine", function()
                     { line.meta.event.provider, line.level, line.instance })
             end)
         end
+    end)
+
+    it("has the exit of a process that was asked to stop", function()
+        with(function(_, fly)
+            local folder = fly.dir / "source"
+            assert(fs.mkdir(folder))
+            for command, ending in pairs {
+                ['"sh", "-c", "echo ready; exec sleep 60"'] =
+                    "INFO Main child exited with signal (with signal 'SIGINT', core dumped? false)",
+                [ [["sh", "-c", "trap 'exit 4' INT; echo ready; while :; do sleep 0.05; done"]] ] =
+                    "INFO Main child exited normally with code: 4",
+            } do
+                assert(fs.write(folder / "Dockerfile", ("FROM debian\nCMD [%s]\n"):format(command)))
+                local _, built = fly.call("POST", "/sandbox/v1/builds",
+                    { app = "web", label = "real", dir = folder })
+                local machine = fly.create { config = { image = built.image } }
+                fly.wait(machine.id, "started")
+                fly.until_true(function()
+                    return last_line(fly, machine).message == "ready"
+                end)
+                fly.call("POST", "/v1/apps/web/machines/" .. machine.id .. "/stop")
+                fly.wait(machine.id, "stopped")
+                assert.equal(ending, last_line(fly, machine).message)
+            end
+        end)
     end)
 
     it("names the signal that ended the process", function()

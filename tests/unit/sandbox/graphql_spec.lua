@@ -254,6 +254,25 @@ describe("GraphQL refuses", function()
 end)
 
 describe("the schema", function()
+    it("has the types of Fly's published schema", function()
+        for place, kind in pairs {
+            ["App.internalNumericId"] = "Int!", ["Organization.internalNumericId"] = "BigInt!",
+            ["App.platformVersion"] = "PlatformVersionEnum", ["AppConfig.definition"] = "JSON!",
+            ["Image.config"] = "JSON!", ["Image.configDigest"] = "JSON!",
+            ["Image.manifest"] = "JSON!", ["Image.compressedSizeFull"] = "BigInt!",
+            ["LockAppPayload.lockId"] = "ID", ["LockAppPayload.expiration"] = "ISO8601DateTime",
+            ["AppConnection.nodes"] = "[App]", ["ReleaseConnection.nodes"] = "[Release]",
+            ["IPAddressConnection.nodes"] = "[IPAddress]", ["App.secrets"] = "[Secret!]!",
+            ["OrganizationConnection.nodes"] = "[Organization]",
+            ["CreateReleasePayload.release"] = "Release",
+            ["User.enablePaidHobby"] = "Boolean!", ["Region.latitude"] = "Float",
+        } do
+            local type_name, field = place:match "^(%w+)%.(%w+)$"
+            assert.equal(kind, schema.types[type_name].fields[field].type, place)
+        end
+        assert.equal("String", schema.inputs.CreateAppInput.appRoleId)
+    end)
+
     it("names only types that exist", function()
         local scalars = { String = true, ID = true, Int = true, Float = true, Boolean = true,
             JSON = true, BigInt = true, ISO8601DateTime = true }
