@@ -130,24 +130,40 @@ static bool next_token(struct wire *w, size_t len, struct token *token)
 /* The tree of `1 + 1 + 1 …` is as deep as it has operators, and the library recurses over
    the tree without looking at its stack: 100,000 terms end the process. A tree is at most
    as deep as there are tokens since the last comma or semicolon, in each pair of brackets
-   that is open, together. */
+   that is open, together. A chain of UNION and its like goes on across the commas of the
+   queries that it joins. */
 struct depth {
-    size_t chain;                  /* the tokens */
-    size_t before[BRACKETS_LIMIT]; /* chain at each open bracket */
+    size_t chain;                      /* the tokens */
+    size_t before[BRACKETS_LIMIT + 1]; /* what a comma leaves of it, at each level */
     size_t brackets;
 };
 
-static void count_token(struct depth *d, char c)
+static bool joins_queries(const char *word, size_t len)
 {
-    size_t outside = d->brackets ? d->before[d->brackets - 1] : 0;
+    static const char *const words[] = {"union", "intersect", "except"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (len == strlen(words[i]) && strncasecmp(word, words[i], len) == 0)
+            return true;
+    return false;
+}
+
+static void count_token(struct depth *d, const char *token, size_t len)
+{
+    size_t *before = &d->before[d->brackets];
+    char c = *token;
     d->chain++;
     if (c == '(' || c == '[') {
-        d->before[d->brackets++] = d->chain;
+        d->before[++d->brackets] = d->chain;
     } else if ((c == ')' || c == ']') && d->brackets) {
         d->brackets--;
-        d->chain = outside;
-    } else if (c == ',' || c == ';') {
-        d->chain = outside;
+        d->chain = *before;
+    } else if (c == ',') {
+        d->chain = *before;
+    } else if (c == ';') {
+        *before = d->brackets ? *before : 0;
+        d->chain = *before;
+    } else if (joins_queries(token, len)) {
+        ++*before;
     }
 }
 
@@ -161,7 +177,7 @@ static struct err *check_depth(const char *op, const char *text, size_t len)
         struct depth *d = mem_alloc(sizeof *d);
         struct token t;
         while (!e && d->brackets < BRACKETS_LIMIT && next_token(&tokens, len, &t)) {
-            count_token(d, text[t.from]);
+            count_token(d, text + t.from, t.to - t.from);
             if (d->chain <= CHAIN_LIMIT)
                 continue;
             e = err_new("sql.too_large", op,

@@ -44,6 +44,11 @@ describe("host.sql", function()
         end
         assert.equal("sql.too_large",
             code_of(sql.parse, "SELECT 1 FROM a" .. (" CROSS JOIN a"):rep(100000)))
+        for _, word in ipairs { "UNION ALL", "except", "INTERSECT" } do
+            local many = ("SELECT 1, 2 " .. word .. " "):rep(21000) .. "SELECT 1, 2"
+            assert.equal("sql.too_large", code_of(sql.parse, many), word)
+            assert.equal("sql.too_large", code_of(sql.parse, "SELECT a, (" .. many .. ")"), word)
+        end
         local half = "(1" .. ("+1"):rep(6000)
         assert.equal("sql.too_large", code_of(sql.parse, "SELECT " .. half .. "+" .. half .. "))"))
         local tree, e = sql.parse("SELECT 1;\nSELECT 1" .. ("+1"):rep(100000))
@@ -56,6 +61,7 @@ describe("host.sql", function()
         for _, text in ipairs {
             "INSERT INTO t VALUES (1)" .. (",(1, 'a', 2 + 3)"):rep(50000),
             "SELECT a IN (1" .. (",1"):rep(100000) .. ")", ("SELECT 1;"):rep(50000),
+            ("SELECT 1, 2 UNION SELECT 3, 4;"):rep(21000),
             "SELECT 'a; (" .. ("+1"):rep(100000) .. "'", "SELECT 1 --" .. ("+1"):rep(100000),
         } do
             assert(sql.parse(text))
