@@ -335,3 +335,26 @@ describe("machines by hand", function()
         end)
     end)
 end)
+
+describe("an update of a machine that is being replaced", function()
+    it("waits for the end of the replacement, whatever the status of the answer", function()
+        local api = require "dgrun.fly.api"
+        local err = require "dgrun.core.err"
+        local original, refused, waited = api.machines, 0, 0
+        api.machines = function(method, path)
+            if path:find "/wait" then
+                waited = waited + 1
+                return nil, 200
+            elseif method == "POST" and refused == 0 then
+                refused = 1
+                require("dgrun.core.err").raise { code = "fly.precondition", op = "fly", status = 412,
+                    msg = "refused", reason = "aborted: machine is replacing" }
+            end
+            return { id = "m1", config = {} }
+        end
+        local ok, updated = pcall(names.update, "web", "m1", { config = {} })
+        api.machines = original
+        assert.is_true(ok, tostring(updated))
+        assert.same({ "m1", 1, 1 }, { updated.id, refused, waited })
+    end)
+end)
