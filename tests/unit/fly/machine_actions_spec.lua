@@ -347,7 +347,7 @@ describe("an update of a machine that is being replaced", function()
                 return nil, 200
             elseif method == "POST" and refused == 0 then
                 refused = 1
-                require("dgrun.core.err").raise { code = "fly.precondition", op = "fly", status = 412,
+                err.raise { code = "fly.precondition", op = "fly", status = 412,
                     msg = "refused", reason = "aborted: machine is replacing" }
             end
             return { id = "m1", config = {} }
