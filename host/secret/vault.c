@@ -1,3 +1,6 @@
+/* Locks of memory are for whole pages and do not nest: if two values shared a page,
+   freeing one would unlock the other (mlock(2)). So each value has pages of its own, from
+   mmap, and munmap unlocks them. */
 #include "secret/vault.h"
 
 #include <stdio.h>
@@ -32,8 +35,8 @@ void vault_free(void *p, size_t size)
 
 void vault_close_process(void)
 {
-#if !defined(__SANITIZE_ADDRESS__) /* which looks for leaks by tracing its own process   \
-                                    */
+    /* AddressSanitizer looks for leaks by tracing its own process. */
+#if !defined(__SANITIZE_ADDRESS__)
     if (!getenv("DGRUN_CORE"))
         (void)prctl(PR_SET_DUMPABLE, 0); /* prctl(2) */
 #endif
