@@ -59,11 +59,12 @@ static void add_part(struct buf *list, const char *part, size_t len)
     buf_add(list, part, len);
 }
 
-/* Takes over the bytes. */
+/* Takes over the bytes, and registers them with the redactor: the order of the parts may
+   differ from that of the string. */
 static struct secret *sealed(struct buf *list)
 {
     struct secret *s =
-        list->len ? secret_derive("FLY_API_TOKEN", list->data, list->len) : NULL;
+        list->len ? secret_new("FLY_API_TOKEN", list->data, list->len) : NULL;
     buf_fini_wiped(list);
     return s;
 }

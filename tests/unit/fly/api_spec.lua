@@ -4,6 +4,7 @@ local fly_run = require "support.fly_run"
 local fs = require "host.fs"
 local health = require "dgrun.fly.health"
 local json = require "dgrun.core.json"
+local log = require "host.log"
 local machines = require "dgrun.fly.machines"
 local retry = require "dgrun.fly.retry"
 local time = require "host.time"
@@ -14,6 +15,20 @@ local function always(reply)
 end
 
 describe("tokens", function()
+    it("are masked in the order in which they are sent", function()
+        local token = "fo1_of_a_user,fm2_first_macaroon,fo1_of_another,fm2_second_macaroon"
+        wire.with(token, always { body = "{}" }, function(asked)
+            api.machines("GET", "/v1/apps/x")
+            api.uiex("GET", "/api/v1/releases/all_current")
+            for _, request in ipairs(asked) do
+                local authorization = request.headers.authorization
+                assert.matches("fm2_first_macaroon,fm2_second_macaroon", authorization)
+                assert.is_nil(log.clean(authorization):find "f[mo][12]_")
+                assert.equal("***", log.clean "fm2_second_macaroon")
+            end
+        end)
+    end)
+
     for token, expected in pairs {
         ["fo1_abc"] = { "Bearer fo1_abc", "Bearer fo1_abc", "Bearer fo1_abc" },
         ["Bearer fo1_abc"] = { "Bearer fo1_abc", "Bearer fo1_abc", "Bearer fo1_abc" },
