@@ -104,6 +104,8 @@ local function ask(check, service, ports)
     local answer, e = host_http.request {
         url = ("http://%s%s"):format(address, check.path or "/"),
         method = (check.method or "GET"):upper(), timeout = 2, connect_timeout = 2,
+        -- A server may close a connection that was idle just when the next check uses it.
+        headers = { Connection = "close" },
     }
     if not answer then
         return false, ports.unsupported and machine_ports.problem(ports, service.expected) or e.msg
