@@ -119,7 +119,7 @@ int proc_run_wait(lua_State *L, struct proc_setup *setup, proc_push push, void *
                   void (*free_data)(void *data));
 
 /* Reads the options of host.proc into a setup: raises on wrong ones. */
-enum proc_kind { PROC_RUN, PROC_LINES, PROC_FOREGROUND };
+enum proc_kind { PROC_RUN, PROC_LINES, PROC_FOREGROUND, PROC_DETACHED };
 struct proc_setup *proc_options(lua_State *L, int index, const char *op,
                                 enum proc_kind kind);
 /* The number of a signal's name ("TERM", "SIGTERM"), 0 if there is none. */
@@ -129,3 +129,6 @@ int l_proc_spawn(lua_State *L); /* proc_child.c: a child read by lines */
 void proc_child_open(lua_State *L);
 
 int l_proc_foreground(lua_State *L); /* proc_front.c: a child in this process's place */
+
+int l_proc_detach(lua_State *L); /* proc_detach.c: a child that outlives this process */
+void proc_detach_open(lua_State *L);

@@ -2,6 +2,8 @@
    process is to others, and the list of functions. */
 #include <errno.h>
 #include <lauxlib.h>
+#include <link.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -149,6 +151,50 @@ static int l_run(lua_State *L)
     return proc_run_wait(L, setup, push_result, seal, mem_free);
 }
 
+struct build_id {
+    char hex[2 * 20 + 1]; /* of SHA-1; empty when the linker left none */
+};
+
+static void read_notes(struct build_id *id, const char *at, size_t len)
+{
+    const ElfW(Nhdr) * note;
+    while (len >= sizeof *note) {
+        note = (const void *)at;
+        size_t name = (note->n_namesz + 3U) & ~3U, text = (note->n_descsz + 3U) & ~3U;
+        if (len - sizeof *note < name + text)
+            return;
+        const unsigned char *bytes = (const void *)(at + sizeof *note + name);
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
+            memcmp(at + sizeof *note, "GNU", 4) == 0) {
+            for (size_t i = 0; i < note->n_descsz && 2 * i + 2 < sizeof id->hex; i++)
+                (void)snprintf(id->hex + 2 * i, 3, "%02x", bytes[i]);
+            return;
+        }
+        at += sizeof *note + name + text;
+        len -= sizeof *note + name + text;
+    }
+}
+
+static int on_object(struct dl_phdr_info *info, size_t size, void *id)
+{
+    (void)size;
+    for (size_t i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_NOTE)
+            read_notes(id, (const char *)info->dlpi_addr + info->dlpi_phdr[i].p_vaddr,
+                       info->dlpi_phdr[i].p_memsz);
+    return 1; /* the first object is the program */
+}
+
+/* build() → what the linker calls this binary: a hash of all that is in it, the stdlib
+   too */
+static int l_build(lua_State *L)
+{
+    struct build_id id = {.hex = ""};
+    dl_iterate_phdr(on_object, &id);
+    lua_pushstring(L, id.hex);
+    return 1;
+}
+
 /* self() → {pid, namespace, user}: a pid means something only within its namespace, which
    the number of its inode tells. pid_namespaces(7) */
 static int l_self(lua_State *L)
@@ -184,10 +230,17 @@ static int l_export(lua_State *L)
 int luaopen_host_proc(lua_State *L)
 {
     static const luaL_Reg funcs[] = {
-        {"run", l_run},   {"spawn", l_proc_spawn}, {"foreground", l_proc_foreground},
-        {"self", l_self}, {"export", l_export},    {NULL, NULL},
+        {"run", l_run},
+        {"spawn", l_proc_spawn},
+        {"foreground", l_proc_foreground},
+        {"self", l_self},
+        {"detach", l_proc_detach},
+        {"export", l_export},
+        {"build", l_build},
+        {NULL, NULL},
     };
     proc_child_open(L);
+    proc_detach_open(L);
     lua_newtable(L);
     luaL_setfuncs(L, funcs, 0);
     return 1;

@@ -56,7 +56,7 @@ void proc_handle_close(void *handle);
 void proc_live(struct proc *p); /* it runs: read, feed, watch the clock */
 void proc_on_exit(uv_process_t *process, int64_t status, int signal);
 
-/* proc_start.c, for proc_front.c: why a child may not start, NULL when it may; and why it
-   did not. `environment` is what it would have got. */
+/* proc_start.c, for proc_front.c and proc_detach.c: why a child may not start, NULL when
+   it may; and why it did not. `environment` is what it would have got. */
 struct err *proc_refusal(const struct proc_setup *s);
 struct err *proc_start_error(const struct proc_setup *s, char **environment, int status);

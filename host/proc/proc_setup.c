@@ -257,9 +257,14 @@ struct proc_setup *proc_options(lua_State *L, int index, const char *op,
                                              {NULL, 0, false}};
     static const struct opt spawn_options[] = {SESSION_OPTIONS, {NULL, 0, false}};
     static const struct opt foreground_options[] = {CHILD_OPTIONS, {NULL, 0, false}};
+    static const struct opt detached_options[] = {CHILD_OPTIONS,
+                                                  {"clean_env", OPT_BOOLEAN, false},
+                                                  {"output", OPT_STRING, true},
+                                                  {NULL, 0, false}};
     static const struct opt *const options[] = {[PROC_RUN] = run_options,
                                                 [PROC_LINES] = spawn_options,
-                                                [PROC_FOREGROUND] = foreground_options};
+                                                [PROC_FOREGROUND] = foreground_options,
+                                                [PROC_DETACHED] = detached_options};
     opt_check(L, index, op, options[kind]);
     check_argv(L, index, op);
     check_env(L, index, op);

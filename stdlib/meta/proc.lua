@@ -92,6 +92,28 @@ function child:close_stdin() end
 ---@return integer
 function child:pid() end
 
+---Starts a child that outlives this process: in its own session, with no descriptor of this
+---process, /dev/null as its input, and the file `output`, private and emptied, as its output.
+---Errors: proc.not_found, proc.failed, plan.write_refused, those of files.
+---@param opts {argv: string[], output: string, cwd?: string, clean_env?: boolean,
+---env?: table<string, string|host.secret.value|false>} argv[1] is a path
+---@return host.proc.detached?
+---@return dgrun.err?
+function proc.detach(opts) end
+
+---@class host.proc.detached
+local detached = {}
+
+---@return integer
+function detached:pid() end
+
+---@return integer? # its exit status, 128 + signal if a signal ended it; nil while it runs
+function detached:status() end
+
+---The build id of this binary: another one for each binary that differs, also in its stdlib.
+---@return string # hexadecimal; empty if the linker left none
+function proc.build() end
+
 ---This process; its pid means something only within its namespace.
 ---@return {pid: integer, namespace: integer, user?: string}
 function proc.self() end
