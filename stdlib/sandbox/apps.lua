@@ -30,6 +30,18 @@ function M.ensure(world, name)
     end
 end
 
+---POST /sandbox/v1/apps {names: […]}: those that do not exist are created.
+function M.ensure_all(world, _, body)
+    local names = input.field(body or {}, "names", "table") or {}
+    for _, name in ipairs(names) do
+        if type(name) ~= "string" then
+            answer.fail(422, "names must be a list of strings")
+        end
+        M.ensure(world, name)
+    end
+    return { ok = true }
+end
+
 function M.find(world, name)
     return world.apps[name] or answer.fail(404, "Could not find App \"" .. name .. "\"")
 end

@@ -1,6 +1,7 @@
 -- The ports of a machine's program. It runs below `dgrun --machine-process`, which binds the port
 -- that the program asks for to a free one on loopback, and reports both in a file:
 -- host/proc/port_map.h. So the same port can be asked for by several machines at once.
+local build = require "sandbox.build"
 local fs = require "host.fs"
 local path_of = require "dgrun.core.path"
 
@@ -32,7 +33,7 @@ function M.wrap(argv, report, pairs_of_ports)
     for i, pair in ipairs(pairs_of_ports) do
         texts[i] = ("%d:%d"):format(pair[1], pair[2])
     end
-    return { "/proc/self/exe", "--machine-process", table.concat(texts, ","), report,
+    return { build.program(), "--machine-process", table.concat(texts, ","), report,
         unpack(argv) }
 end
 

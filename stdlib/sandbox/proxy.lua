@@ -10,11 +10,6 @@ local M = {}
 
 local STARTUP_SECONDS = 15
 
----Where an app's address is served here; other addresses stay as they are.
-function M.local_url(world, url)
-    return local_site.url(world.url, url)
-end
-
 ---Whose site a request is for, and the path there; nil for one to an API.
 ---@return string? app
 ---@return string path

@@ -6,6 +6,7 @@ local exchanges = require "sandbox.exchanges"
 local faults = require "sandbox.faults"
 local input = require "sandbox.input"
 local json = require "dgrun.core.json"
+local lifetime = require "sandbox.lifetime"
 local limits = require "sandbox.limits"
 local log = require "host.log"
 local machines = require "sandbox.machines"
@@ -23,7 +24,8 @@ local modules = {
     certificates = require "sandbox.certificates",
     clock_requests = require "sandbox.clock_requests", exchanges = exchanges,
     exec = require "sandbox.exec", faults = faults, graphql = require "sandbox.graphql",
-    leases = require "sandbox.leases", logs = require "sandbox.logs", machines = machines,
+    leases = require "sandbox.leases", lifetime = lifetime, logs = require "sandbox.logs",
+    machines = machines,
     metadata = require "sandbox.metadata", organizations = require "sandbox.organizations",
     platform = require "sandbox.platform", registry = require "sandbox.registry",
     releases = require "sandbox.releases", schedules = require "sandbox.schedules",
@@ -90,8 +92,7 @@ function M.answer(world, request)
     return { status = status or 200, headers = all, body = text }, session
 end
 
----Answers one request, whatever it is.
-function M.handle(world, request)
+local function handle(world, request)
     if proxy.is_site(request) then
         local mishap = faults.match_site(world, request)
         if mishap and not mishap.late then
@@ -120,6 +121,11 @@ function M.handle(world, request)
     end
     exchanges.write(world, request, real.status, real.body)
     request:reply(real)
+end
+
+---Answers one request, whatever it is.
+function M.handle(world, request)
+    lifetime.during(world, function() handle(world, request) end)
 end
 
 return M

@@ -87,6 +87,8 @@ local routes = {
     { "HEAD", "/v2/{app}/manifests/{label}", "registry", "manifest" },
     { "GET", "/v2/{app}/manifests/{label}", "registry", "manifest" },
 
+    { "POST", "/sandbox/v1/apps", "apps", "ensure_all" },
+    { "POST", "/sandbox/v1/stop", "lifetime", "stop" },
     { "POST", "/sandbox/v1/builds", "registry", "build" },
     { "POST", "/sandbox/v1/images", "registry", "register" },
     { "POST", "/sandbox/v1/faults", "faults", "add" },

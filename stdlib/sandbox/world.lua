@@ -1,11 +1,13 @@
 -- The state of the local Fly: what is kept in its folder, and who waits for a change of it.
 -- Written before an answer is sent; reading never changes a byte.
+local address = require "sandbox.address"
 local clock = require "sandbox.clock"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
 local check = require "dgrun.core.check"
 local err = require "dgrun.core.err"
 local host_task = require "host.task"
+local proc = require "host.proc"
 local time = require "host.time"
 local vault = require "sandbox.vault"
 
@@ -28,6 +30,7 @@ local M = {}
 ---@field tasks table<table, true> in the background
 ---@field running table<string, table> the main process of a machine, by its id
 ---@field building table<string, integer> how many builds write a folder below images/, by its name
+---@field former? sandbox.address of the process that had the folder before
 
 ---States of earlier versions lack some of it.
 local function load_state(dir)
@@ -77,13 +80,14 @@ end
 function M.open(opts)
     local dir = opts.dir
     local persist = opts.persist ~= false
-    local lock
+    local lock, former
     if persist then
         check(fs.mkdir(dir, { parents = true }))
         lock = lock_folder(dir)
+        former = address.take(dir)
     end
     local world = load_state(dir)
-    world.lock = lock
+    world.lock, world.former = lock, former
     world.dir = dir
     world.persist = persist
     world.pace = opts.pace or 0.15
@@ -100,9 +104,16 @@ function M.open(opts)
     return world
 end
 
+---Is the folder still that of this local Fly? It may have been removed, and made anew by another.
+---@return boolean
+function M.is_ours(world)
+    local here = address.read(world.dir)
+    return here ~= nil and here.pid == proc.self().pid and here.url == world.url
+end
+
 ---Writes the state; call it before answering a request that changed something.
 function M.save(world)
-    if not world.persist then
+    if not world.persist or world.announced and not M.is_ours(world) then
         return
     end
     local text = json.encode {

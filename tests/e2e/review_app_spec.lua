@@ -1,4 +1,5 @@
 -- An app for each pull request, as CI runs it: real git, real Alembic, the local Fly.
+local background = require "support.background"
 local fs = require "host.fs"
 local full_it = require("support.matrix").full_it
 local json = require "dgrun.core.json"
@@ -42,6 +43,7 @@ end
 
 local function make_older(project, app, days)
     local path = ".dgrun/sandbox/state.json"
+    background.stop(project.dir)
     local state = json.decode(assert(project:read(path)))
     for _, release in ipairs(state.apps[app].releases) do
         release.created_at = require("host.time").iso(require("host.time").wall() - days * 86400)

@@ -27,12 +27,13 @@ local function data(project, argv, stdin)
     return json.decode(good(project, argv, stdin).stdout)
 end
 
----What was asked of the local Fly since the log was emptied: "POST /v1/…".
+---What was asked of the local Fly since the log was emptied: "POST /v1/…". Not that each command
+---names its apps.
 local function writes(project)
     local list = {}
     for line in (project:read ".dgrun/sandbox/requests.log" or ""):gmatch "[^\n]+" do
         local method, path = line:match "^(%u+) (%S+)"
-        if method ~= "GET" and method ~= "HEAD" then
+        if method ~= "GET" and method ~= "HEAD" and path ~= "/sandbox/v1/apps" then
             list[#list + 1] = method .. " " .. path
         end
     end

@@ -36,14 +36,17 @@ function M.run(project, argv, text, signal)
     return child:wait(), table.concat(lines, "\n")
 end
 
----Waits for the end of all processes that work below the project's folder.
+---Waits for the end of all processes that work below the project's folder, but for those of the
+---local Fly: dgrun and what it started itself.
 ---@param project support.project
 function M.wait_for_no_process(project)
+    local fly = project.dir / ".dgrun/sandbox"
     local function count()
         local n = 0
         for _, pid in ipairs(fs.list "/proc") do
             local cwd = pid:match("^%d+$") and fs.real("/proc/" .. pid .. "/cwd")
-            n = n + (cwd and cwd:sub(1, #project.dir) == project.dir and 1 or 0)
+            n = n + (cwd and cwd:sub(1, #project.dir) == project.dir
+                and cwd:sub(1, #fly) ~= fly and 1 or 0)
         end
         return n
     end

@@ -32,8 +32,8 @@ local function may_know(program, canary)
     return false
 end
 
----Stands where the local Fly would be started: that of the test is used, which keeps a record. Who
----asks for it waits less for a machine to prove itself.
+---Stands where the local Fly would be started or found: that of the test is used, which keeps a
+---record. Who asks for it waits less for a machine to prove itself.
 local STUB = [[
 require("dgrun.fly.health").smoke_seconds = 0.5
 local url = os.getenv "WITNESS_FLY"
@@ -104,6 +104,8 @@ local function overlay()
     assert(fs.symlink(ROOT / "stdlib/dgrun", dir / "stdlib/dgrun"))
     assert(fs.symlink(ROOT / "scripts", dir / "scripts"))
     assert(fs.write(dir / "stdlib/sandbox/init.lua", STUB))
+    assert(fs.write(dir / "stdlib/sandbox/background.lua",
+        'return { find = require("sandbox").start }\n'))
     return dir / "stdlib"
 end
 

@@ -1,4 +1,5 @@
 -- Real git repositories in temporary folders, for tests.
+local background = require "support.background"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local task = require "dgrun.core.task"
@@ -14,7 +15,7 @@ local identity = {
 ---A folder that is removed at the end of the test.
 function M.folder()
     local dir = fs.real(assert(fs.temp_dir("git-")))
-    task.defer(function() fs.remove(dir, { recursive = true }) end)
+    task.defer(function() background.remove(dir) end)
     return dir
 end
 

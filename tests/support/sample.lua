@@ -1,9 +1,9 @@
 -- The sample application as a project in a temporary folder, and dgrun run in it as people do.
+local background = require "support.background"
 local daemon = require "support.daemon"
 local fs = require "host.fs"
 local proc = require "host.proc"
 local repository = require "support.repository"
-local sandbox = require "sandbox"
 local task = require "dgrun.core.task"
 local templates = require "support.templates"
 
@@ -71,7 +71,7 @@ end
 function M.new(opts)
     opts = opts or {}
     local dir = fs.real(assert(fs.temp_dir "sample"))
-    task.defer(function() fs.remove(dir, { recursive = true }) end)
+    task.defer(function() background.remove(dir) end)
     if opts.made_with then
         make(opts.script, dir, opts.made_with)
     else
@@ -136,28 +136,27 @@ function Project:commit(files)
     return repository.commit(self.dir, files)
 end
 
----All that a run could change: the local Fly, the database, the repository, the store.
+---All that a run could change: the local Fly, the database, the repository, the store. What goes on
+---in the background is ended before.
 function Project:snapshot()
+    background.stop(self.dir)
     return repository.snapshot(self.dir)
 end
 
----The local Fly of the project, while no run uses it: with_fly(function(call) … end)
+---The local Fly of the project, in the background: with_fly(function(call) … end)
 ---@param body fun(call: fun(method: string, path: string, value?: table): integer, any)
 function Project:with_fly(body)
     local json = require "dgrun.core.json"
-    local fly = sandbox.start { dir = self.dir / ".dgrun/sandbox",
-        apps = self.apps }
-    local ok, e = pcall(body, function(method, path, value)
+    local fly = background.start(self.dir, clean_environment(self.env))
+    local function call(method, path, value)
         local answer = assert(require("host.http").request {
             url = fly.url .. path, method = method, body = value and json.encode(value) or nil,
             headers = { Authorization = "Bearer " .. fly.token },
         })
         return answer.status, answer.body ~= "" and json.decode(answer.body) or nil
-    end)
-    fly.close()
-    if not ok then
-        error(e, 0)
     end
+    assert(call("POST", "/sandbox/v1/apps", { names = self.apps }) == 200)
+    body(call)
 end
 
 ---Registers an image of an app, of the production app when absent, that behaves so.

@@ -100,12 +100,24 @@ continues anyway and reports which steps differ.
         details = "Runs in the same group, such as deploys of one app, take turns.\n",
     },
     sandbox = {
-        description = "serve a local Fly until interrupted",
-        inputs = { port = { type = "integer", help = "the port (default: any free port)" } },
+        description = "serve a local Fly until interrupted; show or stop it",
+        arguments = { { name = "action", choices = { "status", "stop" },
+            help = "status: does one run, where, and since when? stop: end it" } },
+        inputs = {
+            port = { type = "integer", help = "the port (default: that of the last one if it is "
+                .. "free)" },
+            background = { type = "boolean", help = "end after 15 idle minutes: what --sandbox "
+                .. "starts" },
+        },
         run = "sandbox.run",
         details = [[
 Serves a local Fly on 127.0.0.1 until interrupted, and prints the environment variables that
-point a client at it. Its state is kept in .dgrun/sandbox.
+point a client at it. Its state is kept in .dgrun/sandbox. It takes the place of a local Fly in
+the background; of those in the foreground there is one.
+
+Commands with --sandbox start a local Fly in the background if none runs. It ends after 15 minutes
+in which no command uses it, and when its folder is removed. Machines that ran are started again
+with the next local Fly.
 ]],
     },
     completion = {

@@ -36,17 +36,19 @@ local function script_of(arguments)
     return script
 end
 
----Starts the local Fly for --sandbox. It has the apps of the project and stops with the task.
+---The local Fly for --sandbox, in the background. It has the apps of the project.
 ---@param script {root: string, folder: string}
----@param read_only? boolean do not save the state of the local Fly
+---@param read_only? boolean a copy of it in this process, which changes no file and stops with the
+---  task
 function M.use_sandbox(script, read_only)
-    if not read_only then
+    local dir, apps = script.root / ".dgrun/sandbox", environment.apps(script.folder)
+    local sandbox
+    if read_only then
+        sandbox = require("sandbox").start { dir = dir, persist = false, apps = apps }
+    else
         folder.make(script.root)
+        sandbox = require("sandbox.background").find { dir = dir, apps = apps }
     end
-    local sandbox = require("sandbox").start {
-        dir = script.root / ".dgrun/sandbox", persist = not read_only,
-        apps = environment.apps(script.folder),
-    }
     task.defer(sandbox.close)
     api.use {
         machines_url = sandbox.url, api_url = sandbox.url, uiex_url = sandbox.url,
