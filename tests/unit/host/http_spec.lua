@@ -430,3 +430,16 @@ describe("host.http and secrets", function()
         assert.equal("arrived", far.body)
     end)
 end)
+
+describe("host.server", function()
+    it("does not share its port with another one", function()
+        local first = assert(server.listen {})
+        local second, e = server.listen { port = first:port() }
+        first:close()
+        assert.is_nil(second)
+        assert.equal("server.listen", e.code)
+        -- Free again, whatever its last connections wait for.
+        local third = assert(server.listen { port = first:port() })
+        third:close()
+    end)
+end)
