@@ -21,21 +21,27 @@ local M = {}
 local WAIT_SECONDS = 300
 local MAX_UNAVAILABLE = 0.33
 
----Managed machines and cron machines that do not have this version yet.
+---@return {group: string, machine: table}[] managed those that do not have this version yet
+---@return {group: string, machine: table}[] crons cron machines that do not have it
+---@return table state
+---@return table[] current managed machines that have it
 local function outdated(app, version, planned)
-    local managed, crons, state = {}, {}, secrets_state.read(app)
+    local managed, crons, current, state = {}, {}, {}, secrets_state.read(app)
     for _, machine in ipairs(machines.list(app)) do
         local metadata = machine.config and machine.config.metadata or {}
         local change = { group = machines.group(machine), machine = machine }
         if machines.is_managed(machine) then
-            managed[#managed + 1] = (planned or metadata.dgrun_secrets ~= tostring(version))
-                and change or nil
+            if planned or metadata.dgrun_secrets ~= tostring(version) then
+                managed[#managed + 1] = change
+            else
+                current[#current + 1] = machine
+            end
         elseif machines.is_cron(machine) then
             crons[#crons + 1] = (planned or not secrets_state.is_current(state, machine))
                 and change or nil
         end
     end
-    return managed, crons, state
+    return managed, crons, state, current
 end
 
 ---@param apply fun(config: table): any receives the configuration with the new version mark
@@ -139,7 +145,7 @@ function M.secrets(app, changed)
     if not version and not planned then
         return updated
     end
-    local managed, crons, state = outdated(app, version, planned)
+    local managed, crons, state, current = outdated(app, version, planned)
     local ids = {}
     for i, change in ipairs(managed) do
         ids[i], updated[i] = change.machine.id, change.machine.id
@@ -166,6 +172,8 @@ function M.secrets(app, changed)
         release_record.around(deploy, carry_out)
     elseif #managed > 0 then
         carry_out()
+    elseif not effect.planning() then
+        release_record.finish(app, current)
     end
     for _, change in ipairs(crons) do
         if update_cron(app, change, version, state) then
