@@ -192,7 +192,7 @@ local function may_be_inside(graph, arrow)
     local own = arrow.from .. "."
     return graph.faces[arrow.from] and arrow.to:sub(1, #own) == own
         or arrow.from == "dgrun.run.store" and arrow.to:find "^dgrun%.run%.store_" ~= nil
-        or graph.room(arrow.from) == "cli" and arrow.to == "sandbox"
+        or graph.room(arrow.from) == "cli" and graph.room(arrow.to) == "sandbox"
 end
 
 local function goes_upward(graph, arrow)
