@@ -1,5 +1,6 @@
 -- What a client sent, before a handler sees it: JSON that is safe to keep, a query of plain texts.
 local answer = require "sandbox.answer"
+local duration = require "dgrun.core.duration"
 local format = require "dgrun.core.format"
 local json = require "dgrun.core.json"
 
@@ -112,29 +113,15 @@ function M.field(body, name, kind)
     return value
 end
 
-local units = { ns = 1e-9, us = 1e-6, ["µs"] = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600 }
-
 ---Seconds of a Go duration ("1m30s") or of nanoseconds; nil where it is neither.
 ---@param value string|number
 ---@return number?
 function M.duration(value)
     if type(value) == "number" then
         return value >= 0 and value / 1e9 or nil
-    elseif type(value) ~= "string" then
-        return nil
-    elseif value == "0" then
-        return 0
     end
-    local seconds, at = 0, 1
-    while at <= #value do
-        local number, unit, behind = value:match("^(%d+%.?%d*)([%aµ]+)()", at)
-        if not number or not units[unit] then
-            return nil
-        end
-        seconds = seconds + tonumber(number) * units[unit]
-        at = behind
-    end
-    return at > 1 and seconds or nil
+    local seconds = type(value) == "string" and duration.seconds(value)
+    return seconds and seconds >= 0 and seconds or nil
 end
 
 return M

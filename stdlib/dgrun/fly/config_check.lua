@@ -1,5 +1,6 @@
 -- Checks a fly.toml: types and keys against its schema, then flyctl's rules. What flyctl cannot
 -- read is a problem; what it would silently ignore is a warning that names the nearest key.
+local duration = require "dgrun.core.duration"
 local json = require "dgrun.core.json"
 local opt = require "host.opt"
 local patch = require "dgrun.fly.config_patch"
@@ -106,16 +107,16 @@ end
 function simple.duration(value)
     local nanoseconds
     if type(value) == "number" and math.abs(value) < 2 ^ 53 then
-        nanoseconds = units.integer(value)
+        nanoseconds = duration.integer(value)
     elseif type(value) == "string" then
-        nanoseconds = units.nanoseconds(value)
+        nanoseconds = duration.nanoseconds(value)
     end
     if not nanoseconds then
         return nil, ("%s is not a duration; write 10s, 500ms or 1m30s"):format(shown(value))
     elseif nanoseconds < 0 then
-        return nil, ("%s is negative"):format(units.duration_text(nanoseconds))
+        return nil, ("%s is negative"):format(duration.text(nanoseconds))
     end
-    return units.duration_text(nanoseconds)
+    return duration.text(nanoseconds)
 end
 
 local function one_of(value, choices)
@@ -333,8 +334,8 @@ local function check_top_level_check(name, check, findings)
         findings.problem({ "checks", name, "type" }, ("must be http or tcp%s"):format(
             check.type and (", not '%s'"):format(check.type) or ""))
     end
-    local interval = check.interval and units.seconds(check.interval)
-    local timeout = check.timeout and units.seconds(check.timeout)
+    local interval = check.interval and duration.seconds(check.interval)
+    local timeout = check.timeout and duration.seconds(check.timeout)
     if interval and interval < 2 then
         findings.problem({ "checks", name, "interval" }, "must be 2s or more")
     end
@@ -345,11 +346,11 @@ end
 
 local function check_service_check(path, check, findings)
     for _, name in ipairs { "interval", "timeout", "grace_period" } do
-        local value = check[name] and units.seconds(check[name])
+        local value = check[name] and duration.seconds(check[name])
         local inert = name == "grace_period" and value == 0
         if value and not inert and (value < 1 or value > 60) then
             findings.warning(extended(path, name), ("%s; Fly allows 1s to 1m and clamps it")
-                :format(units.duration(value)))
+                :format(duration.of_seconds(value)))
         end
     end
 end

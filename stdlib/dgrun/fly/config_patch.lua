@@ -1,6 +1,7 @@
 -- The older forms of fly.toml that flyctl still reads, brought to the present one, and values in
 -- the form in which its types keep them: docs/fly/fly-toml.md, section 3, in its order. A value
 -- that cannot be read is left for the check of the types to name, or named here.
+local duration = require "dgrun.core.duration"
 local json = require "dgrun.core.json"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
@@ -97,9 +98,9 @@ local function patch_duration(at, name, unit, path, reading)
             .. "so does dgrun; write '%gs'"):format(value * tonumber(unit) / 1e9))
         at[name] = nil
     elseif number and math.abs(number) < 2 ^ 53 then
-        at[name] = units.duration_text(units.integer(integral(number)) * unit)
-    elseif type(value) == "string" and units.nanoseconds(value) then
-        at[name] = units.duration_text(units.nanoseconds(value))
+        at[name] = duration.text(duration.integer(integral(number)) * unit)
+    elseif type(value) == "string" and duration.nanoseconds(value) then
+        at[name] = duration.text(duration.nanoseconds(value))
     end
 end
 

@@ -9,6 +9,7 @@ local checkouts = require "dgrun.core.checkouts"
 local config_of = require "dgrun.fly.config"
 local deploy_commands = require "dgrun.fly.deploy_commands"
 local dossier = require "dgrun.fly.diagnosis"
+local duration = require "dgrun.core.duration"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local flyctl = require "dgrun.fly.flyctl"
@@ -26,7 +27,6 @@ local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
 local secrets = require "dgrun.fly.secrets"
 local strategies = require "dgrun.fly.strategies"
-local units = require "dgrun.fly.units"
 local volumes = require "dgrun.fly.volumes"
 
 local M = {}
@@ -85,7 +85,7 @@ local function context_of(opts, config)
 end
 
 local function seconds_of(config, name, fallback)
-    return config.deploy[name] and units.seconds(config.deploy[name]) or fallback
+    return config.deploy[name] and duration.seconds(config.deploy[name]) or fallback
 end
 
 local function strategy_of(opts, config)

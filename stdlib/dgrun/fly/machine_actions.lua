@@ -4,6 +4,7 @@ local api = require "dgrun.fly.api"
 local check = require "dgrun.core.check"
 local commit_reader = require("dgrun.fly.commit").reader
 local dossier = require "dgrun.fly.diagnosis"
+local duration = require "dgrun.core.duration"
 local effect = require "dgrun.run.effect"
 local err = require "dgrun.core.err"
 local health = require "dgrun.fly.health"
@@ -14,7 +15,6 @@ local machine_config_of = require "dgrun.fly.machine_config"
 local machines = require "dgrun.fly.machines"
 local proc = require "dgrun.proc"
 local rows = require "dgrun.fly.machine_view"
-local units = require "dgrun.fly.units"
 
 local M = {}
 
@@ -182,7 +182,7 @@ function M.restart(opts)
     found(opts, "fly.machines.restart")
     change(opts, "restart", {}, function(nonce)
         api.machines("POST", path(opts, "/restart"), { nonce = nonce, query = {
-            timeout = opts.timeout and units.duration(opts.timeout),
+            timeout = opts.timeout and duration.of_seconds(opts.timeout),
             signal = opts.signal, force_stop = tostring(opts.force == true),
         } })
     end)

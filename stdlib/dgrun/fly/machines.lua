@@ -1,5 +1,6 @@
 -- Machines of an app, a call each: docs/fly/machines-api.md, section 6.
 local api = require "dgrun.fly.api"
+local duration = require "dgrun.core.duration"
 local err = require "dgrun.core.err"
 local format = require "dgrun.core.format"
 local http = require "dgrun.http"
@@ -8,7 +9,6 @@ local opt = require "host.opt"
 local retry = require "dgrun.fly.retry"
 local task = require "dgrun.core.task"
 local time = require "host.time"
-local units = require "dgrun.fly.units"
 
 local M = {}
 
@@ -247,7 +247,7 @@ function M.stop(app, id, nonce, how)
     how = how or {}
     api.machines("POST", path(app, id, "/stop"), { nonce = nonce, repeatable = true, json = {
         signal = how.signal,
-        timeout = how.timeout and units.duration(how.timeout),
+        timeout = how.timeout and duration.of_seconds(how.timeout),
     } })
 end
 

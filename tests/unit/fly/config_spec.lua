@@ -159,20 +159,6 @@ describe("units", function()
         assert.is_nil(units.words "a\\")
     end)
 
-    it("reads and prints durations as Go does", function()
-        for text, seconds in pairs { ["10s"] = 10, ["1m30s"] = 90, ["500ms"] = 0.5,
-            ["1h0m5s"] = 3605, ["0"] = 0, ["1.5s"] = 1.5 } do
-            assert.equal(seconds, units.seconds(text))
-        end
-        for _, text in ipairs { "10", "s", "", "1x", "1m30" } do
-            assert.is_nil(units.seconds(text))
-        end
-        for seconds, text in pairs { [10] = "10s", [60] = "1m0s", [300] = "5m0s", [0.5] = "500ms",
-            [3600] = "1h0m0s", [3e-6] = "3µs", [0] = "0s" } do
-            assert.equal(text, units.duration(seconds))
-        end
-    end)
-
     it("reads sizes", function()
         for text, megabytes in pairs { ["512mb"] = 512, ["1gb"] = 1024, ["2GB"] = 2048,
             ["256"] = 256, ["1tb"] = 1024 ^ 2, ["2.5gb"] = 2560, ["1GiB"] = 1024,
