@@ -114,6 +114,7 @@ local function export(git_dir, commit)
     local index = partial .. ".index"
     fs.remove(partial, { recursive = true }) -- of an attempt that was killed
     fs.remove(index)
+    fs.remove(index .. ".lock")
     know_filters(git_dir)
     check(fs.mkdir(partial))
     check(host.export { git_dir = git_dir, commit = commit, into = partial, index = index })

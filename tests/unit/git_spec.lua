@@ -49,7 +49,10 @@ describe("dgrun.git.checkout", function()
         local dir, first = repository.new()
         in_run(function()
             local dest = run.current().dir / ("source-" .. first:sub(1, 12))
-            fs.mkdir(dest .. ".1.partial")
+            for i = 1, 9 do -- each export of a process has a number
+                fs.mkdir(("%s.%d.partial"):format(dest, i))
+                assert(fs.write(("%s.%d.partial.index.lock"):format(dest, i), ""))
+            end
             assert.equal(dest, git.checkout { ref = first, dir = dir }.dir)
             assert.same({ "app.py", "sub" }, fs.list(dest))
         end)
