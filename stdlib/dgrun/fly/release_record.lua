@@ -164,32 +164,6 @@ local function ask_gate(deploy, release)
     end
 end
 
-local function complete(app, release)
-    effect.write {
-        kind = "fly.release.update", target = app,
-        before = { status = release.status }, after = { status = "complete" },
-        summary = ("mark release v%d of %s complete"):format(release.version, app),
-        apply = function() releases.set_status(release.id, "complete") end,
-    }
-end
-
----Completes the release that all these machines name: what made it was killed behind its last
----machine.
----@param app string
----@param list table[] the machines
-function M.finish(app, list)
-    local newest = #list > 0 and releases.list(app, 1)[1]
-    if not newest or not newest.in_progress then
-        return
-    end
-    for _, machine in ipairs(list) do
-        if (machine.config.metadata or {}).fly_release_id ~= newest.id then
-            return
-        end
-    end
-    complete(app, newest)
-end
-
 ---All machines are as wanted, but the deploy that made them so did not come to its end: it was
 ---killed, or failed on something that is over now. When they are good, by its gate too, their
 ---release is complete.
@@ -206,7 +180,12 @@ function M.settle(deploy, list)
     if newest.in_progress then
         deploy.release = { id = newest.id, version = newest.version }
         M.mark(deploy, list)
-        return complete(deploy.app, newest)
+        return effect.write {
+            kind = "fly.release.update", target = deploy.app,
+            before = { status = newest.status }, after = { status = "complete" },
+            summary = ("mark release v%d of %s complete"):format(newest.version, deploy.app),
+            apply = function() releases.set_status(newest.id, "complete") end,
+        }
     end
     deploy.release = new_release(deploy)
     M.mark(deploy, list)

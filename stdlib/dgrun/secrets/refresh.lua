@@ -85,7 +85,8 @@ local function again(app)
             local note = type(definition.dgrun) == "table" and definition.dgrun or {}
             return { app = app, plan = effect.planning(), config = { definition = definition },
                 image = release.imageRef, strategy_name = "rolling", commit = note.commit,
-                heads = note.heads, database_heads = note.database }
+                heads = note.heads, database_heads = note.database, waits = true,
+                wait_timeout = WAIT_SECONDS }
         end
     end
 end
@@ -118,6 +119,24 @@ local function update(app, change, version, nonce, deploy)
             health.wait(app, updated, WAIT_SECONDS)
         end
     end)
+end
+
+---Settles the release of a change that was interrupted behind its last machine: all machines name
+---it, and it is not complete.
+local function settle(app, list)
+    local newest = #list > 0 and releases.list(app, 1)[1]
+    if not newest or newest.status == "complete" then
+        return
+    end
+    for _, machine in ipairs(list) do
+        if (machine.config.metadata or {}).fly_release_id ~= newest.id then
+            return
+        end
+    end
+    local deploy = again(app)
+    if deploy then
+        release_record.settle(deploy, list)
+    end
 end
 
 ---Machines that do not have this version of the app's secrets yet, as far as dgrun knows.
@@ -172,8 +191,8 @@ function M.secrets(app, changed)
         release_record.around(deploy, carry_out)
     elseif #managed > 0 then
         carry_out()
-    elseif not effect.planning() then
-        release_record.finish(app, current)
+    else
+        settle(app, current)
     end
     for _, change in ipairs(crons) do
         if update_cron(app, change, version, state) then
