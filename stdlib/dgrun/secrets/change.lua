@@ -78,12 +78,14 @@ local function carry_out(change)
         end
         error(version, 0)
     end
+    -- The version first: a value that is known as set, at a version that is not, would never reach
+    -- the machines.
+    app_secrets.keep_version(change.app, version)
     local key = record.key()
     for _, name in ipairs(change.set) do
         record.keep(change.app, name, now[name].digest,
             record.fingerprint(key, name, change.values[name]))
     end
-    app_secrets.keep_version(change.app, version)
     return { version = version }
 end
 
