@@ -137,15 +137,21 @@ describe("the local Fly in the background", function()
         local folder, place = "/proc/" .. project:pid(), project.dir / ".dgrun/sandbox"
         local stat = assert(fs.read(folder / "stat"))
         assert.equal(project:pid(), tonumber(stat:match "%) %a %d+ %d+ (%d+)"))
-        assert.equal("/", fs.real(folder / "cwd"))
-        assert.equal("/dev/null", fs.real(folder / "fd/0"))
-        for _, fd in ipairs { "1", "2" } do
-            assert.equal(place / "background.log", fs.real(folder / "fd" / fd))
+        -- Only the superuser looks into a process that keeps itself private.
+        local is_root = assert(proc.run { argv = { "id", "-u" } }).stdout == "0\n"
+        if is_root then
+            assert.equal("/", fs.real(folder / "cwd"))
+            assert.equal("/dev/null", fs.real(folder / "fd/0"))
+            for _, fd in ipairs { "1", "2" } do
+                assert.equal(place / "background.log", fs.real(folder / "fd" / fd))
+            end
+            for _, fd in ipairs(fs.list(folder / "fd")) do
+                assert.is_true(fs.real(folder / "fd" / fd) ~= project.dir / "page.html")
+            end
+        else
+            assert.is_nil((fs.real(folder / "cwd")))
         end
-        for _, fd in ipairs(fs.list(folder / "fd")) do
-            assert.is_true(fs.real(folder / "fd" / fd) ~= project.dir / "page.html")
-        end
-        for _, file in ipairs { "cmdline", "environ" } do
+        for _, file in ipairs(is_root and { "cmdline", "environ" } or { "cmdline" }) do
             local text = assert(fs.read(folder / file))
             for _, value in ipairs { "fo1_secret", "correct-horse", fs.read(place / "token") } do
                 assert.is_nil(text:find(value, 1, true))
