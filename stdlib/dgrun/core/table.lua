@@ -51,4 +51,16 @@ function M.keys(...)
     return names
 end
 
+---A new list: the items of a list, and more behind them.
+---@param list any[]
+---@param ... any
+---@return any[]
+function M.extended(list, ...)
+    local result = { unpack(list) }
+    for i = 1, select("#", ...) do
+        result[#result + 1] = select(i, ...)
+    end
+    return result
+end
+
 return M

@@ -8,6 +8,8 @@ local schema = require "dgrun.fly.config_schema"
 local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 
+local extended = tables.extended
+
 local M = {}
 
 ---@class dgrun.fly.finding
@@ -15,14 +17,6 @@ local M = {}
 ---@field text string
 
 local walk
-
-local function extended(path, ...)
-    local result = { unpack(path) }
-    for _, key in ipairs { ... } do
-        result[#result + 1] = key
-    end
-    return result
-end
 
 ---"services[0].ports": as flyctl counts.
 ---@param path (string|integer)[]
@@ -177,12 +171,8 @@ local function fields(value, known, path, findings)
     return result
 end
 
-local function is_list(value)
-    return #value > 0 or getmetatable(value) == getmetatable(json.array {})
-end
-
 local function list(value, shape, path, findings)
-    if not is_list(value) then
+    if not json.is_array(value) then
         findings.problem(path, shape == "string" and "must be a list of strings"
             or "must be an array of tables ([[…]])")
         return nil
@@ -218,7 +208,7 @@ function walk(value, shape, path, findings)
         reason = refused(shape.list and "a list" or "a table", value)
     elseif shape.list then
         return list(value, shape.list, path, findings)
-    elseif is_list(value) then
+    elseif json.is_array(value) then
         reason = "must be a table, not a list"
     else
         return (shape.map and map or fields)(value, shape.map or shape.fields, path, findings)

@@ -7,6 +7,8 @@ local tables = require "dgrun.core.table"
 local units = require "dgrun.fly.units"
 local yaml = require "host.yaml"
 
+local extended = tables.extended
+
 local M = {}
 
 ---@class dgrun.fly.config_patch.reading
@@ -22,19 +24,11 @@ local function is_table(value)
 end
 
 local function is_list(value)
-    return is_table(value) and (#value > 0 or getmetatable(value) == getmetatable(json.array {}))
+    return is_table(value) and json.is_array(value)
 end
 
 local function is_map(value)
     return is_table(value) and not is_list(value)
-end
-
-local function extended(path, ...)
-    local result = { unpack(path) }
-    for _, key in ipairs { ... } do
-        result[#result + 1] = key
-    end
-    return result
 end
 
 ---"2026-01-02 03:04:05 +0200 +0200", as Go prints the time.
