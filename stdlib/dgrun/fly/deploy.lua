@@ -195,6 +195,14 @@ local function create_all(deploy, changes)
     end
 end
 
+---Calls go(nonces), while the machines are leased: a plan leases none.
+local function with_leases(deploy, ids, go)
+    if deploy.plan or #ids == 0 then
+        return go {}
+    end
+    leases.with(deploy.app, ids, go)
+end
+
 local function change_existing(deploy, changes)
     local ids = {}
     for _, list in ipairs { changes.update, changes.destroy } do
@@ -202,16 +210,12 @@ local function change_existing(deploy, changes)
             ids[#ids + 1] = change.machine.id
         end
     end
-    local function go(nonces)
+    with_leases(deploy, ids, function(nonces)
         for _, change in ipairs(changes.destroy) do
             apply.destroy(deploy, change, nonces[change.machine.id])
         end
         deploy.strategy(apply.steps(deploy, changes.update, nonces))
-    end
-    if deploy.plan or #ids == 0 then
-        return go {}
-    end
-    leases.with(deploy.app, ids, go)
+    end)
 end
 
 ---Machines that are as wanted, but crash, are no success.
@@ -222,15 +226,11 @@ local function keep_all(deploy, list)
             crashed[#crashed + 1], ids[#ids + 1] = machine, machine.id
         end
     end
-    local function go(nonces)
+    with_leases(deploy, ids, function(nonces)
         for _, machine in ipairs(crashed) do
             apply.keep(deploy, machine, nonces[machine.id])
         end
-    end
-    if deploy.plan or #ids == 0 then
-        return go {}
-    end
-    leases.with(deploy.app, ids, go)
+    end)
 end
 
 local function carry_out(deploy, changes)
