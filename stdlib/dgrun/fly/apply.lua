@@ -9,6 +9,7 @@ local gate = require "dgrun.fly.gate"
 local health = require "dgrun.fly.health"
 local image_of = require "dgrun.core.image_ref"
 local machines = require "dgrun.fly.machines"
+local releases = require "dgrun.fly.releases"
 local run = require "dgrun.run.context"
 local tables = require "dgrun.core.table"
 local task = require "dgrun.core.task"
@@ -19,10 +20,7 @@ local M = {}
 
 local function with_release(deploy, config)
     if deploy.release then
-        config.metadata.fly_release_id = deploy.release.id
-        -- Whose deploy dgrun_commit is of: flyctl changes fly_release_id and leaves both.
-        config.metadata.dgrun_release = deploy.release.id
-        config.metadata.fly_release_version = tostring(deploy.release.version)
+        releases.note(config.metadata, deploy.release)
     end
     local current = run.current()
     config.metadata.dgrun_run = current and current.id

@@ -41,10 +41,10 @@ end
 
 ---A release that was begun and not ended. One of this very run, by an attempt that was killed, goes
 ---on; that of another run that is gone is told to be interrupted.
+---@param newest? table the newest release of the app
 ---@return {id: string, version: integer}?
-local function begun_release(deploy)
-    local newest = not deploy.plan and releases.list(deploy.app, 1)[1]
-    if not newest or not newest.in_progress then
+local function begun_release(deploy, newest)
+    if deploy.plan or not newest or not newest.in_progress then
         return nil
     end
     local definition = releases.history(deploy.app, 1)[1].configDefinition or {}
@@ -85,7 +85,7 @@ end
 function M.around(deploy, carry_out)
     local newest = releases.list(deploy.app, 1)[1]
     deploy.follows_unfinished = newest ~= nil and newest.status ~= "complete"
-    deploy.release = begun_release(deploy)
+    deploy.release = begun_release(deploy, newest)
     if deploy.release then
         releases.set_status(deploy.release.id, "running")
     else
@@ -110,10 +110,10 @@ end
 
 local MARKED_AT_ONCE = 8
 
----Notes the release on machines that a deploy left as they are, so that all machines name the same:
----after a deploy that was killed, some name its release and some the one before. Their versions
----stay.
----After one that came to its end they keep theirs: it tells which secrets they have.
+---Notes the release on machines that a deploy left as they are, so that all machines name the same
+---one: after a deploy that was killed, some machines name its release and others the previous one.
+---The machines keep their versions. After a deploy that came to its end this is not wanted: the
+---release that a machine names tells which secrets it has.
 ---@param deploy table of deploy.lua, with `release`
 ---@param list table[] the machines
 function M.mark(deploy, list)
@@ -130,11 +130,11 @@ function M.mark(deploy, list)
         summary = ("note the release on %s"):format(
             format.count(#others, "unchanged machine")),
         apply = function()
-            local release = deploy.release
+            local metadata = releases.note({}, deploy.release)
             task.map(others, { limit = MARKED_AT_ONCE }, function(machine)
-                for _, entry in ipairs { { "fly_release_version", tostring(release.version) },
-                    { "dgrun_release", release.id }, { "fly_release_id", release.id } } do
-                    machines.set_metadata(deploy.app, machine.id, entry[1], entry[2])
+                -- The id last: a machine that has it has all.
+                for _, key in ipairs { "fly_release_version", "dgrun_release", "fly_release_id" } do
+                    machines.set_metadata(deploy.app, machine.id, key, metadata[key])
                 end
             end)
             return { machines = #others }

@@ -11,6 +11,18 @@ local function newest(app)
     return M.list(app, 1)[1]
 end
 
+---Notes in a machine's metadata which release it belongs to. `dgrun_release` tells whose deploy the
+---commit there is of: a deploy of flyctl changes fly_release_id and leaves both.
+---@param metadata table<string, string>
+---@param release {id: string, version: integer}
+---@return table<string, string> metadata
+function M.note(metadata, release)
+    metadata.fly_release_id = release.id
+    metadata.fly_release_version = tostring(release.version)
+    metadata.dgrun_release = release.id
+    return metadata
+end
+
 ---Creates a release, once: when the answer is lost, a newer one of this image than before is it.
 ---@param app string
 ---@param release {image: string, definition: table, strategy: string}

@@ -98,9 +98,7 @@ local function note_release(deploy, config, machine)
     if metadata.dgrun_commit ~= deploy.commit_of(machine) then
         metadata.dgrun_commit = nil
     end
-    metadata.fly_release_id = deploy.release.id
-    metadata.fly_release_version = tostring(deploy.release.version)
-    metadata.dgrun_release = deploy.release.id
+    releases.note(metadata, deploy.release)
 end
 
 ---@param deploy? table of `again`, with its release
@@ -121,8 +119,8 @@ local function update(app, change, version, nonce, deploy)
     end)
 end
 
----Settles the release of a change that was interrupted behind its last machine: all machines name
----it, and it is not complete.
+---Settles the release of a change that was interrupted after its last machine: every machine names
+---that release, but it is not complete.
 local function settle(app, list)
     local newest = #list > 0 and releases.list(app, 1)[1]
     if not newest or newest.status == "complete" then
