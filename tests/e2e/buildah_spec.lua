@@ -1,5 +1,6 @@
 local api = require "dgrun.fly.api"
 local build = require("dgrun.fly.build").build
+local daemon = require "support.daemon"
 local ffi = require "ffi"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"
@@ -35,9 +36,8 @@ end
 
 describe("buildah", function()
     it("builds the sample and pushes it to a real registry", function()
-        local is_root = assert(proc.run { argv = { "id", "-u" } }).stdout == "0\n"
-        local able = assert(proc.run { argv = is_root and { "unshare", "--mount", "true" }
-            or { "buildah", "unshare", "true" } })
+        local able = assert(proc.run { argv = daemon.is_superuser()
+            and { "unshare", "--mount", "true" } or { "buildah", "unshare", "true" } })
         if able.status ~= 0 then
             pending("buildah needs a mount namespace, and this system gives none: "
                 .. able.stderr:match "[^\n]*")

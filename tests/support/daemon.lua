@@ -13,12 +13,17 @@ function M.output(argv)
     return (r.stdout:gsub("%s+$", ""))
 end
 
+---@return boolean
+function M.is_superuser()
+    return M.output { "id", "-u" } == "0"
+end
+
 ---Gives the folder to a user without privileges.
 ---@param dir string
 ---@return fun(argv: string[]): string[] # the command as that user
 function M.unprivileged(dir)
     local prefix = {}
-    if M.output { "id", "-u" } == "0" then
+    if M.is_superuser() then
         M.output { "chown", "-R", "nobody", dir }
         prefix = { "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups" }
     end
