@@ -129,15 +129,14 @@ static int l_load_host(lua_State *L)
     if (strncmp(name, "host.", strlen("host.")) != 0 ||
         strspn(noun, "abcdefghijklmnopqrstuvwxyz_") != strlen(noun) || !*noun)
         return 0;
-    const char *path = lua_pushfstring(
-        L, "%s/%s.so", lua_tostring(L, lua_upvalueindex(1)), file_of(noun));
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     const char *folder = lua_tostring(L, lua_upvalueindex(1));
+    const char *path = lua_pushfstring(L, "%s/%s.so", folder, file_of(noun));
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library && access(folder, X_OK) != 0)
         return luaL_error(
             L,
-            "dgrun was copied without its modules: there is no folder %s. Install "
-            "it again, or copy that folder too",
+            "dgrun was copied without its modules: the folder %s is missing. "
+            "Install dgrun again, or copy that folder too",
             folder);
     if (!library) {
         lua_pushfstring(L, "\n\tno host module '%s': %s", name, dlerror());

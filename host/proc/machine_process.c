@@ -61,8 +61,9 @@ static int end_as(int status)
     return EXIT_SIGNAL + number;
 }
 
-/* From the keeper to the program: shall it install the filter? Back: a descriptor, or
-   the errno for which there is none. One message each. */
+/* The keeper tells the program whether to install the filter. The program answers with
+   the descriptor of the filter, or with the errno that kept it from installing one. Each
+   sends one message. */
 
 static void send_listener(int channel, int fd, int error)
 {
@@ -208,7 +209,9 @@ static bool start_program(struct machine *m)
     if (verdict == 0)
         m->listener = receive_listener(channel[0], &error);
     close(channel[0]);
-    if (m->listener < 0 && error == 0) { /* it has the filter, and nobody would answer */
+    /* The program has the filter, but its descriptor did not arrive: no one would answer.
+     */
+    if (m->listener < 0 && error == 0) {
         errno = EMFILE;
         return false;
     }

@@ -416,8 +416,8 @@ static int bind_mapped(int fd, struct question *q)
     return 0;
 }
 
-/* A port that the kernel chooses, on loopback: nobody outside may reach it, should the
-   program listen there. */
+/* Binds to a port that the kernel chooses. It is on loopback, so that other computers
+   cannot reach the program if it listens there. */
 static int bind_ephemeral(int fd, struct question *q)
 {
     union address here = q->address;

@@ -7,9 +7,9 @@
    where each decoded byte begins. The ring is as long as the longest pattern. What lies
    before the fork was read as it stands, so positions there are counted back from it.
 
-   `plain` counts the last decoded bytes that stand so in the source. Once the state of
-   the automaton is no deeper than that and no escape is open, the plain reading is in the
-   same state, and this reading ends. */
+   `plain` counts the last decoded bytes that the source has without an escape. When the
+   state of the automaton is no deeper than `plain` and no escape is open, the plain
+   reading is in the same state, and this reading ends. */
 #include "secret/reading.h"
 
 #include <ctype.h>

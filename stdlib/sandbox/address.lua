@@ -1,5 +1,6 @@
 -- Where other processes find the local Fly of a folder: a private file, written once it answers.
--- Whether its process lives is told by the lock of the folder, which dies with the process.
+-- The process holds the lock of the folder as long as it lives: the lock says whether the address
+-- is still good.
 local check = require "dgrun.core.check"
 local fs = require "host.fs"
 local json = require "dgrun.core.json"

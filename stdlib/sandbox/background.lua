@@ -196,7 +196,7 @@ end
 ---@field url string
 ---@field token userdata sealed
 ---@field site fun(url: string): string
----@field close fun() call it when it is no longer needed; the local Fly lives on
+---@field close fun() ends this use of the local Fly, which keeps running
 
 ---The local Fly of a folder, started in the background if it does not run.
 ---@param opts {dir: string, apps: string[]} apps: created when they do not exist

@@ -31,7 +31,7 @@ function M.create(world, context, body)
     return face(build)
 end
 
----There is no builder here. A client learns it when it turns to the one of this token.
+---The local Fly has no builder: the token is good for none.
 function M.ensure_depot_builder(world, context, body)
     app_of(world, context, body)
     return { build_id = ("build_%d"):format(world_of.next_number(world)), build_token = "none" }

@@ -40,8 +40,9 @@ describe("an installed dgrun", function()
         assert.equal(0, run(prefix, "version").status)
         result = run(prefix, "-e", all)
         assert.equal(1, result.status)
-        assert.matches("dgrun was copied without its modules: there is no folder " .. prefix
-            .. "/lib/dgrun. Install it again, or copy that folder too", result.stderr, 1, true)
+        assert.matches("dgrun was copied without its modules: the folder " .. prefix
+            .. "/lib/dgrun is missing. Install dgrun again, or copy that folder too",
+            result.stderr, 1, true)
         assert.is_nil(result.stderr:find("traceback", 1, true))
     end)
 

@@ -143,7 +143,7 @@ local function kind_of(machine)
 end
 
 ---@param machine table as the API shows it
----@param commit_of? fun(machine: table): string? of fly.commit; without it no commit is told
+---@param commit_of? fun(machine: table): string? of fly.commit; without it no commit is shown
 ---@return dgrun.fly.overview
 local function overview_of(machine, commit_of)
     local row = M.of(machine, commit_of or function() end)

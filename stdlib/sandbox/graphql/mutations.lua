@@ -164,7 +164,7 @@ local function create_token(_, arguments, context)
     return { limitedAccessToken = account.new_token(context.world, text, token) }
 end
 
----There is no WireGuard here: no peer is valid.
+---The local Fly has no WireGuard, so no peer is valid.
 local function validate_peers(_, arguments)
     return { invalidPeerIps = arguments.input.peerIps, validPeerIps = json.array {} }
 end
